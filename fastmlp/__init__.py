@@ -1,0 +1,54 @@
+"""fastmlp: multilayer perceptrons on a CPU, compiled and open.
+
+Networks are described in Python and run as one compiled program; layers, activations, initializers, losses, metrics and
+optimizers are added by name, from scripts and from installed plugins.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import activations, callbacks, errors, initializers, layers, losses, metrics, optimizers, registry
+from .configuration import config, show_config
+from .errors import DuplicateNameError, NonFiniteError, NotBuiltError, PluginError, UnknownNameError
+from .model import Sequential
+from .threads import get_num_threads, num_threads, set_num_threads
+
+if TYPE_CHECKING:
+    from .serialization import load
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DuplicateNameError",
+    "NonFiniteError",
+    "NotBuiltError",
+    "PluginError",
+    "Sequential",
+    "UnknownNameError",
+    "__version__",
+    "activations",
+    "callbacks",
+    "config",
+    "errors",
+    "get_num_threads",
+    "initializers",
+    "layers",
+    "load",
+    "losses",
+    "metrics",
+    "num_threads",
+    "optimizers",
+    "registry",
+    "set_num_threads",
+    "show_config",
+]
+
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":
+        from .serialization import load
+
+        return load
+    raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")

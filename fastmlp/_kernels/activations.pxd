@@ -1,0 +1,16 @@
+"""Activations by number: forward, and backward as `dz = da * g'(z)`."""
+from .simd cimport real
+
+cdef enum:
+    IDENTITY = 0
+    RELU = 1
+    LEAKY_RELU = 2
+    SIGMOID = 3
+    TANH = 4
+    EXPONENTIAL = 5
+    SIN = 6
+    COS = 7
+
+cdef void activation_forward(int kind, const real *z, real *a, Py_ssize_t n, double slope) noexcept nogil
+cdef void activation_backward(int kind, const real *z, const real *a, const real *da, real *dz, Py_ssize_t n,
+                              double slope, double at_zero) noexcept nogil

@@ -1,0 +1,262 @@
+"""One operation of a plan, run by one member of the team: finds the memory, takes its share, calls the kernel."""
+from libc.math cimport isfinite
+from libc.string cimport memcpy, memset
+
+from .activations cimport IDENTITY, activation_backward, activation_forward
+from .batchnorm cimport (
+    batchnorm_backward, batchnorm_backward_sums, batchnorm_fold, batchnorm_forward, batchnorm_inverse,
+    batchnorm_statistics, batchnorm_update, column_sums
+)
+from .gemm cimport gemm, gemm_t, pack_b, pack_b_transposed, panel_width
+from .losses cimport accuracy_row, loss_row, softmax_backward, softmax_forward
+from .optimizers cimport adam_update, all_finite, sgd_update
+from .random cimport dropout_backward, dropout_forward
+from .simd cimport MR, real
+
+cdef enum:
+    PACK_ROWS = 32       # rows of a batch from which a packed kernel pays
+    LINE = 64            # numbers: a cut there keeps two members off one cache line
+
+
+cdef inline bint use_packed(const op_t *op, const run_t *run) noexcept nogil:
+    """A transpose must be packed; a kernel only where enough rows meet it."""
+    return op.packed != NONE and (op.flag or run.batch >= PACK_ROWS)
+
+
+cdef void gather(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, const real *like) noexcept nogil:
+    """Rows of the caller's x, copied: for a first layer other than Dense."""
+    cdef real *a = at(run, op.a, like)
+    cdef Py_ssize_t i
+    for i in range(i0, i1):
+        memcpy(a + i * op.lda, <const real *> run.base[X] + run.x_starts[i], op.units * sizeof(real))
+
+
+cdef void pack(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
+    cdef Py_ssize_t k = op.units if op.flag else op.inputs, n = op.inputs if op.flag else op.units, first, last
+    cdef Py_ssize_t NR = panel_width(like)
+    if not use_packed(op, run):
+        return
+    share((n + NR - 1) // NR, 1, member, team, &first, &last)
+    if op.flag:
+        pack_b_transposed(at(run, op.kernel, like), op.units, k, n, first, last, at(run, op.packed, like))
+    else:
+        pack_b(at(run, op.kernel, like), op.units, k, n, first, last, at(run, op.packed, like))
+
+
+cdef void split_gemm(const gemm_t *g, run_t *run, int member, int team, const real *like) noexcept nogil:
+    """By rows where there are enough, else by columns."""
+    cdef Py_ssize_t first, last
+    cdef real *scratch = <real *> (run.scratch + member * run.scratch_bytes)
+    if g.m >= team * MR:
+        share(g.m, MR, member, team, &first, &last)
+        gemm(g, first, last, 0, g.n, scratch)
+    else:
+        share(g.n, panel_width(like), member, team, &first, &last)
+        gemm(g, 0, g.m, first, last, scratch)
+
+
+cdef inline const Py_ssize_t *starts_of(const op_t *op, const run_t *run) noexcept nogil:
+    return run.x_starts if op.starts == NONE else run.table + op.starts
+
+
+cdef void dense(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
+    """z = x kernel * scale + shift, a = g(z)."""
+    cdef gemm_t g
+    memset(&g, 0, sizeof(g))
+    g.m, g.n, g.k = run.batch, op.units, op.inputs
+    g.a, g.starts, g.steps = at(run, op.x, like), starts_of(op, run), run.table
+    g.b, g.ldb = at(run, op.kernel, like), op.units
+    if use_packed(op, run):
+        g.b, g.b_packed = at(run, op.packed, like), True
+    g.c, g.ldc = at(run, op.z, like), op.ldz
+    g.scale = at(run, op.scale, like)
+    g.shift = at(run, op.shift if op.shift != NONE else op.bias, like)
+    g.kind, g.slope = <int> op.kind, op.slope
+    if op.a != NONE:
+        g.activation, g.ld_activation = at(run, op.a, like), op.lda
+    split_gemm(&g, run, member, team, like)
+
+
+cdef void d_input(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
+    """dx = d kernel^T, times g'(z) of the activation that made x."""
+    cdef gemm_t g
+    memset(&g, 0, sizeof(g))
+    g.m, g.n, g.k = run.batch, op.inputs, op.units
+    g.a, g.starts, g.steps = at(run, op.d, like), run.table + op.starts, run.table
+    g.b, g.b_packed = at(run, op.packed, like), True
+    g.c, g.ldc = at(run, op.dx, like), op.ld_dx
+    if op.kind != IDENTITY:
+        g.z, g.a_of_z, g.ldz = at(run, op.z, like), at(run, op.a, like), op.ldz
+        g.kind, g.slope, g.at_zero = <int> op.kind, op.slope, op.at_zero
+    split_gemm(&g, run, member, team, like)
+
+
+cdef void d_kernel(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
+    """d_kernel = x^T d, d_bias = sum of d over the batch."""
+    cdef gemm_t g
+    cdef Py_ssize_t first, last
+    memset(&g, 0, sizeof(g))
+    g.m, g.n, g.k = op.inputs, op.units, run.batch
+    g.a, g.starts, g.steps = at(run, op.x, like), run.table, starts_of(op, run)
+    g.b, g.ldb = at(run, op.d, like), op.ldd
+    g.c, g.ldc = gradient(run, op.kernel, like), op.units
+    split_gemm(&g, run, member, team, like)
+    if op.bias != NONE:
+        share(op.units, LINE, member, team, &first, &last)
+        column_sums(at(run, op.d, like), op.ldd, run.batch, first, last, gradient(run, op.bias, like))
+
+
+cdef void batchnorm_columns(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
+    """What batch norm does column by column."""
+    cdef Py_ssize_t first, last, n
+    cdef real *mean = at(run, op.mean, like)
+    cdef real *var = at(run, op.var, like)
+    cdef real *inv = at(run, op.inv, like)
+    share(op.units, LINE, member, team, &first, &last)
+    n = last - first
+    if n <= 0:
+        return
+    if op.code == BATCHNORM_STATISTICS:
+        batchnorm_statistics(at(run, op.x, like), op.ldx, run.batch, first, last, op.epsilon, mean, var, inv)
+    elif op.code == BATCHNORM_RUNNING:
+        memcpy(mean + first, at(run, op.running_mean, like) + first, n * sizeof(real))
+        batchnorm_inverse(at(run, op.running_var, like) + first, n, op.epsilon, inv + first)
+    elif op.code == BATCHNORM_FOLD:
+        batchnorm_fold((at(run, op.bias, like) + first) if op.bias != NONE else NULL, mean + first, inv + first,
+                       at(run, op.gamma, like) + first, at(run, op.beta, like) + first,
+                       at(run, op.scale, like) + first, at(run, op.shift, like) + first, n)
+    elif op.code == BATCHNORM_BACKWARD_SUMS:
+        batchnorm_backward_sums(at(run, op.x, like), op.ldx, at(run, op.d, like), op.ldd, run.batch, first, last,
+                                mean, inv, gradient(run, op.gamma, like), gradient(run, op.beta, like))
+    else:
+        batchnorm_update(mean + first, var + first, op.rate, at(run, op.running_mean, like) + first,
+                         at(run, op.running_var, like) + first, n)
+
+
+cdef void loss(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, const real *like) noexcept nogil:
+    """Value, metric and gradient of each row, weighted; the gradient is that of the weighted mean."""
+    cdef const real *weights = <const real *> run.base[WEIGHT]
+    cdef const real *y = NULL
+    cdef real *a
+    cdef real *d
+    cdef Py_ssize_t i, row, label = 0
+    cdef double w, total = run.weight if run.weight > 0 else 1.0
+    for i in range(i0, i1):
+        row = run.index[i]
+        w = weights[row] if weights != NULL else 1.0
+        if op.flag:
+            label = (<const Py_ssize_t *> run.base[TARGET])[row]
+        else:
+            y = <const real *> run.base[TARGET] + row * run.ld[TARGET]
+        a = at(run, op.a, like) + i * op.lda
+        d = at(run, op.d, like) + i * op.ldd
+        run.row_loss[i] = w * loss_row(<int> op.kind, <const real *> at(run, op.z, like) + i * op.ldz, a, y, label,
+                                       op.units, w / total, d)
+        if w == 0.0:
+            run.row_loss[i] = 0.0
+        if op.metric:
+            run.row_metric[i] = w * accuracy_row(<int> op.metric, a, y, label, op.units)
+
+
+cdef void loss_sum(const op_t *op, run_t *run) noexcept nogil:
+    cdef Py_ssize_t i
+    run.loss = 0
+    run.metric = 0
+    for i in range(run.batch):
+        run.loss += run.row_loss[i]
+        if op.metric:
+            run.metric += run.row_metric[i]
+    if not isfinite(run.loss):
+        run.bad[0] = 1
+
+
+cdef void forward_op(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
+    cdef Py_ssize_t i, i0, i1, code = op.code
+    cdef real *x = at(run, op.x, like)
+    cdef real *a = at(run, op.a, like)
+    if code == DENSE:
+        dense(op, run, member, team, like)
+        return
+    elif code == PACK:
+        pack(op, run, member, team, like)
+        return
+    elif code == BATCHNORM_STATISTICS or code == BATCHNORM_RUNNING or code == BATCHNORM_FOLD:
+        batchnorm_columns(op, run, member, team, like)
+        return
+    elif code == LOSS_SUM:
+        if member == 0:
+            loss_sum(op, run)
+        return
+    share(run.batch, 1, member, team, &i0, &i1)
+    if code == GATHER:
+        gather(op, run, i0, i1, like)
+    elif code == LOSS:
+        loss(op, run, i0, i1, like)
+    elif code == BATCHNORM:
+        # z is what the activation takes; where there is none, z is the output
+        for i in range(i0, i1):
+            batchnorm_forward(x + i * op.ldx, at(run, op.mean, like), at(run, op.inv, like), at(run, op.gamma, like),
+                              at(run, op.beta, like), at(run, op.z, like) + i * op.ldz, op.units)
+            if a != NULL:
+                activation_forward(<int> op.kind, at(run, op.z, like) + i * op.ldz, a + i * op.lda, op.units, op.slope)
+    elif code == ACTIVATION:
+        for i in range(i0, i1):
+            activation_forward(<int> op.kind, x + i * op.ldx, a + i * op.lda, op.units, op.slope)
+    elif code == DROPOUT:
+        for i in range(i0, i1):
+            dropout_forward(x + i * op.ldx, a + i * op.lda, <unsigned char *> at(run, op.mask, like) + i * op.units, i,
+                            op.units, op.rate, run.seed, <unsigned long long> run.step, <unsigned int> op.layer)
+    elif code == SOFTMAX:
+        for i in range(i0, i1):
+            softmax_forward(x + i * op.ldx, a + i * op.lda, op.units)
+
+
+cdef void sweep(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
+    """A piece of the flat arenas."""
+    cdef Py_ssize_t first, last
+    cdef real *w = <real *> run.base[PARAMETERS]
+    cdef real *g = <real *> run.base[GRADIENTS]
+    cdef real *state = <real *> run.base[STATE]
+    share(op.size, LINE, member, team, &first, &last)
+    if op.code == CHECK:
+        if not all_finite(g + first, last - first):
+            run.bad[member] = 1
+    elif op.code == SGD:
+        sgd_update(w + first, g + first, (state + first) if op.rate != 0.0 else NULL, last - first, run.learning_rate,
+                   op.rate, op.flag)
+    else:
+        adam_update(w + first, g + first, state + first, state + op.slots + first, last - first, run.learning_rate,
+                    op.beta1, op.beta2, op.epsilon, run.iteration)
+
+
+cdef void backward_op(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
+    cdef Py_ssize_t i, i0, i1, code = op.code
+    cdef real *d = at(run, op.d, like)
+    cdef real *dx = at(run, op.dx, like)
+    if code == D_KERNEL:
+        d_kernel(op, run, member, team, like)
+        return
+    elif code == D_INPUT:
+        d_input(op, run, member, team, like)
+        return
+    elif code == BATCHNORM_BACKWARD_SUMS or code == BATCHNORM_UPDATE:
+        batchnorm_columns(op, run, member, team, like)
+        return
+    elif code == CHECK or code == SGD or code == ADAM:
+        sweep(op, run, member, team, like)
+        return
+    share(run.batch, 1, member, team, &i0, &i1)
+    for i in range(i0, i1):
+        if code == SOFTMAX_BACKWARD:
+            softmax_backward(at(run, op.a, like) + i * op.lda, d + i * op.ldd, dx + i * op.ld_dx, op.units)
+        elif code == ACTIVATION_BACKWARD:
+            activation_backward(<int> op.kind, at(run, op.z, like) + i * op.ldz, at(run, op.a, like) + i * op.lda,
+                                d + i * op.ldd, dx + i * op.ld_dx, op.units, op.slope, op.at_zero)
+        elif code == DROPOUT_BACKWARD:
+            dropout_backward(d + i * op.ldd, <const unsigned char *> at(run, op.mask, like) + i * op.units,
+                             dx + i * op.ld_dx, op.units, op.rate)
+        elif code == BATCHNORM_BACKWARD:
+            batchnorm_backward(at(run, op.x, like) + i * op.ldx, d + i * op.ldd, at(run, op.mean, like),
+                               at(run, op.inv, like), at(run, op.gamma, like), gradient(run, op.gamma, like),
+                               gradient(run, op.beta, like), 1.0 / run.batch if op.flag else 0.0, dx + i * op.ld_dx,
+                               op.units)

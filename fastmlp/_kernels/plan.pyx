@@ -1,0 +1,332 @@
+"""Runs the operations of a plan: whole steps and whole epochs, without the GIL, in one parallel region each step."""
+from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cython.parallel cimport parallel
+from libc.stdint cimport int64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memset
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from .gemm cimport packed_size, panel_width, scratch_size
+from .passes cimport (
+    ARENAS, CHECK, NONE, PYTHON, SHIFT, SOFTMAX_BACKWARD, TARGET, WEIGHT, X, backward_op, forward_op, op_t, run_t
+)
+from .random cimport permutation
+from .simd cimport enter_fp, has_openmp, leave_fp, real, team_barrier, team_member, team_size
+from . cimport activations, losses, passes
+
+cdef double GRAIN = 60000.0     # multiply-adds that a member of the team should have, or it costs more than it brings
+
+
+cdef double now() noexcept nogil:
+    cdef timespec t
+    clock_gettime(CLOCK_MONOTONIC, &t)
+    return <double> t.tv_sec + 1e-9 * <double> t.tv_nsec
+
+
+cdef inline int team_for(const op_t *op, const run_t *run, int team) noexcept nogil:
+    """Members that this operation keeps busy."""
+    return <int> max(1.0, min(<double> team, (op.cost + op.row_cost * run.batch) / GRAIN))
+
+
+cdef void member(const op_t *ops, Py_ssize_t n, run_t *run, int me, int team, const real *like) noexcept nogil:
+    """What one member of the team does; all leave before the update if one has found a NaN."""
+    cdef Py_ssize_t i, k
+    cdef unsigned long fp = enter_fp()
+    cdef int active
+    for i in range(n):
+        active = team_for(&ops[i], run, team)
+        if me < active:
+            if ops[i].code < SOFTMAX_BACKWARD:
+                forward_op(&ops[i], run, me, active, like)
+            else:
+                backward_op(&ops[i], run, me, active, like)
+        if ops[i].barrier and team > 1:
+            team_barrier()
+        if ops[i].code == CHECK:
+            for k in range(team):
+                if run.bad[k]:
+                    leave_fp(fp)
+                    return
+    leave_fp(fp)
+
+
+cdef void start(run_t *run, const real *like) noexcept nogil:
+    """What a step needs before its first operation: row offsets and the sum of the weights."""
+    cdef Py_ssize_t i
+    cdef const real *weights = <const real *> run.base[WEIGHT]
+    for i in range(run.batch):
+        run.x_starts[i] = run.index[i] * run.ld[X]
+    run.weight = <double> run.batch
+    if weights != NULL:
+        run.weight = 0
+        for i in range(run.batch):
+            run.weight += weights[run.index[i]]
+
+
+cdef void run_ops(const op_t *ops, Py_ssize_t n, run_t *run, int threads, const real *like) noexcept nogil:
+    """The operations on a team of up to `threads`; alone, and without a parallel region, where that is faster."""
+    cdef Py_ssize_t i
+    cdef int team = 1
+    for i in range(n):
+        team = max(team, team_for(&ops[i], run, threads))
+    if team == 1:
+        member(ops, n, run, 0, 1, like)
+    else:
+        with parallel(num_threads=team):
+            member(ops, n, run, team_member(), team_size(), like)
+
+
+cdef class Run:
+    """The operations of a plan together with the memory they work on; one caller at a time.
+
+    `ops` is a structured array (see `op_dtype`), `table` row offsets, both kept alive here.
+    """
+    cdef run_t run
+    cdef Py_buffer[9] views
+    cdef bint[9] bound
+    cdef op_t *ops
+    cdef Py_ssize_t n_ops, capacity
+    cdef Py_buffer ops_view, table_view, index_view
+    cdef bint has_index, double_precision
+    cdef int scratch_threads
+    cdef void *raw_scratch
+
+    def __cinit__(self, ops, table, Py_ssize_t capacity, bint double_precision):
+        PyObject_GetBuffer(ops, &self.ops_view, PyBUF_STRIDES)
+        PyObject_GetBuffer(table, &self.table_view, PyBUF_STRIDES)
+        if self.ops_view.itemsize != sizeof(op_t):
+            raise ValueError("operations of another version of fastmlp")
+        self.ops = <op_t *> self.ops_view.buf
+        self.n_ops = self.ops_view.shape[0]
+        self.run.table = <const Py_ssize_t *> self.table_view.buf
+        self.capacity = capacity
+        self.double_precision = double_precision
+        self.run.x_starts = <Py_ssize_t *> calloc(max(capacity, 1), sizeof(Py_ssize_t))
+        self.run.row_loss = <double *> calloc(max(capacity, 1), sizeof(double))
+        self.run.row_metric = <double *> calloc(max(capacity, 1), sizeof(double))
+        if self.run.x_starts == NULL or self.run.row_loss == NULL or self.run.row_metric == NULL:
+            raise MemoryError()
+
+    def __dealloc__(self):
+        cdef int k
+        free(self.run.x_starts)
+        free(self.run.row_loss)
+        free(self.run.row_metric)
+        free(self.run.bad)
+        free(self.raw_scratch)
+        for k in range(ARENAS):
+            if self.bound[k]:
+                PyBuffer_Release(&self.views[k])
+        if self.has_index:
+            PyBuffer_Release(&self.index_view)
+        if self.ops_view.obj is not None:
+            PyBuffer_Release(&self.ops_view)
+        if self.table_view.obj is not None:
+            PyBuffer_Release(&self.table_view)
+
+    def bind(self, int arena, array):
+        """Points an arena at an array (None: at nothing). Rows may be strided, numbers in a row not."""
+        if self.bound[arena]:
+            PyBuffer_Release(&self.views[arena])
+            self.bound[arena] = False
+        self.run.base[arena] = NULL
+        if array is None:
+            return
+        PyObject_GetBuffer(array, &self.views[arena], PyBUF_STRIDES)
+        self.bound[arena] = True
+        self.run.base[arena] = self.views[arena].buf
+        self.run.ld[arena] = self.views[arena].strides[0] // self.views[arena].itemsize
+
+    def bind_index(self, array):
+        """The order of rows (int64, contiguous)."""
+        if self.has_index:
+            PyBuffer_Release(&self.index_view)
+            self.has_index = False
+        PyObject_GetBuffer(array, &self.index_view, PyBUF_STRIDES)
+        self.has_index = True
+
+    cdef int prepare(self, int threads) except -1:
+        """Scratch and flags for a team."""
+        cdef Py_ssize_t numbers = scratch_size() + 64
+        if threads > self.scratch_threads:
+            free(self.raw_scratch)
+            free(self.run.bad)
+            self.scratch_threads = 0
+            self.run.scratch_bytes = (numbers * sizeof(double) + 63) // 64 * 64
+            self.raw_scratch = malloc(threads * self.run.scratch_bytes + 64)
+            self.run.bad = <Py_ssize_t *> calloc(threads, sizeof(Py_ssize_t))
+            if self.raw_scratch == NULL or self.run.bad == NULL:
+                raise MemoryError()
+            self.run.scratch = <char *> self.raw_scratch + (64 - <size_t> self.raw_scratch % 64) % 64
+            self.scratch_threads = threads
+        memset(self.run.bad, 0, threads * sizeof(Py_ssize_t))
+        return 0
+
+    cdef void go(self, Py_ssize_t first, Py_ssize_t last, int threads) noexcept nogil:
+        if self.double_precision:
+            run_ops(&self.ops[first], last - first, &self.run, threads, <const double *> NULL)
+        else:
+            run_ops(&self.ops[first], last - first, &self.run, threads, <const float *> NULL)
+
+    cdef void open(self, Py_ssize_t offset, Py_ssize_t batch) noexcept nogil:
+        self.run.index = <const Py_ssize_t *> self.index_view.buf + offset
+        self.run.batch = batch
+        if self.double_precision:
+            start(&self.run, <const double *> NULL)
+        else:
+            start(&self.run, <const float *> NULL)
+
+    def begin(self, Py_ssize_t offset, Py_ssize_t batch, seed, double learning_rate=0.0):
+        """Opens a step over `batch` rows, from `offset` in the order on."""
+        if batch > self.capacity or not self.has_index or offset + batch > self.index_view.shape[0]:
+            raise ValueError(f"batch of {batch} rows from {offset} exceeds the plan's {self.capacity}")
+        self.run.seed = seed
+        self.run.learning_rate = learning_rate
+        with nogil:
+            self.open(offset, batch)
+
+    def execute(self, Py_ssize_t first, Py_ssize_t last, int threads):
+        """Operations first .. last, one run of compiled ones; False if a number that is not finite stopped them."""
+        cdef Py_ssize_t k
+        if not 0 <= first <= last <= self.n_ops:
+            raise IndexError(f"operations {first} .. {last} of {self.n_ops}")
+        self.prepare(threads)
+        with nogil:
+            self.go(first, last, threads)
+        for k in range(threads):
+            if self.run.bad[k]:
+                return False
+        return True
+
+    def epoch(self, Py_ssize_t first, Py_ssize_t last, Py_ssize_t offset, Py_ssize_t end, Py_ssize_t batch_size, seed,
+              const double[::1] learning_rates, int threads, double[::1] totals, double seconds=0.1,
+              bint evaluating=False):
+        """Steps over offset .. end of the order, until done or for `seconds`, counted on from `step` and `iteration`.
+
+        Returns the row reached and whether all was finite; totals (loss, metric, weight) are added to. An evaluation
+        counts no steps, and lets NaN through."""
+        cdef Py_ssize_t done = 0, k
+        cdef bint fine = True
+        cdef double deadline
+        if batch_size > self.capacity or end > self.index_view.shape[0] or not self.has_index:
+            raise ValueError(f"batches of {batch_size} rows exceed the plan's {self.capacity}")
+        self.prepare(threads)
+        self.run.seed = seed
+        with nogil:
+            deadline = now() + seconds
+            while offset < end and fine:
+                self.open(offset, min(batch_size, end - offset))
+                self.run.learning_rate = learning_rates[done]
+                self.go(first, last, threads)
+                for k in range(threads):
+                    fine = fine and (evaluating or not self.run.bad[k])
+                if fine:
+                    totals[0] += self.run.loss
+                    totals[1] += self.run.metric
+                    totals[2] += self.run.weight
+                    offset += self.run.batch
+                    self.run.step += not evaluating
+                    self.run.iteration += not evaluating
+                    done += 1
+                if now() > deadline:
+                    break
+        return offset, fine
+
+    @property
+    def step(self):
+        """Steps done, for the masks of dropout."""
+        return self.run.step
+
+    @step.setter
+    def step(self, Py_ssize_t value):
+        self.run.step = value
+
+    @property
+    def iteration(self):
+        """Number of the optimizer's next step, from 1."""
+        return self.run.iteration
+
+    @iteration.setter
+    def iteration(self, Py_ssize_t value):
+        self.run.iteration = value
+
+    @property
+    def loss(self):
+        """Sum of the weighted losses of the batch."""
+        return self.run.loss
+
+    @loss.setter
+    def loss(self, double value):
+        self.run.loss = value
+
+    @property
+    def metric(self):
+        return self.run.metric
+
+    @property
+    def weight(self):
+        """Sum of the weights of the batch."""
+        return self.run.weight
+
+
+cdef op_t template
+memset(&template, 0, sizeof(template))
+
+
+def op_template():
+    """One empty operation, from which NumPy reads the fields of the C struct."""
+    return <op_t[:1]> &template
+
+
+def shuffle(Py_ssize_t[::1] order, seed, Py_ssize_t epoch):
+    """order = a permutation of 0 .. n - 1, keyed by seed and epoch."""
+    cdef unsigned long long key = seed
+    cdef Py_ssize_t n = order.shape[0]
+    if n:
+        with nogil:
+            permutation(&order[0], n, key, <unsigned long long> epoch)
+
+
+def panel(bint double_precision):
+    """Columns of a packed panel."""
+    return panel_width(<const double *> NULL) if double_precision else panel_width(<const float *> NULL)
+
+
+def openmp():
+    """Whether this build has OpenMP."""
+    return has_openmp()
+
+
+# The numbers behind the names that lowering uses.
+CODES = {
+    "gather": passes.GATHER, "pack": passes.PACK, "dense": passes.DENSE,
+    "batchnorm_statistics": passes.BATCHNORM_STATISTICS, "batchnorm_running": passes.BATCHNORM_RUNNING,
+    "batchnorm_fold": passes.BATCHNORM_FOLD, "batchnorm": passes.BATCHNORM, "activation": passes.ACTIVATION,
+    "dropout": passes.DROPOUT, "softmax": passes.SOFTMAX, "loss": passes.LOSS, "loss_sum": passes.LOSS_SUM,
+    "softmax_backward": passes.SOFTMAX_BACKWARD, "activation_backward": passes.ACTIVATION_BACKWARD,
+    "dropout_backward": passes.DROPOUT_BACKWARD, "batchnorm_backward_sums": passes.BATCHNORM_BACKWARD_SUMS,
+    "batchnorm_backward": passes.BATCHNORM_BACKWARD, "d_kernel": passes.D_KERNEL, "d_input": passes.D_INPUT,
+    "check": passes.CHECK, "sgd": passes.SGD, "adam": passes.ADAM, "batchnorm_update": passes.BATCHNORM_UPDATE,
+    "python": passes.PYTHON,
+}
+ARENA = {
+    "parameters": passes.PARAMETERS, "gradients": passes.GRADIENTS, "state": passes.STATE, "buffers": passes.BUFFERS,
+    "work": passes.WORK, "x": passes.X, "target": passes.TARGET, "weight": passes.WEIGHT, "out": passes.OUT,
+}
+ACTIVATIONS = {
+    "identity": activations.IDENTITY, "relu": activations.RELU, "leaky_relu": activations.LEAKY_RELU,
+    "sigmoid": activations.SIGMOID, "tanh": activations.TANH, "exponential": activations.EXPONENTIAL,
+    "sin": activations.SIN, "cos": activations.COS,
+}
+LOSSES = {
+    "half_squared_error": losses.HALF_SQUARED_ERROR, "mean_squared_error": losses.MEAN_SQUARED_ERROR,
+    "sparse_softmax_crossentropy": losses.SPARSE_SOFTMAX_CROSSENTROPY,
+    "softmax_crossentropy": losses.SOFTMAX_CROSSENTROPY, "sigmoid_crossentropy": losses.SIGMOID_CROSSENTROPY,
+    "sparse_crossentropy": losses.SPARSE_CROSSENTROPY, "crossentropy": losses.CROSSENTROPY,
+    "binary_crossentropy": losses.BINARY_CROSSENTROPY,
+}
+METRICS = {
+    "sparse": losses.SPARSE_ACCURACY, "categorical": losses.CATEGORICAL_ACCURACY, "binary": losses.BINARY_ACCURACY,
+    "binary_logits": losses.BINARY_LOGIT_ACCURACY,
+}
+REFERENCE_SHIFT = SHIFT

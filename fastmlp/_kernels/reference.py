@@ -1,0 +1,275 @@
+"""NumPy twins of the kernels: same name and arguments as in `faces.pyx`, the formula and nothing else.
+
+Tests and benchmarks take them as the oracle; no user's code runs here. A twin writes into its output arrays
+as the kernel does, and computes in their dtype, or in float64 where it says so, rounded at the end. m is the
+number of rows, n that of columns or of all numbers.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+# Place in the tuple = number of the kind, as in ACTIVATIONS and LOSSES of `plan.pyx`.
+ACTIVATIONS = ("identity", "relu", "leaky_relu", "sigmoid", "tanh", "exponential", "sin", "cos")
+LOSSES = (
+    "half_squared_error",
+    "mean_squared_error",
+    "sparse_softmax_crossentropy",
+    "softmax_crossentropy",
+    "sigmoid_crossentropy",
+    "sparse_crossentropy",
+    "crossentropy",
+    "binary_crossentropy",
+)
+
+
+def _sigmoid(z: Array) -> Any:
+    """``1 / (1 + e^-z)``, as ``e^z / (1 + e^z)`` below 0, so that nothing overflows."""
+    e = np.exp(-np.abs(z))
+    return np.where(z < 0, e, 1) / (1 + e)
+
+
+@np.errstate(all="ignore")
+def activation_forward(kind: int, z: Array, a: Array, slope: float = 0.0) -> None:
+    """``a = g(z)``, elementwise; z and a of one shape. ReLU is ``0 if z < 0 else z``, which keeps a NaN."""
+    match ACTIVATIONS[kind]:
+        case "identity":
+            a[...] = z
+        case "relu":
+            a[...] = np.where(z < 0, 0, z)
+        case "leaky_relu":
+            a[...] = np.where(z < 0, slope * z, z)
+        case "sigmoid":
+            a[...] = _sigmoid(z)
+        case "tanh":
+            a[...] = np.tanh(z)
+        case "exponential":
+            a[...] = np.exp(z)
+        case "sin":
+            a[...] = np.sin(z)
+        case "cos":
+            a[...] = np.cos(z)
+
+
+@np.errstate(all="ignore")
+def activation_backward(kind: int, z: Array, a: Array, da: Array, dz: Array, slope: float = 0.0,
+                        at_zero: float = 1.0) -> None:
+    """``dz = da g'(z)`` for ``a = g(z)``, elementwise, all of one shape; dz may be da.
+
+    The derivative of ReLU is `at_zero` at 0 of either sign, and 1 where z is NaN; EQUATIONS, row 6.
+    """
+    match ACTIVATIONS[kind]:
+        case "identity":
+            dz[...] = da
+        case "relu":
+            dz[...] = np.where(z < 0, 0, np.where(z == 0, at_zero * da, da))
+        case "leaky_relu":
+            dz[...] = np.where(z < 0, slope * da, da)
+        case "sigmoid":
+            dz[...] = da * (a * (1 - a))
+        case "tanh":
+            dz[...] = da * (1 - a * a)
+        case "exponential":
+            dz[...] = da * a
+        case "sin":
+            dz[...] = da * np.cos(z)
+        case "cos":
+            dz[...] = da * -np.sin(z)
+
+
+def dense_forward(x: Array, kernel: Array, bias: Array | None, z: Array, a: Array, kind: int = 0,
+                  slope: float = 0.0, index: Array | None = None, threads: int = 1,
+                  pack: bool = False) -> None:
+    """``z = x[index] kernel + bias``, ``a = g(z)``; EQUATIONS, row 1.
+
+    x (rows, inputs), kernel (inputs, units), bias (units,), z and a (batch, units), index (batch,) of row
+    numbers; without it, rows = batch. `threads` and `pack` change nothing.
+    """
+    product = (x if index is None else x[index]) @ kernel
+    z[...] = product if bias is None else product + bias
+    activation_forward(kind, z, a, slope)
+
+
+def dense_backward(x: Array, kernel: Array, d: Array, d_kernel: Array, d_bias: Array, d_input: Array,
+                   kind: int = 0, z: Array | None = None, a: Array | None = None, slope: float = 0.0,
+                   at_zero: float = 1.0, threads: int = 1) -> None:
+    """``d_kernel = x^T d``, ``d_bias = sum_i d_i``, ``d_input = (d kernel^T) * g'(z)``; EQUATIONS, row 15.
+
+    x, d_input, z and a (batch, inputs), kernel and d_kernel (inputs, units), d (batch, units), d_bias
+    (units,). ``a = g(z)``, of number `kind`, is what made x; kind 0 needs neither. `threads` changes nothing.
+    """
+    d_kernel[...] = x.T @ d
+    column_sums(d, d_bias)
+    d_input[...] = d @ kernel.T
+    if z is not None and a is not None:
+        activation_backward(kind, z, a, d_input, d_input, slope, at_zero)
+
+
+def column_sums(x: Array, out: Array) -> None:
+    """``out_j = sum_i x_ij``, in float64; x (m, n), out (n,)."""
+    out[...] = x.sum(axis=0, dtype=np.float64)
+
+
+def batchnorm_forward(x: Array, gamma: Array, beta: Array, epsilon: float, mean: Array, var: Array,
+                      y: Array) -> None:
+    """``mean = sum_i x_i / m``, ``var = sum_i (x_i - mean)^2 / m``, ``y = gamma xhat + beta``, in float64.
+
+    ``xhat = (x - mean) / sqrt(var + epsilon)``; x and y (m, n), the others (n,). EQUATIONS, row 21; Ioffe,
+    Szegedy: Batch normalization, ICML 2015.
+    """
+    wide = x.astype(np.float64)
+    mu = wide.sum(axis=0) / len(x)
+    sigma2 = ((wide - mu) ** 2).sum(axis=0) / len(x)
+    mean[...] = mu
+    var[...] = sigma2
+    y[...] = gamma * (wide - mu) / np.sqrt(sigma2 + epsilon) + beta
+
+
+def batchnorm_backward(x: Array, dy: Array, gamma: Array, mean: Array, var: Array, epsilon: float,
+                       batch_statistics: bool, d_gamma: Array, d_beta: Array, dx: Array) -> None:
+    """The gradients of `batchnorm_forward` in float64; x, dy and dx (m, n), the others (n,).
+
+    ``d_beta = sum_i dy_i``, ``d_gamma = sum_i dy_i xhat_i``,
+    ``dx = gamma / sqrt(var + epsilon) (dy - (d_beta + xhat d_gamma) / m)``.
+    Without `batch_statistics` mean and var are constants, and what is divided by m falls away.
+    """
+    inv = 1 / np.sqrt(var.astype(np.float64) + epsilon)
+    xhat = (x - mean.astype(np.float64)) * inv
+    by_beta, by_gamma = dy.sum(axis=0, dtype=np.float64), (dy * xhat).sum(axis=0)
+    d_beta[...] = by_beta
+    d_gamma[...] = by_gamma
+    dx[...] = gamma * inv * (dy - ((by_beta + xhat * by_gamma) / len(x) if batch_statistics else 0))
+
+
+def batchnorm_update(mean: Array, var: Array, momentum: float, running_mean: Array,
+                     running_var: Array) -> None:
+    """``running = momentum running + (1 - momentum) batch``, for both statistics; all (n,)."""
+    running_mean[...] = momentum * running_mean + (1 - momentum) * mean
+    running_var[...] = momentum * running_var + (1 - momentum) * var
+
+
+def softmax_forward(z: Array, a: Array) -> None:
+    """``a_j = e^(z_j - max z) / sum_k e^(z_k - max z)`` by rows; z and a (m, n)."""
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    a[...] = e / e.sum(axis=1, keepdims=True)
+
+
+def softmax_backward(a: Array, da: Array, dz: Array) -> None:
+    """``dz_j = a_j (da_j - sum_k da_k a_k)`` by rows, for a = softmax(z); all (m, n)."""
+    dz[...] = a * (da - (da * a).sum(axis=1, keepdims=True))
+
+
+def loss(kind: int, z: Array, a: Array, y: Array, weight: Array, values: Array, dz: Array) -> None:
+    """The loss of each row, and its gradient times the row's weight; in float64.
+
+    z (logits), a (outputs), dz (m, n), weight and values (m,), y (m, n), or (m,) of labels for sparse kinds.
+    The kinds that contain softmax or sigmoid read z and write a, and dz is the gradient by z; the others read
+    a, and dz is the gradient by a. Probabilities are kept off 0 by 1e-38 (float32) or 1e-300.
+    """
+    name, n, logits, output = LOSSES[kind], z.shape[1], z.astype(np.float64), a.astype(np.float64)
+    if name.startswith("sparse"):
+        y = np.eye(n)[y]
+    if name.endswith("softmax_crossentropy"):  # -sum y log softmax(z)
+        top = logits.max(axis=1, keepdims=True)
+        log_sum = top + np.log(np.exp(logits - top).sum(axis=1, keepdims=True))
+        a[...] = probability = np.exp(logits - log_sum)
+        each, d = y * (log_sum - logits), probability * y.sum(axis=1, keepdims=True, dtype=np.float64) - y
+    elif name == "sigmoid_crossentropy":  # -mean (y log s(z) + (1 - y) log (1 - s(z)))
+        a[...] = probability = _sigmoid(logits)
+        each, d = (np.logaddexp(0, logits) - y * logits) / n, (probability - y) / n
+    elif name.endswith("squared_error"):  # factor sum (a - y)^2
+        factor = 0.5 if name == "half_squared_error" else 1 / n
+        each, d = factor * (output - y) ** 2, 2 * factor * (output - y)
+    else:
+        tiny = 1e-38 if z.dtype == np.float32 else 1e-300
+        p, q = np.maximum(output, tiny), np.maximum(1 - output, tiny)
+        if name == "binary_crossentropy":  # -mean (y log a + (1 - y) log (1 - a))
+            each, d = -(y * np.log(p) + (1.0 - y) * np.log(q)) / n, ((1.0 - y) / q - y / p) / n
+        else:  # -sum y log a
+            each, d = -y * np.log(p), -y / p
+    values[...] = each.sum(axis=1)
+    dz[...] = weight[:, None] * d
+
+
+def sgd_update(w: Array, g: Array, velocity: Array, learning_rate: float, momentum: float = 0.0,
+               nesterov: bool = False) -> None:
+    """``w += v``, ``v = mu v - lr g``, with momentum mu; Nesterov: ``w += mu v - lr g``; all (n,).
+
+    Without momentum ``w -= lr g``, and v is left alone.
+    """
+    step = -learning_rate * g
+    if momentum:
+        velocity[...] = momentum * velocity + step
+        step = momentum * velocity + step if nesterov else velocity
+    w += step
+
+
+def adam_update(w: Array, g: Array, m: Array, v: Array, learning_rate: float, beta1: float, beta2: float,
+                epsilon: float, step: int) -> None:
+    """Algorithm 1 of Kingma, Ba: Adam, ICLR 2015, for step t >= 1; all (n,).
+
+    ``m = b1 m + (1 - b1) g``, ``v = b2 v + (1 - b2) g^2``,
+    ``w -= lr mhat / (sqrt(vhat) + epsilon)`` with ``mhat = m / (1 - b1^t)``, ``vhat = v / (1 - b2^t)``.
+    """
+    m[...] = beta1 * m + (1 - beta1) * g
+    v[...] = beta2 * v + (1 - beta2) * g**2
+    mhat = m / (1 - beta1**step)
+    vhat = v / (1 - beta2**step)
+    w -= learning_rate * mhat / (np.sqrt(vhat) + epsilon)
+
+
+def all_finite(x: Array) -> bool:
+    """Whether x (n,) holds neither NaN nor infinity."""
+    return bool(np.isfinite(x).all())
+
+
+def philox(seed: int, step: int, stream: int, block0: int) -> list[list[int]]:
+    """Philox4x32-10: words 0 to 3 (rows) of the blocks block0 .. block0 + 15 (columns).
+
+    Counter (block, stream, low and high half of step), key (low and high half of seed). Salmon, Moraes, Dror,
+    Shaw: Parallel random numbers: as easy as 1, 2, 3, SC 2011.
+    """
+    low = (1 << 32) - 1
+    blocks = []
+    for block in range(block0, block0 + 16):
+        c, k = (block & low, stream, step & low, step >> 32), (seed & low, seed >> 32)
+        for _ in range(10):
+            p, q = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+            c = (q >> 32) ^ c[1] ^ k[0], q & low, (p >> 32) ^ c[3] ^ k[1], p & low
+            k = (k[0] + 0x9E3779B9) & low, (k[1] + 0xBB67AE85) & low
+        blocks.append(c)
+    return [[c[word] for c in blocks] for word in range(4)]
+
+
+def dropout_forward(x: Array, y: Array, mask: Array, rate: float, seed: int, step: int, layer: int) -> None:
+    """``y = mask x / (1 - rate)``, where mask (of bytes) is 1 with probability 1 - rate; all (batch, units).
+
+    An element is kept where its word of the stream `layer` is at least rate 2^32. A row takes whole groups of
+    64 words, in the order in which `philox` gives them.
+    """
+    batch, units = x.shape
+    groups = (units + 63) // 64
+    words = [philox(seed, step, layer, 16 * group) for group in range(batch * groups)]
+    mask[...] = np.array(words, np.int64).reshape(batch, 64 * groups)[:, :units] >= int(rate * 2**32)
+    dropout_backward(x, mask, y, rate)
+
+
+def dropout_backward(dy: Array, mask: Array, dx: Array, rate: float) -> None:
+    """``dx = mask dy / (1 - rate)``, elementwise, all of one shape; dx may be dy."""
+    dx[...] = np.where(mask != 0, dy * dy.dtype.type(1 / (1 - rate)), 0)
+
+
+def shuffle(order: Array, seed: int, epoch: int) -> None:
+    """``order`` (n,) = a permutation of 0 .. n - 1, keyed by seed and epoch: `random.permutation`.
+
+    Fisher and Yates, from the last element down; each bound takes a remainder of 64 bits of stream 2^32 - 1.
+    """
+    blocks = [philox(seed, epoch, 2**32 - 1, block) for block in range(0, len(order), 16)]
+    words = iter(np.array(blocks, np.int64).ravel().tolist())
+    order[...] = range(len(order))
+    for i in range(len(order) - 1, 0, -1):
+        j = (next(words) << 32 | next(words)) % (i + 1)
+        order[[i, j]] = order[[j, i]]

@@ -1,0 +1,216 @@
+/* The only C of the kernels: one vector type per dtype, and what Cython can't spell.
+ *
+ * GCC/Clang vector extensions: `vf32` and `vf64` are as wide as the widest register of the instruction set that this
+ * file is compiled for, so the same Cython source serves every level. Arithmetic on them is plain C (+ - * /), lane by
+ * lane; comparisons are done here and give select masks. Nothing here depends on the position of a lane. */
+#ifndef FASTMLP_SIMD_H
+#define FASTMLP_SIMD_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+#define VBYTES 64
+#define MR 8
+#elif defined(__AVX__)
+#define VBYTES 32
+#define MR 6
+#else
+#define VBYTES 16
+#define MR 6
+#endif
+#define NV 2 /* vectors a tile is wide: NR = NV * lanes */
+
+/* Sizes as types: a fused type over these makes one body per size, with bounds that the compiler knows. */
+typedef struct { char size[MR]; } rows_full;
+typedef struct { char size[4]; } rows_4;
+typedef struct { char size[2]; } rows_2;
+typedef struct { char size[1]; } rows_1;
+typedef struct { char size[NV]; } wide;
+typedef struct { char size[1]; } narrow;
+
+#define FASTMLP_INLINE static inline __attribute__((always_inline, unused))
+
+/* One set of helpers per dtype, spelled once. T scalar, V vector, I and U integer vectors as wide, i the lane of I. */
+#define FASTMLP_VECTOR(S, T, V, i, I, U, FMA1)                                                                         \
+    typedef T V __attribute__((vector_size(VBYTES)));                                                                  \
+    typedef T V##_unaligned __attribute__((vector_size(VBYTES), aligned(sizeof(T)), may_alias));                       \
+    typedef i I __attribute__((vector_size(VBYTES)));                                                                  \
+    typedef u##i U __attribute__((vector_size(VBYTES)));                                                               \
+    FASTMLP_INLINE V splat_##S(T x) { return x - (V){0}; }                                                             \
+    FASTMLP_INLINE V load_##S(const T *p) { return *(const V##_unaligned *)p; }                                        \
+    FASTMLP_INLINE void store_##S(T *p, V v) { *(V##_unaligned *)p = v; }                                              \
+    FASTMLP_INLINE V bits_##S(I m) { V v; memcpy(&v, &m, sizeof v); return v; }                                        \
+    FASTMLP_INLINE I ints_##S(V v) { I m; memcpy(&m, &v, sizeof m); return m; }                                        \
+    /* c < 0 ? x : y by lane; a NaN in c takes y */                                                                    \
+    FASTMLP_INLINE V if_less_##S(V c, V d, V x, V y) {                                                                 \
+        I m = (I)(c < d);                                                                                              \
+        return bits_##S((ints_##S(x) & m) | (ints_##S(y) & ~m));                                                       \
+    }                                                                                                                  \
+    FASTMLP_INLINE V abs_##S(V x) { return bits_##S(ints_##S(x) & ~ints_##S(splat_##S((T)-0.0))); }                    \
+    FASTMLP_INLINE V copysign_##S(V x, V s) {                                                                          \
+        I sign = ints_##S(splat_##S((T)-0.0));                                                                         \
+        return bits_##S((ints_##S(x) & ~sign) | (ints_##S(s) & sign));                                                 \
+    }                                                                                                                  \
+    FASTMLP_INLINE T lane_##S(V v, ptrdiff_t k) { return v[k]; }                                                       \
+    FASTMLP_INLINE V with_lane_##S(V v, ptrdiff_t k, T x) { v[k] = x; return v; }
+
+FASTMLP_VECTOR(f32, float, vf32, int32_t, vi32, vu32, fmaf)
+FASTMLP_VECTOR(f64, double, vf64, int64_t, vi64, vu64, fma)
+
+/* a * b + c, rounded once where the processor can; twice at x86-64-v2 (libm's fma would cost a call per lane). */
+#if defined(__AVX512F__)
+FASTMLP_INLINE vf32 fma_f32(vf32 a, vf32 b, vf32 c) { return (vf32)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+FASTMLP_INLINE vf64 fma_f64(vf64 a, vf64 b, vf64 c) { return (vf64)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }
+#elif defined(__FMA__)
+FASTMLP_INLINE vf32 fma_f32(vf32 a, vf32 b, vf32 c) { return (vf32)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+FASTMLP_INLINE vf64 fma_f64(vf64 a, vf64 b, vf64 c) { return (vf64)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
+#elif defined(__FP_FAST_FMA) && defined(__FP_FAST_FMAF)
+FASTMLP_INLINE vf32 fma_f32(vf32 a, vf32 b, vf32 c) {
+    for (int k = 0; k < (int)(VBYTES / sizeof(float)); k++) c[k] = __builtin_fmaf(a[k], b[k], c[k]);
+    return c;
+}
+FASTMLP_INLINE vf64 fma_f64(vf64 a, vf64 b, vf64 c) {
+    for (int k = 0; k < (int)(VBYTES / sizeof(double)); k++) c[k] = __builtin_fma(a[k], b[k], c[k]);
+    return c;
+}
+#else
+FASTMLP_INLINE vf32 fma_f32(vf32 a, vf32 b, vf32 c) { return a * b + c; }
+FASTMLP_INLINE vf64 fma_f64(vf64 a, vf64 b, vf64 c) { return a * b + c; }
+#endif
+
+/* The first n lanes (0 <= n <= lanes), the rest zero; nothing beyond them is read or written. */
+#if defined(__AVX512F__)
+FASTMLP_INLINE vf32 load_n_f32(const float *p, ptrdiff_t n) { return (vf32)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
+FASTMLP_INLINE vf64 load_n_f64(const double *p, ptrdiff_t n) { return (vf64)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
+FASTMLP_INLINE void store_n_f32(float *p, vf32 v, ptrdiff_t n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v); }
+FASTMLP_INLINE void store_n_f64(double *p, vf64 v, ptrdiff_t n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v); }
+#elif defined(__AVX2__)
+FASTMLP_INLINE __m256i mask_f32(ptrdiff_t n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+FASTMLP_INLINE __m256i mask_f64(ptrdiff_t n) {
+    return _mm256_cmpgt_epi64(_mm256_set1_epi64x((long long)n), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+FASTMLP_INLINE vf32 load_n_f32(const float *p, ptrdiff_t n) { return (vf32)_mm256_maskload_ps(p, mask_f32(n)); }
+FASTMLP_INLINE vf64 load_n_f64(const double *p, ptrdiff_t n) { return (vf64)_mm256_maskload_pd(p, mask_f64(n)); }
+FASTMLP_INLINE void store_n_f32(float *p, vf32 v, ptrdiff_t n) { _mm256_maskstore_ps(p, mask_f32(n), (__m256)v); }
+FASTMLP_INLINE void store_n_f64(double *p, vf64 v, ptrdiff_t n) { _mm256_maskstore_pd(p, mask_f64(n), (__m256d)v); }
+#else
+#define FASTMLP_PARTIAL(S, T, V)                                                                                       \
+    FASTMLP_INLINE V load_n_##S(const T *p, ptrdiff_t n) {                                                             \
+        V v = {0};                                                                                                     \
+        for (int k = 0; k < (int)(VBYTES / sizeof(T)); k++)                                                            \
+            if (k < n) v[k] = p[k];                                                                                    \
+        return v;                                                                                                      \
+    }                                                                                                                  \
+    FASTMLP_INLINE void store_n_##S(T *p, V v, ptrdiff_t n) {                                                          \
+        for (int k = 0; k < (int)(VBYTES / sizeof(T)); k++)                                                            \
+            if (k < n) p[k] = v[k];                                                                                    \
+    }
+FASTMLP_PARTIAL(f32, float, vf32)
+FASTMLP_PARTIAL(f64, double, vf64)
+#endif
+
+/* Nearest integer to x (|x| small), as a float and in exponent position: 2^k by lane. */
+FASTMLP_INLINE vf32 round_f32(vf32 x) { vf32 magic = splat_f32(12582912.0f); return (x + magic) - magic; }
+FASTMLP_INLINE vf64 round_f64(vf64 x) { vf64 magic = splat_f64(6755399441055744.0); return (x + magic) - magic; }
+/* the integer k is the low bits of k + magic; an add and a shift put it in the exponent field */
+FASTMLP_INLINE vf32 pow2_f32(vf32 k) {
+    vi32 n = ints_f32(k + splat_f32(12582912.0f)) - ints_f32(splat_f32(12582912.0f));
+    return bits_f32((n + 127) << 23);
+}
+FASTMLP_INLINE vf64 pow2_f64(vf64 k) {
+    vi64 n = ints_f64(k + splat_f64(6755399441055744.0)) - ints_f64(splat_f64(6755399441055744.0));
+    return bits_f64((n + 1023) << 52);
+}
+/* x 2^k for integers k by adding to the exponent field; x and the result normal */
+FASTMLP_INLINE vf32 scale_f32(vf32 x, vf32 k) {
+    return bits_f32(ints_f32(x) + (ints_f32(k + splat_f32(12582912.0f)) << 23));
+}
+FASTMLP_INLINE vf64 scale_f64(vf64 x, vf64 k) {
+    return bits_f64(ints_f64(x) + (ints_f64(k + splat_f64(6755399441055744.0)) << 52));
+}
+/* the integer k with x = 2^k m, m in [sqrt(1/2), sqrt(2)), for normal x > 0: the bits of sqrt(1/2) come off, and a bias
+ * that keeps k + bias positive in the exponent field */
+FASTMLP_INLINE vf32 exponent_f32(vf32 x) {
+    vu32 n = ((vu32)ints_f32(x) + (0x40000000u - 0x3f3504f3u)) >> 23;
+    return bits_f32(ints_f32(splat_f32(12582912.0f)) + (vi32)n) - splat_f32(12582912.0f + 128.0f);
+}
+FASTMLP_INLINE vf64 exponent_f64(vf64 x) {
+    vu64 n = ((vu64)ints_f64(x) + (0x4000000000000000u - 0x3fe6a09e667f3bcdu)) >> 52;
+    return bits_f64(ints_f64(splat_f64(6755399441055744.0)) + (vi64)n) - splat_f64(6755399441055744.0 + 1024.0);
+}
+/* x 2^k rounded once, subnormal results too, for |x| near 1 and |k| up to twice the range of exponents: in two
+ * steps, of which the first is exact */
+#if defined(__AVX512F__)
+FASTMLP_INLINE vf32 ldexp_f32(vf32 x, vf32 k) { return (vf32)_mm512_scalef_ps((__m512)x, (__m512)k); }
+FASTMLP_INLINE vf64 ldexp_f64(vf64 x, vf64 k) { return (vf64)_mm512_scalef_pd((__m512d)x, (__m512d)k); }
+#else
+FASTMLP_INLINE vf32 ldexp_f32(vf32 x, vf32 k) {
+    vu32 n = (vu32)ints_f32(k + splat_f32(12582912.0f)), half = n >> 1;
+    return x * bits_f32((vi32)((half + 127) << 23)) * bits_f32((vi32)((n - half + 127) << 23));
+}
+FASTMLP_INLINE vf64 ldexp_f64(vf64 x, vf64 k) {
+    vu64 n = (vu64)ints_f64(k + splat_f64(6755399441055744.0)), half = n >> 1;
+    return x * bits_f64((vi64)((half + 1023) << 52)) * bits_f64((vi64)((n - half + 1023) << 52));
+}
+#endif
+/* whether c < d in any lane */
+FASTMLP_INLINE int any_bit(const void *m) {
+    uint64_t w[VBYTES / 8], any = 0;
+    memcpy(w, m, sizeof w);
+    for (int k = 0; k < VBYTES / 8; k++) any |= w[k];
+    return any != 0;
+}
+FASTMLP_INLINE int any_less_f32(vf32 c, vf32 d) { vi32 m = (vi32)(c < d); return any_bit(&m); }
+FASTMLP_INLINE int any_less_f64(vf64 c, vf64 d) { vi64 m = (vi64)(c < d); return any_bit(&m); }
+/* lanes where the integer k has bit b set take x, the others y (quadrants of sin and cos) */
+FASTMLP_INLINE vf32 if_bit_f32(vf32 k, int b, vf32 x, vf32 y) {
+    vi32 n = ints_f32(k + splat_f32(12582912.0f)), m = (n & b) != 0;
+    return bits_f32((ints_f32(x) & m) | (ints_f32(y) & ~m));
+}
+FASTMLP_INLINE vf64 if_bit_f64(vf64 k, int b, vf64 x, vf64 y) {
+    vi64 n = ints_f64(k + splat_f64(6755399441055744.0)), m = (n & b) != 0;
+    return bits_f64((ints_f64(x) & m) | (ints_f64(y) & ~m));
+}
+
+/* The team of a parallel region; one member where OpenMP is absent. */
+#if defined(_OPENMP)
+#include <omp.h>
+FASTMLP_INLINE int team_size(void) { return omp_get_num_threads(); }
+FASTMLP_INLINE int team_member(void) { return omp_get_thread_num(); }
+FASTMLP_INLINE int has_openmp(void) { return 1; }
+FASTMLP_INLINE void team_barrier(void) {
+    _Pragma("omp barrier")
+}
+#else
+FASTMLP_INLINE int team_size(void) { return 1; }
+FASTMLP_INLINE int team_member(void) { return 0; }
+FASTMLP_INLINE int has_openmp(void) { return 0; }
+FASTMLP_INLINE void team_barrier(void) {}
+#endif
+
+/* Floating-point environment of a thread: round to nearest, subnormals kept, whatever the caller set. */
+#if defined(__x86_64__)
+FASTMLP_INLINE unsigned long enter_fp(void) { unsigned old = _mm_getcsr(); _mm_setcsr(0x1f80); return old; }
+FASTMLP_INLINE void leave_fp(unsigned long old) { _mm_setcsr((unsigned)old); }
+#elif defined(__aarch64__)
+FASTMLP_INLINE unsigned long enter_fp(void) {
+    unsigned long old, zero = 0;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(old));
+    __asm__ volatile("msr fpcr, %0" : : "r"(zero));
+    return old;
+}
+FASTMLP_INLINE void leave_fp(unsigned long old) { __asm__ volatile("msr fpcr, %0" : : "r"(old)); }
+#else
+FASTMLP_INLINE unsigned long enter_fp(void) { return 0; }
+FASTMLP_INLINE void leave_fp(unsigned long old) { (void)old; }
+#endif
+
+#endif

@@ -1,0 +1,234 @@
+"""Vectors in Cython: the types of `simd.h` and one overloaded name per operation.
+
+`vec` pairs with `real` (vf32 with float, vf64 with double). A vector has no size that Cython knows, so a function
+that needs one takes it as an argument (`like`, a value that is never read); the compiler removes it. Cython is told
+that vectors are numbers, which lets it write `a * b + c`; the C compiler sees vectors.
+"""
+
+cdef extern from "simd.h" nogil:
+    ctypedef float vf32
+    ctypedef double vf64
+    enum:
+        MR        # rows of a GEMM tile
+        NV        # vectors a GEMM tile is wide
+    ctypedef struct rows_full:
+        pass
+    ctypedef struct rows_4:
+        pass
+    ctypedef struct rows_2:
+        pass
+    ctypedef struct rows_1:
+        pass
+    ctypedef struct wide:
+        pass
+    ctypedef struct narrow:
+        pass
+
+    vf32 splat_f32(float)
+    vf64 splat_f64(double)
+    vf32 load_f32(const float *)
+    vf64 load_f64(const double *)
+    vf32 load_n_f32(const float *, Py_ssize_t)
+    vf64 load_n_f64(const double *, Py_ssize_t)
+    void store_f32(float *, vf32)
+    void store_f64(double *, vf64)
+    void store_n_f32(float *, vf32, Py_ssize_t)
+    void store_n_f64(double *, vf64, Py_ssize_t)
+    vf32 fma_f32(vf32, vf32, vf32)
+    vf64 fma_f64(vf64, vf64, vf64)
+    vf32 if_less_f32(vf32, vf32, vf32, vf32)
+    vf64 if_less_f64(vf64, vf64, vf64, vf64)
+    vf32 abs_f32(vf32)
+    vf64 abs_f64(vf64)
+    vf32 copysign_f32(vf32, vf32)
+    vf64 copysign_f64(vf64, vf64)
+    float lane_f32(vf32, Py_ssize_t)
+    double lane_f64(vf64, Py_ssize_t)
+    vf32 with_lane_f32(vf32, Py_ssize_t, float)
+    vf64 with_lane_f64(vf64, Py_ssize_t, double)
+    vf32 round_f32(vf32)
+    vf64 round_f64(vf64)
+    vf32 pow2_f32(vf32)
+    vf64 pow2_f64(vf64)
+    vf32 scale_f32(vf32, vf32)
+    vf64 scale_f64(vf64, vf64)
+    vf32 exponent_f32(vf32)
+    vf64 exponent_f64(vf64)
+    vf32 ldexp_f32(vf32, vf32)
+    vf64 ldexp_f64(vf64, vf64)
+    bint any_less_f32(vf32, vf32)
+    bint any_less_f64(vf64, vf64)
+    vf32 if_bit_f32(vf32, int, vf32, vf32)
+    vf64 if_bit_f64(vf64, int, vf64, vf64)
+    int team_size()
+    int team_member()
+    bint has_openmp()
+    void team_barrier()
+    unsigned long enter_fp()
+    void leave_fp(unsigned long)
+
+ctypedef fused real:
+    float
+    double
+
+ctypedef fused vec:
+    vf32
+    vf64
+
+ctypedef fused rows_t:      # rows of a tile: sizeof(rows_t)
+    rows_full
+    rows_4
+    rows_2
+    rows_1
+
+ctypedef fused width_t:     # vectors of a tile: sizeof(width_t)
+    wide
+    narrow
+
+
+cdef inline vec splat(double x, vec like) noexcept nogil:
+    """Every lane x."""
+    if vec is vf32:
+        return splat_f32(<float> x)
+    else:
+        return splat_f64(x)
+
+
+cdef inline vec load(const real *p, vec like) noexcept nogil:
+    """The lanes from p on, any alignment."""
+    if vec is vf32:
+        return load_f32(<const float *> p)
+    else:
+        return load_f64(<const double *> p)
+
+
+cdef inline vec load_n(const real *p, Py_ssize_t n, vec like) noexcept nogil:
+    """The first n lanes from p on, then zeros; reads nothing beyond them."""
+    if vec is vf32:
+        return load_n_f32(<const float *> p, n)
+    else:
+        return load_n_f64(<const double *> p, n)
+
+
+cdef inline void store(real *p, vec x) noexcept nogil:
+    if vec is vf32:
+        store_f32(<float *> p, x)
+    else:
+        store_f64(<double *> p, x)
+
+
+cdef inline void store_n(real *p, vec x, Py_ssize_t n) noexcept nogil:
+    """The first n lanes only."""
+    if vec is vf32:
+        store_n_f32(<float *> p, x, n)
+    else:
+        store_n_f64(<double *> p, x, n)
+
+
+cdef inline vec fma(vec a, vec b, vec c) noexcept nogil:
+    """a * b + c."""
+    if vec is vf32:
+        return fma_f32(a, b, c)
+    else:
+        return fma_f64(a, b, c)
+
+
+cdef inline vec if_less(vec c, vec d, vec x, vec y) noexcept nogil:
+    """x where c < d, else y (also where c or d is NaN)."""
+    if vec is vf32:
+        return if_less_f32(c, d, x, y)
+    else:
+        return if_less_f64(c, d, x, y)
+
+
+cdef inline vec vabs(vec x) noexcept nogil:
+    if vec is vf32:
+        return abs_f32(x)
+    else:
+        return abs_f64(x)
+
+
+cdef inline vec vcopysign(vec x, vec sign) noexcept nogil:
+    if vec is vf32:
+        return copysign_f32(x, sign)
+    else:
+        return copysign_f64(x, sign)
+
+
+cdef inline double lane(vec x, Py_ssize_t k) noexcept nogil:
+    if vec is vf32:
+        return lane_f32(x, k)
+    else:
+        return lane_f64(x, k)
+
+
+cdef inline vec with_lane(vec x, Py_ssize_t k, double value) noexcept nogil:
+    """x with lane k replaced."""
+    if vec is vf32:
+        return with_lane_f32(x, k, <float> value)
+    else:
+        return with_lane_f64(x, k, value)
+
+
+cdef inline vec vround(vec x) noexcept nogil:
+    """Nearest integer, ties to even, for |x| below 2^21 (float32) or 2^50."""
+    if vec is vf32:
+        return round_f32(x)
+    else:
+        return round_f64(x)
+
+
+cdef inline vec vpow2(vec k) noexcept nogil:
+    """2^k for integers k in the range of normal numbers."""
+    if vec is vf32:
+        return pow2_f32(k)
+    else:
+        return pow2_f64(k)
+
+
+cdef inline vec vscale(vec x, vec k) noexcept nogil:
+    """x 2^k for integers k, where x and the result are normal numbers."""
+    if vec is vf32:
+        return scale_f32(x, k)
+    else:
+        return scale_f64(x, k)
+
+
+cdef inline vec vldexp(vec x, vec k) noexcept nogil:
+    """x 2^k rounded once, for |x| near 1 and integers k up to twice the range: overflows, underflows gradually."""
+    if vec is vf32:
+        return ldexp_f32(x, k)
+    else:
+        return ldexp_f64(x, k)
+
+
+cdef inline vec vexponent(vec x) noexcept nogil:
+    """The integer k with 2^-k x in [sqrt(1/2), sqrt(2)), for normal x > 0."""
+    if vec is vf32:
+        return exponent_f32(x)
+    else:
+        return exponent_f64(x)
+
+
+cdef inline bint any_less(vec c, vec d) noexcept nogil:
+    """Whether c < d in some lane."""
+    if vec is vf32:
+        return any_less_f32(c, d)
+    else:
+        return any_less_f64(c, d)
+
+
+cdef inline vec if_bit(vec k, int b, vec x, vec y) noexcept nogil:
+    """x where the integer k has the bit of mask b set, else y."""
+    if vec is vf32:
+        return if_bit_f32(k, b, x, y)
+    else:
+        return if_bit_f64(k, b, x, y)
+
+
+cdef inline Py_ssize_t lanes(vec like) noexcept nogil:
+    """Numbers in a vector."""
+    if vec is vf32:
+        return sizeof(vf32) // sizeof(float)
+    else:
+        return sizeof(vf64) // sizeof(double)

@@ -1,0 +1,242 @@
+"""Activations: one object per idea, forward and derivative together (EQUATIONS rows 2 and 5 to 8, 10).
+
+A built-in is a kernel, run inside the plan; its NumPy form here is what calling it gives. A subclass written by a user
+runs in NumPy, through the plan's Python operation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .configurable import Configurable
+from .registry import activations as registry
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "Activation",
+    "Cos",
+    "Exponential",
+    "Identity",
+    "LeakyReLU",
+    "ReLU",
+    "Sigmoid",
+    "Sin",
+    "Softmax",
+    "Tanh",
+]
+
+
+class Kernel(NamedTuple):
+    """A built-in activation as the kernels take it: its name there, and its two numbers."""
+
+    name: str
+    slope: float = 0.0
+    at_zero: float = 1.0
+
+
+class Activation(Configurable):
+    """Base of all activations ``a = g(z)``.
+
+    A subclass writes `forward` and `derivative`, or, where it is not elementwise, `forward` and `backward`.
+
+    Attributes
+    ----------
+    initializer : str
+        What a layer before this activation takes when it is given none.
+    elementwise : bool
+        Whether element i of the result depends on element i of the argument alone. If not, whole rows come in.
+    output : str or None
+        ``"probabilities"`` where the values of a row are probabilities; losses of probabilities ask for it.
+    """
+
+    initializer: str = "lecun_normal"
+    elementwise: bool = True
+    output: str | None = None
+
+    def forward(self, z: NDArray[Any]) -> NDArray[Any]:
+        """Return ``g(z)``: a new array of the shape and dtype of `z`, which is read-only."""
+        raise NotImplementedError(f"{type(self).__qualname__} has no forward(self, z)")
+
+    def derivative(self, z: NDArray[Any], a: NDArray[Any]) -> NDArray[Any]:
+        """Return ``g'(z)``, elementwise; `a` is ``forward(z)``."""
+        raise NotImplementedError(
+            f"{type(self).__qualname__} has neither derivative(self, z, a) nor backward(self, z, a, da): "
+            "training needs one of them"
+        )
+
+    def backward(self, z: NDArray[Any], a: NDArray[Any], da: NDArray[Any]) -> NDArray[Any]:
+        """Return ``dz``, the gradient of the loss by `z`, from `da`, that by ``a = forward(z)``."""
+        dz: NDArray[Any] = da * self.derivative(z, a)
+        return dz
+
+    def __call__(self, z: Any) -> NDArray[Any]:
+        """``forward`` of anything that NumPy takes as an array of numbers."""
+        z = np.asarray(z)
+        return self.forward(z if z.dtype.kind == "f" else z.astype(np.float64))
+
+
+registry.base = Activation
+
+
+def _one_of(name: str, value: float, *allowed: float) -> float:
+    if value not in allowed:
+        raise ValueError(f"{name}: expected one of {', '.join(map(str, allowed))}, got {value!r}")
+    return float(value)
+
+
+@registry.builtin("identity", "linear")
+class Identity(Activation):
+    """``g(z) = z``. Without another activation, stacked layers are one affine map (row 2)."""
+
+    def forward(self, z: NDArray[Any]) -> NDArray[Any]:
+        return z.copy()
+
+    def derivative(self, z: NDArray[Any], a: NDArray[Any]) -> NDArray[Any]:
+        return np.ones_like(z)
+
+
+@registry.builtin("relu")
+class ReLU(Activation):
+    """``g(z) = 0 if z < 0 else z``, ``g'(z) = 1 if z > 0 else 0``, and `at_zero` at 0 (row 6). NaN propagates.
+
+    Parameters
+    ----------
+    at_zero : {1, 0.5, 0}
+        The derivative at 0, of either sign.
+    """
+
+    initializer = "he_normal"
+
+    def __init__(self, at_zero: float = 1.0) -> None:
+        self.at_zero = _one_of("at_zero", at_zero, 1.0, 0.5, 0.0)
+
+    def forward(self, z: NDArray[Any]) -> NDArray[Any]:
+        return np.where(z < 0, z.dtype.type(0), z)
+
+    def derivative(self, z: NDArray[Any], a: NDArray[Any]) -> NDArray[Any]:
+        return np.where(z == 0, self.at_zero, ~(z < 0)).astype(z.dtype)
+
+
+@registry.builtin("leaky_relu")
+class LeakyReLU(Activation):
+    """``g(z) = alpha z if z < 0 else z``, ``g'(z) = alpha if z < 0 else 1`` (row 7).
+
+    Parameters
+    ----------
+    alpha : float
+        The slope below zero.
+    """
+
+    initializer = "he_normal"
+
+    def __init__(self, alpha: float = 0.01) -> None:
+        if not np.isfinite(alpha):
+            raise ValueError(f"alpha: expected a finite number, got {alpha!r}")
+        self.alpha = float(alpha)
+
+    def forward(self, z: NDArray[Any]) -> NDArray[Any]:
+        return np.where(z < 0, z * z.dtype.type(self.alpha), z)
+
+    def derivative(self, z: NDArray[Any], a: NDArray[Any]) -> NDArray[Any]:
+        return np.where(z < 0, self.alpha, 1.0).astype(z.dtype)
+
+
+@registry.builtin("sigmoid")
+class Sigmoid(Activation):
+    """``g(z) = 1 / (1 + e^-z)``, ``g'(z) = a (1 - a)``, at most 0.25 (row 5); no overflow for any z."""
+
+    output = "probabilities"
+
+    def forward(self, z: NDArray[Any]) -> NDArray[Any]:
+        e = np.exp(-np.abs(z))
+        return np.where(z < 0, e, z.dtype.type(1)) / (1 + e)
+
+    def derivative(self, z: NDArray[Any], a: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(a * (1 - a))
+
+
+@registry.builtin("tanh")
+class Tanh(Activation):
+    """``g(z) = tanh z``, ``g'(z) = 1 - a^2`` (row 8)."""
+
+    def forward(self, z: NDArray[Any]) -> NDArray[Any]:
+        return np.tanh(z)
+
+    def derivative(self, z: NDArray[Any], a: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(1 - a * a)
+
+
+@registry.builtin("exponential")
+class Exponential(Activation):
+    """``g(z) = e^z = g'(z)`` (row 10)."""
+
+    def forward(self, z: NDArray[Any]) -> NDArray[Any]:
+        return np.exp(z)
+
+    def derivative(self, z: NDArray[Any], a: NDArray[Any]) -> NDArray[Any]:
+        return a
+
+
+@registry.builtin("sin")
+class Sin(Activation):
+    """``g(z) = sin z``, ``g'(z) = cos z`` (row 10)."""
+
+    def forward(self, z: NDArray[Any]) -> NDArray[Any]:
+        return np.sin(z)
+
+    def derivative(self, z: NDArray[Any], a: NDArray[Any]) -> NDArray[Any]:
+        return np.cos(z)
+
+
+@registry.builtin("cos")
+class Cos(Activation):
+    """``g(z) = cos z``, ``g'(z) = -sin z`` (row 10)."""
+
+    def forward(self, z: NDArray[Any]) -> NDArray[Any]:
+        return np.cos(z)
+
+    def derivative(self, z: NDArray[Any], a: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(-np.sin(z))
+
+
+@registry.builtin("softmax")
+class Softmax(Activation):
+    """``a_j = e^z_j / sum_k e^z_k`` over each row; ``dz = a (da - sum da a)``."""
+
+    elementwise = False
+    output = "probabilities"
+
+    def forward(self, z: NDArray[Any]) -> NDArray[Any]:
+        e = np.exp(z - z.max(axis=-1, keepdims=True))
+        return np.asarray(e / e.sum(axis=-1, keepdims=True))
+
+    def backward(self, z: NDArray[Any], a: NDArray[Any], da: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(a * (da - (da * a).sum(axis=-1, keepdims=True)))
+
+
+_KERNELS: dict[type[Activation], str] = {
+    Identity: "identity",
+    ReLU: "relu",
+    LeakyReLU: "leaky_relu",
+    Sigmoid: "sigmoid",
+    Tanh: "tanh",
+    Exponential: "exponential",
+    Sin: "sin",
+    Cos: "cos",
+    Softmax: "softmax",
+}
+
+
+def kernel_of(activation: Activation) -> Kernel | None:
+    """The kernel of a built-in; None for any other class (a subclass of a built-in may have changed it)."""
+    name = _KERNELS.get(type(activation))
+    if name is None:
+        return None
+    return Kernel(name, getattr(activation, "alpha", 0.0), getattr(activation, "at_zero", 1.0))
+
+
+get = registry.get

@@ -1,0 +1,160 @@
+"""``Configurable``: an object whose configuration is what its ``__init__`` takes (scikit-learn's rule)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+__all__ = ["Configurable", "check_config", "init_parameters"]
+
+Self = TypeVar("Self", bound="Configurable")
+_PASSED_ON = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def init_parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """Parameters that a class takes, by name, in the order of its ``__init__``.
+
+    ``**kwargs`` stands for the parameters of the next ``__init__`` in the method resolution order, so that a
+    subclass may pass on what its base takes without repeating it.
+
+    Raises
+    ------
+    TypeError
+        If an ``__init__`` takes ``*args`` alone: such values have no name to be kept under.
+    """
+    found: dict[str, inspect.Parameter] = {}
+    for owner in cls.__mro__:
+        if owner is object:
+            break
+        if "__init__" not in vars(owner):
+            continue
+        _, *parameters = inspect.signature(vars(owner)["__init__"]).parameters.values()
+        kinds = {parameter.kind for parameter in parameters}
+        for parameter in parameters:
+            if parameter.kind not in _PASSED_ON:
+                found.setdefault(parameter.name, parameter)
+        if inspect.Parameter.VAR_KEYWORD not in kinds:
+            if inspect.Parameter.VAR_POSITIONAL in kinds:
+                raise TypeError(
+                    f"{owner.__qualname__}.__init__ takes *args, which a configuration has no name for; "
+                    "give them a parameter of their own, or override get_config() and from_config()"
+                )
+            break
+    return found
+
+
+def check_config(cls: type, config: Mapping[str, Any], label: str | None = None) -> None:
+    """Check that `cls` can be called with the keywords in `config`.
+
+    Parameters
+    ----------
+    cls : type
+        The class to be made.
+    config : mapping of str to object
+        The keywords.
+    label : str, optional
+        How the error calls the class; default: the class's name.
+
+    Raises
+    ------
+    TypeError
+        If a keyword is unknown or a required one is missing; the message names the accepted ones.
+    """
+    accepted = init_parameters(cls)
+    required = [name for name, parameter in accepted.items() if parameter.default is parameter.empty]
+    problems = [f"unknown parameter {name!r}" for name in config if name not in accepted]
+    problems += [f"missing parameter {name!r}" for name in required if name not in config]
+    if problems:
+        names = ", ".join(
+            name if name in required else f"{name}={parameter.default!r}"
+            for name, parameter in accepted.items()
+        )
+        raise TypeError(f"{label or cls.__qualname__}: {'; '.join(problems)}; accepted: {names or 'none'}")
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Equality of configuration values: by content for arrays, a list equals a tuple, NaN equals NaN."""
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_same(value, b[key]) for key, value in a.items())
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if hasattr(a, "__array__") or hasattr(b, "__array__"):
+        import numpy as np
+
+        a, b = np.asarray(a), np.asarray(b)
+        return a.shape == b.shape and bool(np.all((a == b) | ((a != a) & (b != b))))
+    return a is b or bool(a == b) or bool(a != a and b != b)
+
+
+class Configurable:
+    """Mixin: configuration, representation and equality from the signature of ``__init__``.
+
+    A subclass keeps every parameter of its ``__init__`` in an attribute of the same name; nothing else is
+    needed. A subclass that can't do so overrides `get_config` and, if need be, `from_config`.
+
+    Examples
+    --------
+    >>> class Scale(Configurable):
+    ...     def __init__(self, factor=1.0):
+    ...         self.factor = factor
+    >>> Scale(2.0)
+    Scale(factor=2.0)
+    >>> Scale.from_config({"factor": 2.0}) == Scale(2.0)
+    True
+    """
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the parameters of ``__init__`` with their present values, in the signature's order.
+
+        Raises
+        ------
+        AttributeError
+            If a parameter isn't kept under its own name.
+        """
+        config = {}
+        for name in init_parameters(type(self)):
+            try:
+                config[name] = getattr(self, name)
+            except AttributeError:
+                kind = type(self).__qualname__
+                raise AttributeError(
+                    f"{kind}.__init__ takes {name!r}, but the object has no attribute {name!r}; keep it "
+                    f"(self.{name} = {name}), or override get_config()"
+                ) from None
+        return config
+
+    @classmethod
+    def from_config(cls: type[Self], config: Mapping[str, Any]) -> Self:
+        """Make an object from what `get_config` returned.
+
+        Raises
+        ------
+        TypeError
+            If a name in `config` isn't a parameter, or a required one is missing.
+        """
+        check_config(cls, config)
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        try:
+            config = self.get_config()
+        except AttributeError:  # a half-made object must still be printable, in a debugger above all
+            return f"<{type(self).__name__}, incomplete>"
+        parameters = init_parameters(type(self))
+        shown = [
+            f"{name}={value!r}"
+            for name, value in config.items()
+            if name not in parameters or not _same(value, parameters[name].default)
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        assert isinstance(other, Configurable)
+        return self is other or _same(self.get_config(), other.get_config())
+
+    def __hash__(self) -> int:
+        # Values may be arrays, and may change: the type is all that equal objects surely share for life.
+        return hash(type(self))

@@ -1,0 +1,22 @@
+"""The compiled core of this processor's level, as the rest of the package sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ._kernels import level, load
+
+__all__ = ["ACTIVATIONS", "ARENA", "CODES", "LOSSES", "METRICS", "NONE", "OP", "SHIFT", "level", "plan"]
+
+plan: Any = load(level, "plan")
+
+OP: np.dtype[Any] = np.asarray(plan.op_template()).dtype  # the C struct of an operation, field by field
+CODES: dict[str, int] = plan.CODES
+ARENA: dict[str, int] = plan.ARENA
+ACTIVATIONS: dict[str, int] = plan.ACTIVATIONS
+LOSSES: dict[str, int] = plan.LOSSES
+METRICS: dict[str, int] = plan.METRICS
+SHIFT: int = plan.REFERENCE_SHIFT
+NONE = -1

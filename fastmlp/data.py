@@ -1,0 +1,158 @@
+"""What comes in: arrays checked, and brought into a form that the plan reads in place or batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .losses import Loss
+
+__all__ = ["Rows", "as_rows", "cast", "check_targets", "check_weights", "in_place"]
+
+
+class Rows(NamedTuple):
+    """Data of a call: inputs ``(n, inputs)``, targets ``(n, units)`` or labels ``(n,)``, weights ``(n,)``."""
+
+    x: NDArray[Any]
+    y: NDArray[Any] | None = None
+    weight: NDArray[Any] | None = None
+
+    def take(self, index: NDArray[np.int64], dtype: np.dtype[Any]) -> Rows:
+        """Some rows, copied, the inputs cast."""
+        return Rows(
+            cast(self.x[index], dtype),
+            None if self.y is None else self.y[index],
+            None if self.weight is None else self.weight[index],
+        )
+
+
+def _real(name: str, value: object) -> NDArray[Any]:
+    """An array of real, integer or bool numbers."""
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise TypeError(f"{name}: expected an array of numbers, got {type(value).__name__} ({error})") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{name}: expected real, integer or bool numbers, got dtype {array.dtype}; convert it first"
+        )
+    return array
+
+
+def as_rows(x: object, inputs: int | None, *, empty: bool = False, name: str = "x") -> NDArray[Any]:
+    """`x` as an array ``(n, inputs)``, of whatever dtype and layout it has."""
+    array = _real(name, x)
+    if array.ndim != 2:
+        hint = "; one sample is x[None, :], one feature x[:, None]" if array.ndim == 1 else ""
+        raise ValueError(f"{name}: expected 2 dimensions (samples, features), got shape {array.shape}{hint}")
+    if inputs is not None and array.shape[1] != inputs:
+        raise ValueError(f"{name}: expected {inputs} features, got {array.shape[1]} (shape {array.shape})")
+    if array.shape[1] == 0:
+        raise ValueError(f"{name}: expected at least one feature, got shape {array.shape}")
+    if len(array) == 0 and not empty:
+        raise ValueError(f"{name}: no samples, got shape {array.shape}")
+    return array
+
+
+def in_place(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
+    """Whether the kernels can read these rows where they are: rows may be strided, numbers in a row not."""
+    size = dtype.itemsize
+    return (
+        array.dtype == dtype
+        and array.flags.aligned
+        and (array.shape[1] == 1 or array.strides[1] == size)
+        and array.strides[0] % size == 0
+    )
+
+
+def cast(array: NDArray[Any], dtype: np.dtype[Any], name: str = "x") -> NDArray[Any]:
+    """`array` in `dtype`, contiguous and aligned; a finite number beyond its range is an error."""
+    with np.errstate(over="raise"):
+        try:
+            return np.require(array, dtype, ["C", "A"])
+        except FloatingPointError:
+            raise ValueError(f"{name}: values beyond the range of {dtype}; scale them, or use float64") from None
+
+
+def check_targets(y: object, n: int, units: int, loss: Loss, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Targets as the loss takes them: labels ``(n,)`` in int64, or rows ``(n, units)`` in `dtype`."""
+    array = _real("y", y)
+    if array.shape[:1] != (n,):
+        raise ValueError(f"y: expected {n} samples, as x has, got shape {array.shape}")
+    if loss.labels:
+        return _labels(array, units)
+    if array.ndim == 1 and units == 1:
+        array = array[:, None]
+    if array.shape != (n, units):
+        raise ValueError(f"y: expected shape ({n}, {units}), got {array.shape}{_advice(array, units)}")
+    if loss.accuracy in ("binary", "categorical") and array.size:
+        low, high = array.min(), array.max()
+        if low < 0 or high > 1:
+            raise ValueError(f"y: expected probabilities in [0, 1], got values from {low} to {high}")
+    return array if in_place(array, dtype) else cast(array, dtype, "y")
+
+
+def _advice(array: NDArray[Any], units: int) -> str:
+    if array.ndim == 1 and units > 1:
+        return "; for labels use the loss 'sparse_categorical_crossentropy'"
+    return ""
+
+
+def _labels(array: NDArray[Any], units: int) -> NDArray[Any]:
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise ValueError(
+            f"y: expected labels of shape ({len(array)},), got {array.shape}; for one-hot rows use the loss "
+            "'categorical_crossentropy'"
+        )
+    if array.dtype.kind == "f" and array.size and not (array == np.floor(array)).all():
+        raise ValueError("y: expected whole numbers as labels, got fractions or NaN")
+    if array.size:
+        low, high = array.min(), array.max()
+        if low < 0 or high >= units:
+            raise ValueError(f"y: expected labels from 0 to {units - 1}, got {low} to {high}")
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def check_weights(
+    sample_weight: object,
+    class_weight: Mapping[int, float] | None,
+    y: NDArray[Any],
+    n: int,
+    dtype: np.dtype[Any],
+) -> NDArray[Any] | None:
+    """Weights ``(n,)``: those of the samples times those of their classes; None if there are none."""
+    weight = None
+    if sample_weight is not None:
+        weight = _real("sample_weight", sample_weight)
+        if weight.shape != (n,):
+            raise ValueError(f"sample_weight: expected shape ({n},), got {weight.shape}")
+    if class_weight is not None:
+        factors = _class_factors(class_weight, y)
+        weight = factors if weight is None else weight * factors
+    if weight is None:
+        return None
+    if not np.isfinite(weight).all() or (weight < 0).any():
+        raise ValueError("weights: expected finite numbers of at least 0")
+    if n and not weight.sum() > 0:
+        raise ValueError("weights: their sum is 0, so that no sample counts")
+    return np.ascontiguousarray(cast(weight, dtype, "sample_weight"))
+
+
+def _class_factors(class_weight: Mapping[int, float], y: NDArray[Any]) -> NDArray[Any]:
+    if y.ndim == 1:
+        labels = y
+    else:
+        labels = y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > 0.5).astype(np.int64)
+    factors = np.ones(len(y))
+    for label, factor in class_weight.items():
+        if isinstance(label, bool) or not hasattr(label, "__index__"):
+            raise TypeError(f"class_weight: expected integers as classes, got {label!r}")
+        factors[labels == label] = factor
+    return factors

@@ -1,0 +1,278 @@
+"""Initializers: the first values of a layer's parameters (rows 17 and 18 of ``docs/equations.md``).
+
+All draw in float64 and round to the dtype asked for: the same generator gives the same numbers in every
+dtype, up to that rounding. For a uniform distribution the rounding may reach the upper limit.
+"""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .configurable import Configurable
+from .registry import initializers as registry
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+__all__ = [
+    "Constant",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Initializer",
+    "LecunNormal",
+    "LecunUniform",
+    "Ones",
+    "RandomNormal",
+    "RandomUniform",
+    "VarianceScaling",
+    "Zeros",
+]
+
+
+class Initializer(Configurable):
+    """Base of all initializers.
+
+    A subclass writes ``__call__`` and keeps what its ``__init__`` takes under the same names.
+    """
+
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: DTypeLike) -> NDArray[Any]:
+        """Return new values.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            ``(inputs, units)`` for a kernel, ``(units,)`` for a bias and the like.
+        rng : numpy.random.Generator
+            Source of randomness, made from the network's seed and the layer.
+        dtype : dtype-like
+            float32 or float64.
+
+        Returns
+        -------
+        ndarray of `shape` and `dtype`
+        """
+        raise NotImplementedError(f"{type(self).__qualname__} has no __call__(self, shape, rng, dtype)")
+
+
+registry.base = Initializer
+
+
+def _finite(owner: Initializer, name: str, value: float, least: float = -math.inf) -> float:
+    """Return a parameter as a float, refusing what isn't a finite number of at least `least`."""
+    label = f"{type(owner).__name__}: {name}"
+    if not isinstance(value, Real):
+        raise TypeError(f"{label} must be a number, got {value!r}")
+    if not math.isfinite(value) or value < least:
+        bound = "" if least == -math.inf else f" and at least {least:g}"
+        raise ValueError(f"{label} must be finite{bound}, got {value!r}")
+    return float(value)
+
+
+def _rounded(values: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+    """Round float64 to `dtype`; a value beyond its range is an error, not an infinite weight."""
+    with np.errstate(over="ignore"):
+        result = values.astype(dtype, copy=False)
+    if not np.isfinite(result).all():
+        raise ValueError(
+            f"the initial values reach {np.abs(values).max():g}, beyond the range of {result.dtype}"
+        )
+    return result
+
+
+@registry.builtin("constant")
+class Constant(Initializer):
+    """Every element is ``value``.
+
+    Equal values in a kernel keep the hidden units of a layer identical for ever, since their gradients are
+    equal too; a constant is meant for biases and scales.
+
+    Parameters
+    ----------
+    value : float
+        Finite; otherwise a ValueError.
+
+    Notes
+    -----
+    Row 17 of ``docs/equations.md``.
+    """
+
+    def __init__(self, value: float = 0.0) -> None:
+        self.value = _finite(self, "value", value)
+
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: DTypeLike) -> NDArray[Any]:
+        """Return ``value`` everywhere; draws nothing from `rng`."""
+        return _rounded(np.full(shape, self.value), dtype)
+
+
+@registry.builtin("zeros")
+class Zeros(Constant):
+    """Every element is 0: the default for biases. See `Constant` for what it does to a kernel (row 17)."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+
+
+@registry.builtin("ones")
+class Ones(Constant):
+    """Every element is 1: the default for scales such as gamma of batch normalization."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0)
+
+
+@registry.builtin("random_normal")
+class RandomNormal(Initializer):
+    """``w ~ N(mean, stddev**2)``, not truncated; the standard normal by default.
+
+    Parameters
+    ----------
+    stddev : float
+        Standard deviation, finite and not negative; otherwise a ValueError. Keras's default is 0.05.
+    mean : float
+        Mean, finite; otherwise a ValueError.
+
+    Notes
+    -----
+    Row 18 of ``docs/equations.md``.
+    """
+
+    def __init__(self, stddev: float = 1.0, mean: float = 0.0) -> None:
+        self.stddev = _finite(self, "stddev", stddev, least=0.0)
+        self.mean = _finite(self, "mean", mean)
+
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: DTypeLike) -> NDArray[Any]:
+        """Return independent draws of `shape` and `dtype`."""
+        return _rounded(rng.normal(self.mean, self.stddev, shape), dtype)
+
+
+@registry.builtin("random_uniform")
+class RandomUniform(Initializer):
+    """``w ~ U(minval, maxval)``.
+
+    Parameters
+    ----------
+    minval, maxval : float
+        Limits, finite, ``minval <= maxval``; otherwise a ValueError.
+    """
+
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05) -> None:
+        self.minval = _finite(self, "minval", minval)
+        self.maxval = _finite(self, "maxval", maxval)
+        if self.minval > self.maxval:
+            raise ValueError(f"RandomUniform: minval {minval!r} is greater than maxval {maxval!r}")
+
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: DTypeLike) -> NDArray[Any]:
+        """Return independent draws of `shape` and `dtype`."""
+        return _rounded(rng.uniform(self.minval, self.maxval, shape), dtype)
+
+
+@registry.builtin("variance_scaling")
+class VarianceScaling(Initializer):
+    """Variance ``scale / fan``: the family of He, LeCun and Glorot.
+
+    ``w ~ N(0, scale / fan)``, or ``w ~ U(-limit, limit)`` with ``limit = sqrt(3 scale / fan)``, which has the
+    same variance. Normal draws are not truncated.
+
+    Parameters
+    ----------
+    scale : float
+        The variance times the fan; finite and not negative, otherwise a ValueError.
+    mode : {"fan_in", "fan_out", "fan_avg"}
+        Which fan: of a kernel ``(inputs, units)`` it is ``inputs``, ``units`` or their mean. In general
+        ``fan_in = shape[0]`` and ``fan_out = shape[-1]``, so that both are the length of a vector.
+    distribution : {"normal", "uniform"}
+        Which shape the distribution has.
+
+    Notes
+    -----
+    Row 18 of ``docs/equations.md``: it keeps the variance of activations from layer to layer.
+    """
+
+    def __init__(self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "normal") -> None:
+        self.scale = _finite(self, "scale", scale, least=0.0)
+        for name, value, allowed in (
+            ("mode", mode, ("fan_in", "fan_out", "fan_avg")),
+            ("distribution", distribution, ("normal", "uniform")),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{type(self).__name__}: {name} must be one of {allowed}, got {value!r}")
+        self.mode = mode
+        self.distribution = distribution
+
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: DTypeLike) -> NDArray[Any]:
+        """Return independent draws; a ValueError if `shape` is ``()`` or has a fan of 0."""
+        stddev = math.sqrt(self.scale / self._fan(shape))
+        if self.distribution == "normal":
+            return _rounded(stddev * rng.standard_normal(shape), dtype)
+        limit = math.sqrt(3.0) * stddev
+        return _rounded(rng.uniform(-limit, limit, shape), dtype)
+
+    def _fan(self, shape: tuple[int, ...]) -> float:
+        if not shape or min(shape) < 1:
+            raise ValueError(f"{type(self).__name__}: a shape with positive lengths is needed, got {shape}")
+        fans = {"fan_in": shape[0], "fan_out": shape[-1], "fan_avg": (shape[0] + shape[-1]) / 2}
+        return fans[self.mode]
+
+
+@registry.builtin("he_normal")
+class HeNormal(VarianceScaling):
+    """``w ~ N(0, 2 / fan_in)``, for ReLU and its kin.
+
+    Half of the units are silent, hence the 2 (He et al., 2015, arXiv:1502.01852; row 18).
+    """
+
+    def __init__(self) -> None:
+        super().__init__(2.0, "fan_in", "normal")
+
+
+@registry.builtin("he_uniform")
+class HeUniform(VarianceScaling):
+    """``w ~ U(-limit, limit)``, ``limit = sqrt(6 / fan_in)``: the uniform twin of `HeNormal`."""
+
+    def __init__(self) -> None:
+        super().__init__(2.0, "fan_in", "uniform")
+
+
+@registry.builtin("lecun_normal")
+class LecunNormal(VarianceScaling):
+    """``w ~ N(0, 1 / fan_in)``, for tanh, sigmoid and SELU.
+
+    It keeps the variance where the slope is 1 (LeCun et al., 1998, "Efficient BackProp"; row 18, where S1
+    calls it Xavier).
+    """
+
+    def __init__(self) -> None:
+        super().__init__(1.0, "fan_in", "normal")
+
+
+@registry.builtin("lecun_uniform")
+class LecunUniform(VarianceScaling):
+    """``w ~ U(-limit, limit)``, ``limit = sqrt(3 / fan_in)``: the uniform twin of `LecunNormal`."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0, "fan_in", "uniform")
+
+
+@registry.builtin("glorot_normal")
+class GlorotNormal(VarianceScaling):
+    """``w ~ N(0, 2 / (fan_in + fan_out))``, a compromise between the forward and the backward pass.
+
+    Also called Xavier (Glorot and Bengio, 2010, AISTATS 9, 249-256; row 18).
+    """
+
+    def __init__(self) -> None:
+        super().__init__(1.0, "fan_avg", "normal")
+
+
+@registry.builtin("glorot_uniform")
+class GlorotUniform(VarianceScaling):
+    """``w ~ U(-limit, limit)``, ``limit = sqrt(6 / (fan_in + fan_out))``: twin of `GlorotNormal`."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0, "fan_avg", "uniform")

@@ -1,0 +1,173 @@
+"""Lowering: from layers to a plan, a flat list of operations over arenas sized before the run.
+
+Layers add nodes; `Lowering` turns them into operations, fusing what can be: an activation into the GEMM or batch norm
+before it, its derivative into the GEMM that feeds it, batch norm at inference into the GEMM's epilogue.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import losses
+from ..core import ARENA, LOSSES, METRICS, NONE, OP, SHIFT
+from ..optimizers import Optimizer, sweep_of
+from ._backward import Backward, is_kernel
+from ._base import Plan, Stage, Tensor
+from ._python import loss_call, optimizer_call
+
+if TYPE_CHECKING:
+    from ..losses import Loss
+
+__all__ = ["Lowering", "Plan", "Tensor"]
+
+
+class Lowering(Backward):
+    """Makes plans; each method one kind, each instance one plan."""
+
+    def predict(self) -> Plan:
+        """The way forward alone, to the caller's array."""
+        units = self.built[-1].units
+        out = Tensor(ARENA["out"] << SHIFT, units, units)
+        return self._finish(self._forward(self.nodes, keep=False, out=out))
+
+    def evaluate(self, loss: Loss, metric: str | None) -> Plan:
+        """Forward, loss and metric."""
+        stages, out = self._forward_to_loss(loss, metric, keep=False)
+        return self._finish(stages, out=out)
+
+    def train(self, loss: Loss, metric: str | None, optimizer: Optimizer) -> Plan:
+        """A whole step; its sections can be run apart."""
+        stages, out = self._forward_to_loss(loss, metric, keep=True)
+        marks = {"forward": len(self._ops)}
+        d_out = self._d(0, stages[-1].out.units)
+        self._backward(stages, to_input=False)
+        marks["backward"] = len(self._ops)
+        size = self.arenas.size
+        self._emit("check", size=size, cost=size)
+        marks["check"] = len(self._ops)
+        self._optimizer(optimizer)
+        marks["optimizer"] = len(self._ops)
+        for stage in stages:
+            if stage.kind == "batchnorm":
+                self._batchnorm_update(stage)
+        marks["update"] = len(self._ops)
+        return self._finish(stages, marks, out=out, d_out=d_out)
+
+    def step(self, optimizer: Optimizer) -> Plan:
+        """The optimizer alone."""
+        self._optimizer(optimizer)
+        return self._finish([], {"optimizer": len(self._ops)}, out=Tensor(NONE, 0, 0))
+
+    def vjp(self) -> Plan:
+        """Forward, and the way back from a gradient that the caller writes into ``d_out``."""
+        stages = self._forward(self.nodes, keep=True, out=None)
+        marks = {"forward": len(self._ops)}
+        self._gradient_buffers(stages)
+        d_out = self._d(0, stages[-1].out.units)
+        d_input = self._backward(stages, to_input=True)
+        marks["backward"] = len(self._ops)
+        return self._finish(stages, marks, d_out=d_out, d_input=d_input)
+
+    def _forward_to_loss(self, loss: Loss, metric: str | None, *, keep: bool) -> tuple[list[Stage], Tensor]:
+        """Stages up to what the loss takes, the loss, and where the predictions are.
+
+        A last softmax or sigmoid whose cross-entropy is taken goes into the loss: it reads the logits, and writes
+        probabilities and the gradient of the logits.
+        """
+        kernel = losses.kernel_of(loss)
+        nodes = self.nodes
+        joint, from_logits = False, bool(getattr(loss, "from_logits", False))
+        if kernel is not None and kernel.joint and not from_logits and nodes:
+            last = nodes[-1].activation
+            joint = last is not None and is_kernel(last, kernel.joint)
+        stages = self._forward(nodes[:-1] if joint else nodes, keep=keep, out=None)
+        z = stages[-1].out
+        out = self._tensor(z.units) if joint or from_logits else z
+        self._gradient_buffers(stages)
+        d = self._d(0, z.units)
+        if kernel is None:
+            self._emit_python(loss_call(loss, z, d), f"loss {loss!r}")
+            return stages, z
+        name = kernel.of_logits if joint or from_logits else kernel.of_output
+        assert name is not None
+        self._emit(
+            "loss",
+            kind=LOSSES[name],
+            metric=METRICS[metric] if metric else 0,
+            flag=loss.labels,
+            units=z.units,
+            z=z.ref,
+            ldz=z.ld,
+            a=out.ref,
+            lda=out.ld,
+            d=d.ref,
+            ldd=d.ld,
+            row_cost=32 * z.units,
+        )
+        self._emit("loss_sum", metric=bool(metric), barrier=False)
+        return stages, z if from_logits else out
+
+    def _optimizer(self, optimizer: Optimizer) -> None:
+        sweep = sweep_of(optimizer)
+        if sweep is None:
+            self._emit_python(optimizer_call(), f"optimizer {optimizer!r}")
+            return
+        size = self.arenas.size
+        self._emit(sweep.code, size=size, slots=size, cost=8 * size, **sweep.fields)
+
+    def _finish(
+        self,
+        stages: list[Stage],
+        marks: dict[str, int] | None = None,
+        *,
+        out: Tensor | None = None,
+        d_out: Tensor | None = None,
+        d_input: Tensor | None = None,
+    ) -> Plan:
+        """The operations as one structured array, packs first."""
+        packs = self._packs
+        if packs:
+            packs[-1]["barrier"] = True
+        rows = packs + self._ops
+        ops = np.zeros(len(rows), dtype=OP)
+        for name in REFERENCES:
+            ops[name] = NONE
+        for op, row in zip(ops, rows, strict=True):
+            for name, value in row.items():
+                op[name] = value
+        sections: dict[str, tuple[int, int]] = {}
+        first = 0
+        for name, mark in (marks or {"forward": len(self._ops)}).items():
+            sections[name] = (first, mark + len(packs))
+            first = mark + len(packs)
+        return Plan(
+            ops,
+            np.concatenate(self._table),
+            self.capacity,
+            self._work,
+            sections,
+            self._calls,
+            out or stages[-1].out,
+            d_out,
+            d_input,
+            [(stage.place, stage.out) for stage in stages],
+            [what for what in self._python if what],
+        )
+
+
+REFERENCES: tuple[str, ...] = (
+    *("x", "starts", "kernel", "bias", "packed", "z", "a", "d", "dx", "mask", "mean", "var", "inv"),
+    *("gamma", "beta", "scale", "shift", "running_mean", "running_var"),
+)
+
+
+def describe(plan: Plan) -> list[dict[str, Any]]:
+    """The operations in words, for tests and for looking at."""
+    from ..core import CODES
+
+    names = {number: name for name, number in CODES.items()}
+    return [
+        {"op": names[int(op["code"])], "inputs": int(op["inputs"]), "units": int(op["units"])} for op in plan.ops
+    ]

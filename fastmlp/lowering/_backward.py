@@ -1,0 +1,135 @@
+"""The way back: the stages in reverse. The derivative of an activation enters in one place (row 13): where the gradient
+of its output is made, fused into the GEMM that makes it, or in an operation of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import activations
+from ..core import ACTIVATIONS, NONE
+from ._base import Stage, Tensor
+from ._forward import Forward
+from ._python import activation_backward, layer_backward
+
+LEARNING = ("dense", "batchnorm", "python_layer")
+
+
+class Backward(Forward):
+    """Adds operations for the way back."""
+
+    def _gradient_buffers(self, stages: list[Stage]) -> None:
+        """Two buffers as wide as the widest stage: a stage reads one and writes the other, or works in place."""
+        widest = max(max(stage.x.units, stage.out.units) for stage in stages)
+        numbers = self.capacity * self._stride(widest)
+        self._buffers = [self._allocate(numbers), self._allocate(numbers)]
+
+    def _d(self, buffer: int, units: int) -> Tensor:
+        return self._tensor(units, self._buffers[buffer])
+
+    def _backward(self, stages: list[Stage], *, to_input: bool) -> Tensor | None:
+        """Operations of the way back, from the gradient in buffer 0; returns that of the input if it is asked for."""
+        buffer, ready = 0, False
+        for at in reversed(range(len(stages))):
+            stage = stages[at]
+            before = stages[at - 1] if at else None
+            further = to_input or any(s.kind in LEARNING for s in stages[:at])
+            d = self._d(buffer, stage.out.units)
+            if stage.kernel is not None and not ready:
+                self._derivative(stage, d)
+            ready = False
+            if stage.kind == "dense":
+                ready = self._dense(stage, before, d, self._d(1 - buffer, stage.x.units) if further else None)
+                buffer = 1 - buffer
+            elif stage.kind == "batchnorm":
+                self._batchnorm(stage, d)
+            elif stage.kind == "softmax":
+                self._emit("softmax_backward", a=stage.out.ref, lda=stage.out.ld, **self._rows(d, 4))
+            elif stage.kind == "dropout":
+                self._emit("dropout_backward", **stage.extra, **self._rows(d, 2))
+            elif stage.kind == "python_activation":
+                self._emit_python(activation_backward(stage.extra["activation"], stage, d, self._key(stage)), "")
+            elif stage.kind == "python_layer":
+                target = self._d(1 - buffer, stage.x.units)
+                self._emit_python(layer_backward(self.built[stage.place], stage.place, d, target), "")
+                buffer = 1 - buffer
+            if not further:
+                return None
+        return self._d(buffer, stages[0].x.units)
+
+    def _key(self, stage: Stage) -> str:
+        return self.built[stage.place].key
+
+    def _rows(self, d: Tensor, cost: int) -> dict[str, Any]:
+        """Fields of an operation on the gradient, in place."""
+        return {
+            "units": d.units,
+            "d": d.ref,
+            "ldd": d.ld,
+            "dx": d.ref,
+            "ld_dx": d.ld,
+            "row_cost": cost * d.units,
+        }
+
+    def _of_activation(self, stage: Stage) -> dict[str, Any]:
+        """What the derivative of a stage's activation reads; z and a have one layout."""
+        kernel = stage.kernel
+        assert kernel is not None
+        return {
+            "kind": ACTIVATIONS[kernel.name],
+            "slope": kernel.slope,
+            "at_zero": kernel.at_zero,
+            "z": stage.z.ref,
+            "ldz": stage.z.ld,
+            "a": stage.out.ref,
+            "lda": stage.out.ld,
+        }
+
+    def _derivative(self, stage: Stage, d: Tensor) -> None:
+        self._emit("activation_backward", **self._of_activation(stage), **self._rows(d, 4))
+
+    def _dense(self, stage: Stage, before: Stage | None, d: Tensor, dx: Tensor | None) -> bool:
+        """d_kernel, d_bias and, if `dx` is given, d_input; tells whether the derivative before it is in it."""
+        place = self.built[stage.place]
+        bias = self._parameter(stage.place, "bias") if place.layer.use_bias else NONE  # type: ignore[attr-defined]
+        shape = {
+            "inputs": place.inputs,
+            "units": place.units,
+            "kernel": self._parameter(stage.place, "kernel"),
+            "d": d.ref,
+            "ldd": d.ld,
+            "row_cost": place.inputs * place.units,
+        }
+        x = stage.x
+        # d_input writes another buffer, so the two need no barrier between them
+        self._emit("d_kernel", barrier=dx is None, bias=bias, x=x.ref, ldx=x.ld, starts=x.starts, **shape)
+        if dx is None:
+            return False
+        fused = {} if before is None or before.kernel is None else self._of_activation(before)
+        packed = self._pack(shape, transposed=True)
+        self._emit("d_input", **shape, **fused, starts=d.starts, packed=packed, dx=dx.ref, ld_dx=dx.ld)
+        return bool(fused)
+
+    def _batchnorm(self, stage: Stage, d: Tensor) -> None:
+        fields = {**stage.extra, "x": stage.x.ref, "ldx": stage.x.ld}
+        fields |= self._rows(d, 4)
+        self._emit("batchnorm_backward_sums", **fields)
+        self._emit("batchnorm_backward", flag=self.training, **fields)
+
+    def _batchnorm_update(self, stage: Stage) -> None:
+        """Running statistics, once the step is sure to be kept."""
+        layer: Any = self.built[stage.place].layer
+        self._emit(
+            "batchnorm_update",
+            units=stage.x.units,
+            rate=layer.momentum,
+            mean=stage.extra["mean"],
+            var=stage.extra["var"],
+            running_mean=self._parameter(stage.place, "running_mean"),
+            running_var=self._parameter(stage.place, "running_var"),
+        )
+
+
+def is_kernel(activation: activations.Activation, name: str | None) -> bool:
+    """Whether an activation is the built-in of that name."""
+    kernel = activations.kernel_of(activation)
+    return kernel is not None and kernel.name == name

@@ -1,0 +1,179 @@
+"""What the parts of lowering share: tensors, nodes, stages, the plan, and the memory that is laid out for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .. import activations
+from ..core import ARENA, CODES, NONE, SHIFT
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..layers import BuiltLayer, Layer
+    from ..state import Arenas
+
+Call = Callable[[Any, int], None]
+
+
+class Tensor(NamedTuple):
+    """Rows in an arena: where they begin, their stride, their length, and their table of row offsets."""
+
+    ref: int
+    ld: int
+    units: int
+    starts: int = NONE
+
+
+class Node(NamedTuple):
+    """What a layer asked for; `place` is the layer's number."""
+
+    kind: str
+    place: int
+    activation: activations.Activation | None = None
+
+
+class Stage:
+    """One fused piece of the way forward, and what the way back needs of it."""
+
+    def __init__(self, kind: str, place: int, x: Tensor, out: Tensor) -> None:
+        self.kind = kind
+        self.place = place
+        self.x = x
+        self.out = out
+        self.z = out  # before the activation
+        self.kernel: activations.Kernel | None = None  # the fused activation
+        self.extra: dict[str, Any] = {}
+
+
+class Plan(NamedTuple):
+    """Operations and what a run of them needs."""
+
+    ops: NDArray[Any]
+    table: NDArray[np.int64]
+    capacity: int
+    work: int  # numbers in the work arena
+    sections: dict[str, tuple[int, int]]
+    calls: list[Call]
+    out: Tensor
+    d_out: Tensor | None
+    d_input: Tensor | None
+    stages: list[tuple[int, Tensor]]  # for telling where a NaN began
+    python: list[str]  # what runs in Python, in words
+
+
+class Base:
+    """Collects the nodes of a network and makes plans of them.
+
+    Parameters
+    ----------
+    built : list of BuiltLayer
+    arenas : Arenas
+        Where the parameters lie.
+    capacity : int
+        Rows of the largest batch.
+    training : bool
+        Statistics of the batch, and dropout.
+    """
+
+    def __init__(self, built: list[BuiltLayer], arenas: Arenas, capacity: int, *, training: bool) -> None:
+        self.built = built
+        self.arenas = arenas
+        self.capacity = capacity
+        self.training = training
+        self.nodes: list[Node] = []
+        self._place = 0
+        self._packs: list[dict[str, Any]] = []
+        self._ops: list[dict[str, Any]] = []
+        self._calls: list[Call] = []
+        self._python: list[str] = []
+        self._work = 0
+        self._align = 64 // arenas.dtype.itemsize
+        widest = max([capacity, *(max(p.inputs, p.units) for p in built)])
+        self._table = [np.arange(widest + 2, dtype=np.int64)]
+        self._starts: dict[int, int] = {}
+        for self._place, place in enumerate(built):
+            place.layer.lower(self)
+
+    # -- what layers call ----------------------------------------------------------------------------------------
+
+    def dense(self, layer: Layer) -> None:
+        """Add ``x kernel + bias``."""
+        self.nodes.append(Node("dense", self._place))
+
+    def activation(self, layer: Layer, activation: activations.Activation) -> None:
+        """Add ``g(x)``; identities vanish, what is no built-in runs in Python."""
+        kernel = activations.kernel_of(activation)
+        if kernel is None:
+            self.nodes.append(Node("python_activation", self._place, activation))
+        elif kernel.name == "softmax":
+            self.nodes.append(Node("softmax", self._place, activation))
+        elif kernel.name != "identity":
+            self.nodes.append(Node("activation", self._place, activation))
+
+    def batchnorm(self, layer: Layer) -> None:
+        """Add batch normalization."""
+        self.nodes.append(Node("batchnorm", self._place))
+
+    def dropout(self, layer: Layer) -> None:
+        """Add dropout: nothing outside training."""
+        if self.training and layer.rate > 0:  # type: ignore[attr-defined]
+            self.nodes.append(Node("dropout", self._place))
+
+    def python_layer(self, layer: Layer) -> None:
+        """Add a layer that runs in NumPy."""
+        self.nodes.append(Node("python_layer", self._place))
+
+    # -- memory --------------------------------------------------------------------------------------------------
+
+    def _allocate(self, numbers: int) -> int:
+        ref = ARENA["work"] << SHIFT | self._work
+        self._work += -(-numbers // self._align) * self._align
+        return ref
+
+    def _stride(self, units: int) -> int:
+        """Rows begin on a cache line, and not all in the same cache sets."""
+        ld = -(-units // self._align) * self._align
+        return ld + self._align if ld * self.arenas.dtype.itemsize % 1024 == 0 else ld
+
+    def _row_offsets(self, ld: int) -> int:
+        if ld not in self._starts:
+            self._starts[ld] = sum(map(len, self._table))
+            self._table.append(np.arange(self.capacity, dtype=np.int64) * ld)
+        return self._starts[ld]
+
+    def _tensor(self, units: int, ref: int | None = None) -> Tensor:
+        ld = self._stride(units)
+        return Tensor(
+            self._allocate(self.capacity * ld) if ref is None else ref, ld, units, self._row_offsets(ld)
+        )
+
+    def _vector(self, units: int) -> int:
+        return self._allocate(units)
+
+    def _parameter(self, place: int, name: str) -> int:
+        return self.arenas.reference(f"{self.built[place].key}.{name}")
+
+    def _emit(
+        self,
+        code: str,
+        *,
+        barrier: bool = True,
+        row_cost: float = 0.0,
+        cost: float = 0.0,
+        into: list[dict[str, Any]] | None = None,
+        **fields: Any,
+    ) -> None:
+        """Add an operation; costs are in multiply-adds, `barrier` where what follows reads what this writes."""
+        row = {"code": CODES[code], "barrier": barrier, "row_cost": row_cost, "cost": cost, **fields}
+        (self._ops if into is None else into).append(row)
+
+    def _emit_python(self, call: Call, what: str) -> None:
+        self._calls.append(call)
+        if what not in self._python:
+            self._python.append(what)
+        self._emit("python", kind=len(self._calls) - 1)
+

@@ -1,0 +1,252 @@
+"""The way forward: stages, each a fused run of nodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import activations
+from ..core import ACTIVATIONS, ARENA, NONE, SHIFT
+from ._base import Base, Node, Stage, Tensor
+from ._python import activation_forward, layer_forward
+
+
+class Forward(Base):
+    """Adds operations for the way forward."""
+
+    def _forward(self, nodes: list[Node], *, keep: bool, out: Tensor | None) -> list[Stage]:
+        """Operations of the way forward; `keep` what the way back needs; the last stage writes to `out` if given."""
+        x = Tensor(ARENA["x"] << SHIFT, 0, self.built[0].inputs)
+        stages: list[Stage] = []
+        if not nodes or nodes[0].kind != "dense":
+            last = not nodes
+            target = out if last and out is not None else self._tensor(x.units)
+            self._emit("gather", a=target.ref, lda=target.ld, units=x.units, row_cost=x.units)
+            stages.append(Stage("gather", 0, x, target))
+            x = target
+        at = 0
+        while at < len(nodes):
+            used, fused = self._match(nodes, at, keep)
+            target = out if at + used == len(nodes) else None
+            stage = getattr(self, f"_forward_{nodes[at].kind}")(nodes[at], x, fused, keep, target)
+            stages.append(stage)
+            x = stage.out
+            at += used
+        return stages
+
+    def _match(self, nodes: list[Node], at: int, keep: bool) -> tuple[int, dict[str, Node]]:
+        """How many nodes the stage from `at` on takes in, and those that it fuses."""
+        fused: dict[str, Node] = {}
+        used = 1
+        rest = nodes[at + 1 :]
+        if nodes[at].kind == "dense" and not keep and not self.training and rest and rest[0].kind == "batchnorm":
+            fused["batchnorm"] = rest.pop(0)
+            used += 1
+        if nodes[at].kind in ("dense", "batchnorm") and rest and rest[0].kind == "activation":
+            fused["activation"] = rest.pop(0)
+            used += 1
+        return used, fused
+
+    def _activate(self, stage: Stage, fused: dict[str, Node], keep: bool, out: Tensor | None) -> dict[str, Any]:
+        """The fields of an activation fused into a stage; without a way back it overwrites its argument."""
+        stage.z = stage.out = out or self._tensor(self.built[stage.place].units)
+        if "activation" not in fused:
+            return {}
+        activation = fused["activation"].activation
+        assert activation is not None
+        stage.kernel = kernel = activations.kernel_of(activation)
+        assert kernel is not None
+        if keep:
+            stage.z = self._tensor(stage.out.units)
+        return {
+            "a": stage.out.ref,
+            "lda": stage.out.ld,
+            "kind": ACTIVATIONS[kernel.name],
+            "slope": kernel.slope,
+            "at_zero": kernel.at_zero,
+        }
+
+    def _forward_dense(
+        self, node: Node, x: Tensor, fused: dict[str, Node], keep: bool, out: Tensor | None
+    ) -> Stage:
+        place = self.built[node.place]
+        stage = Stage("dense", node.place, x, x)
+        fields = self._activate(stage, fused, keep, out)
+        kernel = self._parameter(node.place, "kernel")
+        bias = self._parameter(node.place, "bias") if place.layer.use_bias else NONE  # type: ignore[attr-defined]
+        shape = {"inputs": place.inputs, "units": place.units, "kernel": kernel, "bias": bias}
+        if "batchnorm" in fused:
+            shape |= self._fold(fused["batchnorm"], bias)
+        if place.inputs * place.units > 1 << 14:
+            shape["packed"] = self._pack(shape, transposed=False)
+        self._emit(
+            "dense",
+            **shape,
+            **fields,
+            x=x.ref,
+            ldx=x.ld,
+            starts=x.starts,
+            z=stage.z.ref,
+            ldz=stage.z.ld,
+            row_cost=place.inputs * place.units,
+        )
+        return stage
+
+    def _pack(self, shape: dict[str, Any], *, transposed: bool) -> int:
+        """A copy of a kernel in the order in which the GEMM reads it."""
+        k, n = shape["inputs"], shape["units"]
+        columns = n if not transposed else k
+        width = self.arenas.panel
+        packed = self._allocate(-(-columns // width) * width * (k if not transposed else n))
+        self._emit(
+            "pack",
+            into=self._packs,
+            barrier=False,
+            inputs=k,
+            units=n,
+            kernel=shape["kernel"],
+            packed=packed,
+            flag=transposed,
+            cost=k * n * (4 if transposed else 1),
+        )
+        return packed
+
+    def _fold(self, node: Node, bias: int) -> dict[str, Any]:
+        """Batch norm with running statistics as scale and shift of the product before it."""
+        units = self.built[node.place].units
+        scale, shift = self._vector(units), self._vector(units)
+        fields = self._running(node)
+        self._emit(
+            "batchnorm_fold",
+            units=units,
+            bias=bias,
+            scale=scale,
+            shift=shift,
+            gamma=self._parameter(node.place, "gamma"),
+            beta=self._parameter(node.place, "beta"),
+            **fields,
+        )
+        return {"scale": scale, "shift": shift}
+
+    def _running(self, node: Node) -> dict[str, Any]:
+        units = self.built[node.place].units
+        layer: Any = self.built[node.place].layer
+        fields = {"mean": self._vector(units), "inv": self._vector(units)}
+        self._emit(
+            "batchnorm_running",
+            units=units,
+            epsilon=layer.epsilon,
+            running_mean=self._parameter(node.place, "running_mean"),
+            running_var=self._parameter(node.place, "running_var"),
+            **fields,
+        )
+        return fields
+
+    def _forward_batchnorm(
+        self, node: Node, x: Tensor, fused: dict[str, Node], keep: bool, out: Tensor | None
+    ) -> Stage:
+        layer: Any = self.built[node.place].layer
+        units = x.units
+        stage = Stage("batchnorm", node.place, x, x)
+        fields = self._activate(stage, fused, keep, out)
+        if self.training:
+            statistics = {"mean": self._vector(units), "var": self._vector(units), "inv": self._vector(units)}
+            self._emit(
+                "batchnorm_statistics",
+                units=units,
+                x=x.ref,
+                ldx=x.ld,
+                epsilon=layer.epsilon,
+                row_cost=4 * units,
+                **statistics,
+            )
+        else:
+            statistics = self._running(node)
+        stage.extra = {
+            **statistics,
+            "gamma": self._parameter(node.place, "gamma"),
+            "beta": self._parameter(node.place, "beta"),
+        }
+        self._emit(
+            "batchnorm",
+            units=units,
+            x=x.ref,
+            ldx=x.ld,
+            z=stage.z.ref,
+            ldz=stage.z.ld,
+            row_cost=4 * units,
+            **stage.extra,
+            **fields,
+        )
+        return stage
+
+    def _forward_activation(
+        self, node: Node, x: Tensor, fused: dict[str, Node], keep: bool, out: Tensor | None
+    ) -> Stage:
+        assert node.activation is not None
+        kernel = activations.kernel_of(node.activation)
+        assert kernel is not None
+        stage = Stage("activation", node.place, x, out or self._tensor(x.units))
+        stage.z, stage.kernel = x, kernel
+        self._emit(
+            "activation",
+            units=x.units,
+            x=x.ref,
+            ldx=x.ld,
+            a=stage.out.ref,
+            lda=stage.out.ld,
+            kind=ACTIVATIONS[kernel.name],
+            slope=kernel.slope,
+            row_cost=8 * x.units,
+        )
+        return stage
+
+    def _forward_softmax(
+        self, node: Node, x: Tensor, fused: dict[str, Node], keep: bool, out: Tensor | None
+    ) -> Stage:
+        stage = Stage("softmax", node.place, x, out or self._tensor(x.units))
+        self._emit(
+            "softmax", units=x.units, x=x.ref, ldx=x.ld, a=stage.out.ref, lda=stage.out.ld, row_cost=16 * x.units
+        )
+        return stage
+
+    def _forward_dropout(
+        self, node: Node, x: Tensor, fused: dict[str, Node], keep: bool, out: Tensor | None
+    ) -> Stage:
+        layer: Any = self.built[node.place].layer
+        stage = Stage("dropout", node.place, x, out or self._tensor(x.units))
+        mask = self._allocate(-(-self.capacity * x.units // self.arenas.dtype.itemsize))
+        stage.extra = {"mask": mask, "rate": layer.rate}
+        self._emit(
+            "dropout",
+            units=x.units,
+            layer=node.place,
+            x=x.ref,
+            ldx=x.ld,
+            a=stage.out.ref,
+            lda=stage.out.ld,
+            row_cost=16 * x.units,
+            **stage.extra,
+        )
+        return stage
+
+    def _forward_python_activation(
+        self, node: Node, x: Tensor, fused: dict[str, Node], keep: bool, out: Tensor | None
+    ) -> Stage:
+        assert node.activation is not None
+        stage = Stage("python_activation", node.place, x, out or self._tensor(x.units))
+        stage.extra = {"activation": node.activation}
+        key = self.built[node.place].key
+        self._emit_python(
+            activation_forward(node.activation, x, stage.out, key), f"layer {key}: activation {node.activation!r}"
+        )
+        return stage
+
+    def _forward_python_layer(
+        self, node: Node, x: Tensor, fused: dict[str, Node], keep: bool, out: Tensor | None
+    ) -> Stage:
+        place = self.built[node.place]
+        stage = Stage("python_layer", node.place, x, out or self._tensor(place.units))
+        self._emit_python(
+            layer_forward(place, node.place, x, stage.out, self.training), f"layer {place.key}: {place.layer!r}"
+        )
+        return stage

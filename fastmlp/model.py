@@ -1,0 +1,572 @@
+"""``Sequential``: a network of layers, one after the other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import losses, metrics, optimizers
+from .callbacks import Callback, History
+from .checks import check_count, check_dtype, check_integer, check_seed
+from .data import Rows, as_rows, cast, check_targets, check_weights, in_place
+from .errors import NonFiniteError, NotBuiltError
+from .layers import BuiltLayer, Layer, flatten
+from .lowering import Lowering
+from .registry import layers as layer_registry
+from .state import Arenas, Views
+from .usage import Usage
+from .workspace import Workspace
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Sequential"]
+
+PREDICT_ROWS = 1024  # rows of a prediction that are in flight at a time
+
+
+class Sequential:
+    """A network: `layers`, one after the other.
+
+    Parameters
+    ----------
+    layers : sequence of Layer (or names, or configurations)
+    input_dim : int, optional
+        Number of features; it may also come with the first data, or with `build`.
+    dtype : {"float32", "float64"}
+        Of parameters and computation.
+    seed : int, optional
+        Decides initial weights, shuffling and dropout; None draws one. The same seed gives the same bits at any
+        number of threads.
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[Any] = (),
+        *,
+        input_dim: int | None = None,
+        dtype: Any = "float32",
+        seed: int | None = None,
+    ) -> None:
+        self.layers: tuple[Layer, ...] = tuple(layer_registry.get(layer) for layer in layers)
+        _check_distinct(self.layers)
+        self._dtype = check_dtype(dtype)
+        self.seed = check_seed(seed)
+        self.stop_training = False
+        self.optimizer: optimizers.Optimizer | None = None
+        self.loss: losses.Loss | None = None
+        self.metrics: tuple[metrics.Metric, ...] = ()
+        self._built: list[BuiltLayer] = []
+        self._arenas: Arenas | None = None
+        self._usage = Usage()
+        self._steps = 0  # steps done: keys dropout
+        self._iterations = 0  # the optimizer's
+        self._epochs = 0  # keys shuffling
+        self._reset_plans()
+        if input_dim is not None:
+            self.build(input_dim)
+
+    def _reset_plans(self) -> None:
+        self._training: Workspace | None = None
+        self._evaluating: Workspace | None = None
+        self._predicting: list[Workspace] = []
+
+    # -- building ------------------------------------------------------------------------------------------------
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        return self._dtype
+
+    @property
+    def built(self) -> bool:
+        """Whether the network has parameters."""
+        return self._arenas is not None
+
+    @property
+    def input_dim(self) -> int | None:
+        """Number of features, once it is known."""
+        return self._built[0].inputs if self._built else None
+
+    def build(self, input_dim: int) -> None:
+        """Lay out and initialize the parameters for `input_dim` features."""
+        inputs = check_integer("input_dim", input_dim, 1)
+        if not self.layers:
+            raise ValueError("a network needs at least one layer")
+        if self.built:
+            if inputs != self.input_dim:
+                raise ValueError(f"already built for {self.input_dim} features, got {inputs}")
+            return
+        with self._usage.changing("build"):
+            built = flatten(list(self.layers), inputs)
+            arenas = Arenas(built, self._dtype)
+            arenas.initialize(built, self.seed)
+            self._built, self._arenas = built, arenas
+            self._reset_plans()
+            if self.optimizer is not None:
+                self._reset_optimizer(self.optimizer)
+
+    def _memory(self) -> Arenas:
+        if self._arenas is None:
+            raise NotBuiltError(
+                "the network has no parameters yet: give input_dim, call build(n), or pass data to it first"
+            )
+        return self._arenas
+
+    def compile(self, optimizer: Any = "sgd", loss: Any = None, metrics: Iterable[Any] = ()) -> None:
+        """Choose how to train; the optimizer's state starts anew.
+
+        Parameters
+        ----------
+        optimizer : name, Optimizer or configuration
+        loss : name, Loss or configuration
+            May be None for a network that is trained by `apply_gradients`, or not at all.
+        metrics : iterable of names, Metrics or configurations
+        """
+        from .registry import losses as loss_registry
+        from .registry import metrics as metric_registry
+        from .registry import optimizers as optimizer_registry
+
+        chosen = optimizer_registry.get(optimizer)
+        chosen_loss = None if loss is None else loss_registry.get(loss)
+        if isinstance(metrics, str):
+            raise TypeError(f"metrics: expected a list of names, got the string {metrics!r}")
+        chosen_metrics = tuple(metric_registry.get(metric) for metric in metrics)
+        if chosen_loss is not None:
+            self._check_output(chosen_loss)
+        with self._usage.changing("compile"):
+            if self.built:
+                self._reset_optimizer(chosen)
+            self.optimizer, self.loss, self.metrics = chosen, chosen_loss, chosen_metrics
+            self._reset_plans()
+
+    def _reset_optimizer(self, optimizer: optimizers.Optimizer) -> None:
+        self._memory().reset_state(optimizer, optimizers.sweep_of(optimizer) is not None)
+        self._iterations = 0
+
+    def _check_output(self, loss: losses.Loss) -> None:
+        """A loss of probabilities needs a last activation that gives some."""
+        last: Any = getattr(self.layers[-1], "activation", None) if self.layers else None
+        if loss.probabilities and last is not None and last.output != "probabilities":
+            remedy = "sigmoid" if loss.accuracy == "binary" else "softmax"
+            raise ValueError(
+                f"{type(loss).__name__} expects probabilities, but the last activation is {last!r}: use "
+                f"activation={remedy!r} in the last layer, or {type(loss).__name__}(from_logits=True)"
+            )
+
+    # -- what it holds -------------------------------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> Views:
+        """Learned arrays, ``"0.kernel"`` and so on: writable views; ``parameters[key] = values`` copies in."""
+        return Views(self._memory().parameters)
+
+    @property
+    def buffers(self) -> Views:
+        """Arrays that are kept but not learned, ``"1.running_mean"`` and so on."""
+        return Views(self._memory().buffers)
+
+    @property
+    def optimizer_state(self) -> dict[str, Views]:
+        """``optimizer_state["0.kernel"]["m"]`` and so on."""
+        return {key: Views(state) for key, state in self._memory().state.items()}
+
+    def count_params(self) -> int:
+        """Number of learned numbers: (d + 1) m_1 + (m_1 + 1) m_2 + ... for dense layers (row 3)."""
+        return sum(view.size for view in self._memory().parameters.values())
+
+    def summary(self) -> str:
+        """Print and return a table of the layers: outputs, parameters, and what runs in Python."""
+        text = repr(self)
+        print(text)
+        return text
+
+    def __repr__(self) -> str:
+        from .summary import describe
+
+        return describe(self)
+
+    # -- prediction ----------------------------------------------------------------------------------------------
+
+    def predict(
+        self, x: Any, *, batch_size: int | None = None, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """Outputs ``(n, units)`` of the rows of `x` ``(n, features)``; running statistics, no dropout.
+
+        Row i has the bits of ``predict(x[i:i+1])``. Several Python threads may predict at once.
+
+        Parameters
+        ----------
+        x : array_like
+        batch_size : int, optional
+            Rows worked on at a time; bounds the memory, changes no bit.
+        out : ndarray, optional
+            Where to write: C-contiguous, of the network's dtype, ``(n, units)``.
+        """
+        rows = self._as_rows(x, empty=True)
+        units = self._built[-1].units
+        chunk = PREDICT_ROWS if batch_size is None else check_count("batch_size", batch_size)
+        if out is None:
+            out = np.empty((len(rows), units), self._dtype)
+        else:
+            _check_out(out, (len(rows), units), self._dtype)
+        if not len(rows):
+            return out
+        with self._usage.reading("predict"):
+            workspace = self._take(min(chunk, len(rows)))
+            try:
+                for at in range(0, len(rows), chunk):
+                    part = rows[at : at + chunk]
+                    batch = len(part)
+                    workspace.bind_out(out[at : at + chunk])
+                    workspace.bind(Rows(part if in_place(part, self._dtype) else cast(part, self._dtype)))
+                    workspace.begin(0, batch)
+                    workspace.execute(batch, "forward")
+            finally:
+                workspace.unbind()
+                self._predicting.append(workspace)
+        return out
+
+    def __call__(self, x: Any) -> NDArray[Any]:
+        """`predict`."""
+        return self.predict(x)
+
+    def _take(self, rows: int) -> Workspace:
+        """A workspace that nobody uses, for batches of up to `rows`."""
+        try:
+            workspace = self._predicting.pop()
+        except IndexError:
+            pass
+        else:
+            if workspace.plan.capacity >= rows:
+                return workspace
+        plan = self._lowering(rows, training=False).predict()
+        return Workspace(plan, self._memory(), self.seed)
+
+    def _lowering(self, capacity: int, *, training: bool) -> Lowering:
+        return Lowering(self._built, self._memory(), capacity, training=training)
+
+    def _as_rows(self, x: Any, *, empty: bool = False) -> NDArray[Any]:
+        rows = as_rows(x, self.input_dim, empty=empty)
+        if not self.built:
+            self.build(rows.shape[1])
+        return rows
+
+    # -- training, one step at a time ----------------------------------------------------------------------------
+
+    def _objective(self) -> tuple[losses.Loss, optimizers.Optimizer]:
+        if self.optimizer is None or self.loss is None:
+            raise RuntimeError("the network is not compiled: call compile(optimizer=..., loss=...) first")
+        return self.loss, self.optimizer
+
+    def _prepare(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+    ) -> Rows:
+        """Checked data of a call; the inputs keep their dtype."""
+        loss, _ = self._objective()
+        rows = self._as_rows(x)
+        units = self._built[-1].units
+        targets = check_targets(y, len(rows), units, loss, self._dtype)
+        weight = check_weights(sample_weight, class_weight, targets, len(rows), self._dtype)
+        return Rows(rows, targets, weight)
+
+    def _metric(self) -> str | None:
+        """What "accuracy" means here, if it is asked for."""
+        loss, _ = self._objective()
+        if not any(type(metric) is metrics.Accuracy for metric in self.metrics):
+            return None
+        if loss.accuracy != "shape":
+            return loss.accuracy
+        return "categorical" if self._built[-1].units > 1 else "binary"
+
+    def _train_workspace(self, rows: int) -> Workspace:
+        """The workspace of training, for batches of up to `rows`, made anew where it is too small."""
+        loss, optimizer = self._objective()
+        if self._training is None or self._training.plan.capacity < rows:
+            plan = self._lowering(rows, training=True).train(loss, self._metric(), optimizer)
+            self._training = Workspace(plan, self._memory(), self.seed, optimizer)
+        workspace = self._training
+        workspace.run.step, workspace.run.iteration = self._steps, self._iterations + 1
+        return workspace
+
+    def _evaluation_workspace(self, rows: int) -> Workspace:
+        """As `_train_workspace`, for `evaluate`."""
+        loss, _ = self._objective()
+        if self._evaluating is None or self._evaluating.plan.capacity < rows:
+            plan = self._lowering(rows, training=False).evaluate(loss, self._metric())
+            self._evaluating = Workspace(plan, self._memory(), self.seed)
+        return self._evaluating
+
+    def _in_place(self, data: Rows) -> Rows:
+        if in_place(data.x, self._dtype):
+            return data
+        return data._replace(x=cast(data.x, self._dtype))
+
+    def train_on_batch(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
+        """One step on one batch; returns the loss and the metrics, of before the update."""
+        data = self._in_place(self._prepare(x, y, sample_weight))
+        batch = len(data.x)
+        with self._usage.changing("train_on_batch"):
+            workspace = self._train_workspace(batch)
+            workspace.bind(data)
+            try:
+                self._step(workspace, 0, batch)
+                return self._logs(workspace, batch)
+            finally:
+                workspace.unbind()
+
+    def _step(self, workspace: Workspace, offset: int, batch: int) -> None:
+        """A whole step over rows that are bound; raises before anything of it is kept."""
+        _, optimizer = self._objective()
+        workspace.begin(offset, batch, optimizer.learning_rate_at(self._iterations + 1))
+        with self._kept_buffers(workspace):
+            if not workspace.execute(batch, "forward", "backward", "check"):
+                raise self._non_finite(workspace, batch)
+        workspace.execute(0, "optimizer", "update")
+        self._steps += 1
+        self._iterations += 1
+        workspace.run.step, workspace.run.iteration = self._steps, self._iterations + 1
+
+    def _kept_buffers(self, workspace: Workspace, *, always: bool = False) -> _Restore:
+        """Buffers that layers in Python may have written, put back if the step fails."""
+        return _Restore(None if workspace.compiled else self._memory().flat_buffers, always)
+
+    def _logs(self, workspace: Workspace, batch: int) -> dict[str, float]:
+        """Loss and metrics of one batch."""
+        run = workspace.run
+        logs = {"loss": run.loss / (run.weight or 1.0)}
+        for name, metric in self._named_metrics():
+            if type(metric) is metrics.Accuracy:
+                logs[name] = run.metric / (run.weight or 1.0)
+            else:
+                metric.reset()
+                self._update_metric(metric, workspace, batch)
+                logs[name] = float(metric.result())
+        return logs
+
+    def _named_metrics(self) -> list[tuple[str, metrics.Metric]]:
+        from .registry import metrics as registry
+
+        return [(registry.identify(metric), metric) for metric in self.metrics]
+
+    def _update_metric(self, metric: metrics.Metric, workspace: Workspace, batch: int) -> None:
+        target, weight = workspace.target(batch)
+        metric.update(target, workspace.view(workspace.plan.out, batch), weight)
+
+    def _non_finite(self, workspace: Workspace, batch: int) -> NonFiniteError:
+        where = workspace.culprit(batch)
+        step = self._steps + 1
+        kept = "; the network is as it was after the step before"
+        if isinstance(where, int):
+            key = self._built[where].key
+            return NonFiniteError(
+                f"NaN or infinity in the output of layer {key!r} at step {step}: lower the learning rate, scale the "
+                f"inputs, or look at the parameters{kept}",
+                layer=key,
+                step=step,
+            )
+        if where in ("loss", "gradients"):
+            return NonFiniteError(
+                f"NaN or infinity in the {where} at step {step}: lower the learning rate, or scale the data{kept}",
+                step=step,
+            )
+        return NonFiniteError(f"NaN or infinity in {where}, in the batch of step {step}: clean the data{kept}", step=step)
+
+    def loss_and_gradients(
+        self, x: Any, y: Any, sample_weight: Any = None
+    ) -> tuple[float, dict[str, NDArray[Any]]]:
+        """The loss that `fit` minimises and its gradients, keyed as `parameters`; in training mode, no side effect."""
+        data = self._in_place(self._prepare(x, y, sample_weight))
+        batch = len(data.x)
+        with self._usage.changing("loss_and_gradients"):
+            workspace = self._train_workspace(batch)
+            workspace.bind(data)
+            try:
+                workspace.begin(0, batch)
+                with self._kept_buffers(workspace, always=True):
+                    if not workspace.execute(batch, "forward", "backward", "check"):
+                        raise self._non_finite(workspace, batch)
+                loss = workspace.run.loss / (workspace.run.weight or 1.0)
+            finally:
+                workspace.unbind()
+            return loss, {key: view.copy() for key, view in workspace.gradients.items()}
+
+    def apply_gradients(self, gradients: Mapping[str, Any]) -> None:
+        """One step of the optimizer with gradients keyed as `parameters`."""
+        if self.optimizer is None:
+            raise RuntimeError("the network is not compiled: call compile(optimizer=...) first")
+        views = Views(self._memory().gradients)
+        if set(gradients) != set(views):
+            missing, unknown = sorted(set(views) - set(gradients)), sorted(set(gradients) - set(views))
+            raise ValueError(f"gradients: expected the keys of parameters; missing {missing}, unknown {unknown}")
+        arrays = {key: cast(np.asarray(gradient), self._dtype, key) for key, gradient in gradients.items()}
+        for key, array in arrays.items():
+            if array.shape != views[key].shape:
+                raise ValueError(f"gradient {key}: expected shape {views[key].shape}, got {array.shape}")
+            if not np.isfinite(array).all():
+                raise NonFiniteError(
+                    f"NaN or infinity in gradient {key}; nothing was changed",
+                    layer=key.rpartition(".")[0],
+                    step=self._steps + 1,
+                )
+        with self._usage.changing("apply_gradients"):
+            self._apply(views, arrays)
+
+    def _apply(self, views: Views, arrays: dict[str, NDArray[Any]]) -> None:
+        optimizer = self.optimizer
+        assert optimizer is not None
+        for key, array in arrays.items():
+            views[key] = array
+        plan = self._lowering(0, training=True).step(optimizer)
+        workspace = Workspace(plan, self._memory(), self.seed, optimizer)
+        workspace.run.step, workspace.run.iteration = self._steps, self._iterations + 1
+        workspace.bind(Rows(np.empty((0, 1), self._dtype)))
+        workspace.begin(0, 0, optimizer.learning_rate_at(self._iterations + 1))
+        workspace.execute(0, "optimizer")
+        self._steps += 1
+        self._iterations += 1
+
+    def vjp(
+        self, x: Any, *, training: bool = False
+    ) -> tuple[NDArray[Any], Callable[[Any], tuple[dict[str, NDArray[Any]], NDArray[Any]]]]:
+        """Outputs, and a function from their gradient to those of parameters and inputs.
+
+        Parameters
+        ----------
+        x : array_like ``(n, features)``
+        training : bool
+            Statistics of the batch and this step's dropout masks; no side effect either way.
+
+        Returns
+        -------
+        y : ndarray ``(n, units)``
+        backward : callable
+            ``backward(dy) -> (gradients keyed as parameters, d_input)``; may be called more than once, before the
+            parameters change.
+        """
+        rows = self._as_rows(x)
+        rows = rows if in_place(rows, self._dtype) else cast(rows, self._dtype)
+        batch = len(rows)
+        with self._usage.reading("vjp"):
+            plan = self._lowering(batch, training=training).vjp()
+            workspace = Workspace(plan, self._memory(), self.seed, own_gradients=True)
+            workspace.run.step = self._steps
+            workspace.bind(Rows(rows))
+            workspace.begin(0, batch)
+            with self._kept_buffers(workspace, always=True):
+                workspace.execute(batch, "forward")
+        d_out, d_input = plan.d_out, plan.d_input
+        assert d_out is not None and d_input is not None
+
+        def backward(dy: Any) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
+            dy = np.asarray(dy)
+            target = workspace.view(d_out, batch)
+            if dy.shape != target.shape:
+                raise ValueError(f"dy: expected shape {target.shape}, got {dy.shape}")
+            with self._usage.reading("vjp"):
+                target[...] = cast(dy, self._dtype, "dy")
+                workspace.execute(batch, "backward")
+            gradients = {key: view.copy() for key, view in workspace.gradients.items()}
+            return gradients, workspace.view(d_input, batch).copy()
+
+        return workspace.view(plan.out, batch).copy(), backward
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        epochs: int = 1,
+        batch_size: int = 32,
+        validation_data: Sequence[Any] | None = None,
+        validation_split: float = 0.0,
+        shuffle: bool = True,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        callbacks: Iterable[Callback] = (),
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        verbose: int | str = "auto",
+    ) -> History:
+        """Train for `epochs` passes over the data; see `fastmlp.training.fit`."""
+        from .training import fit
+
+        return fit(
+            self,
+            x,
+            y,
+            epochs=epochs,
+            batch_size=batch_size,
+            validation_data=validation_data,
+            validation_split=validation_split,
+            shuffle=shuffle,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            callbacks=callbacks,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            verbose=verbose,
+        )
+
+    def evaluate(self, x: Any, y: Any, *, batch_size: int = 32, sample_weight: Any = None) -> dict[str, float]:
+        """Loss and metrics over the data; running statistics, no dropout."""
+        from .training import evaluate
+
+        return evaluate(self, x, y, batch_size=batch_size, sample_weight=sample_weight)
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to exactly `path`, atomically; see `fastmlp.serialization`."""
+        from .serialization import save
+
+        save(self, path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from .serialization import from_bytes, to_bytes
+
+        return from_bytes, (to_bytes(self),)
+
+
+class _Restore:
+    """Puts an array back to what it was, if the block fails or in any case."""
+
+    def __init__(self, array: NDArray[Any] | None, always: bool) -> None:
+        self._array, self._always = array, always
+        self._kept = None if array is None else array.copy()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, *rest: Any) -> None:
+        if self._array is not None and (self._always or kind is not None):
+            self._array[...] = self._kept
+
+
+def _check_distinct(layers: tuple[Layer, ...]) -> None:
+    if len({id(layer) for layer in layers}) < len(layers):
+        raise ValueError("a layer object stands twice in the network; make two")
+    names = [layer.name for layer in layers if layer.name is not None]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two layers have one name: {sorted(n for n in set(names) if names.count(n) > 1)}")
+    taken = [layer for layer in layers if getattr(layer, "parameters", None)]
+    if taken:
+        raise ValueError(f"{taken[0]!r} belongs to another network; make a new layer")
+
+
+def _check_out(out: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
+    if not isinstance(out, np.ndarray) or out.dtype != dtype or out.shape != shape:
+        got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise ValueError(f"out: expected an array of {dtype} and shape {shape}, got {got}")
+    if not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned):
+        raise ValueError("out: expected a writable C-contiguous array")
+

@@ -1,0 +1,172 @@
+"""Plugins of one kind: listed from the metadata of what is installed, imported one by one when asked for."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import PluginError
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoint
+
+NAME = re.compile(r"[A-Za-z0-9_.-]+")
+NAME_RULE = "only letters, digits, '_', '.' and '-' are allowed"
+
+
+class Plugin(NamedTuple):
+    """An entry point as its distribution's metadata declares it; nothing of it is imported.
+
+    Attributes
+    ----------
+    distribution, version : str
+        Who brings it.
+    name : str
+        The plain name under which it offers its class.
+    entry_point : importlib.metadata.EntryPoint
+        Where the class is: ``entry_point.value`` is ``"module:Class"``.
+    """
+
+    distribution: str
+    version: str
+    name: str
+    entry_point: EntryPoint
+
+    @property
+    def qualified(self) -> str:
+        """The name that is always this plugin's: ``"distribution:name"``."""
+        return f"{self.distribution}:{self.name}"
+
+    @property
+    def origin(self) -> str:
+        """Distribution and version."""
+        return f"{self.distribution} {self.version}"
+
+
+def canonical(distribution: str) -> str:
+    """Normalize a distribution's name as packaging does: ``My_Plugins`` and ``my-plugins`` are one."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def package(module: str) -> str:
+    """Return the top-level package of a module's name."""
+    return module.partition(".")[0]
+
+
+class Plugins:
+    """The installed plugins of one entry-point group.
+
+    Parameters
+    ----------
+    group : str
+        The entry-point group.
+    check : callable
+        Called with what an entry point names; raises TypeError if it isn't a class of the right kind.
+
+    Attributes
+    ----------
+    failed : dict
+        The error of each plugin whose loading failed, by qualified name.
+    unusable : dict
+        Why a distribution or an entry point was left out of the list, by path or qualified name.
+    """
+
+    def __init__(self, group: str, check: Callable[[object], None]) -> None:
+        self.group = group
+        self.failed: dict[str, str] = {}
+        self.unusable: dict[str, str] = {}
+        self._check = check
+        self._listed: list[Plugin] | None = None
+        self._loaded: dict[str, type[Any]] = {}  # by qualified name
+        # Held while listing, never while a plugin is imported: an import may need a lock of another thread
+        # that waits for this one.
+        self._lock = threading.Lock()
+
+    def forget(self) -> None:
+        """Read the metadata anew at the next question."""
+        with self._lock:
+            self._listed = None
+
+    def listed(self) -> list[Plugin]:
+        """Return all plugins, sorted by distribution and name; never raises, imports none of them."""
+        with self._lock:
+            if self._listed is None:
+                self.unusable.clear()
+                self._listed = sorted(self._read(), key=lambda plugin: plugin.qualified)
+            return self._listed
+
+    def offers(self, name: str) -> list[Plugin]:
+        """Return the plugins that a plain or a qualified name may mean."""
+        distribution, _, plain = name.rpartition(":")
+        return [
+            plugin
+            for plugin in self.listed()
+            if plugin.name == plain
+            and (not distribution or canonical(plugin.distribution) == canonical(distribution))
+        ]
+
+    def load(self, plugin: Plugin) -> type[Any]:
+        """Import a plugin and return its class; a failure is a `PluginError` that names the distribution."""
+        key = plugin.qualified
+        if key not in self._loaded:
+            try:
+                cls = plugin.entry_point.load()
+                self._check(cls)
+            except Exception as error:
+                self.failed[key] = f"{type(error).__name__}: {error}"
+                raise PluginError(
+                    f"{plugin.name!r} of the group {self.group}, from distribution {plugin.origin}, failed "
+                    f"to load ({plugin.entry_point.value}): {self.failed[key]}",
+                    distribution=plugin.distribution,
+                ) from error
+            self.failed.pop(key, None)
+            self._loaded[key] = cls
+        return self._loaded[key]
+
+    def is_class(self, plugin: Plugin, cls: type) -> bool:
+        """Tell whether `cls` is what a plugin names; only plugins of the same package are imported for it."""
+        if plugin.qualified not in self._loaded:
+            if package(plugin.entry_point.value.partition(":")[0]) != package(cls.__module__):
+                return False
+            try:
+                self.load(plugin)
+            except PluginError:
+                return False
+        return self._loaded[plugin.qualified] is cls
+
+    def _read(self) -> list[Plugin]:
+        from importlib import metadata
+
+        found: list[Plugin] = []
+        seen: set[str] = set()
+        try:
+            for distribution in metadata.distributions():
+                try:
+                    found += self._read_one(distribution, seen)
+                except Exception as error:
+                    path = str(getattr(distribution, "_path", distribution))
+                    self.unusable[path] = f"unreadable metadata, {type(error).__name__}: {error}"
+        except Exception as error:  # a finder on sys.meta_path that fails
+            self.unusable["sys.meta_path"] = f"{type(error).__name__}: {error}"
+        return found
+
+    def _read_one(self, distribution: Distribution, seen: set[str]) -> list[Plugin]:
+        # The text is looked at first, because parsing the metadata of everything installed is slow.
+        if "[fastmlp." not in (distribution.read_text("entry_points.txt") or ""):
+            return []
+        owner, version = distribution.metadata["Name"], distribution.metadata["Version"]
+        if not owner:
+            raise ValueError("the distribution has no name")
+        if canonical(owner) in seen:  # hidden by one that stands earlier on sys.path
+            return []
+        seen.add(canonical(owner))
+        plugins: dict[str, Plugin] = {}
+        for entry_point in distribution.entry_points.select(group=self.group):
+            plugin = Plugin(owner, str(version), entry_point.name, entry_point)
+            if NAME.fullmatch(plugin.name):
+                plugins.setdefault(plugin.name, plugin)
+            else:
+                self.unusable[plugin.qualified] = f"in its name, {NAME_RULE}"
+        return list(plugins.values())

@@ -1,0 +1,142 @@
+"""The memory of a network: flat, aligned arenas, and views of them by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .core import ARENA, SHIFT, plan
+from .layers import BuiltLayer, arrays
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .optimizers import Optimizer
+
+__all__ = ["Arenas", "Views", "aligned"]
+
+LINE = 64
+
+
+def aligned(numbers: int, dtype: Any) -> NDArray[Any]:
+    """Zeros that begin on a cache line."""
+    itemsize = np.dtype(dtype).itemsize
+    raw = np.zeros(numbers * itemsize + LINE, dtype=np.uint8)
+    start = -raw.__array_interface__["data"][0] % LINE
+    return raw[start : start + numbers * itemsize].view(dtype)
+
+
+class Views(Mapping[str, "NDArray[Any]"]):
+    """Fixed keys to writable views; ``views[key] = values`` copies in, shape checked."""
+
+    def __init__(self, views: dict[str, NDArray[Any]]) -> None:
+        self._views = views
+
+    def __getitem__(self, key: str) -> NDArray[Any]:
+        try:
+            return self._views[key]
+        except KeyError:
+            raise KeyError(f"{key!r}; there are {', '.join(self._views) or 'none'}") from None
+
+    def __setitem__(self, key: str, value: object) -> None:
+        target = self[key]
+        array = np.asarray(value)
+        if array.shape != target.shape:
+            raise ValueError(f"{key}: expected shape {target.shape}, got {array.shape}")
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"{key}: expected real numbers, got dtype {array.dtype}")
+        target[...] = array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{key!r}: {view.shape}" for key, view in self._views.items())
+        return f"{{{shapes}}}"
+
+
+class Arenas:
+    """Parameters, gradients, optimizer state and buffers, each contiguous; an array begins on a cache line.
+
+    What lies between two arrays stays zero, so that sweeps may go over it.
+    """
+
+    def __init__(self, built: list[BuiltLayer], dtype: Any) -> None:
+        self.dtype = np.dtype(dtype)
+        self.panel: int = plan.panel(self.dtype == np.float64)
+        self._offsets: dict[str, tuple[int, int]] = {}
+        self.specs = arrays(built, "parameter")
+        self.size, shapes = self._lay_out(self.specs, "parameters")
+        buffers = arrays(built, "buffer")
+        buffer_size, buffer_shapes = self._lay_out(buffers, "buffers")
+        self.flat_parameters = aligned(self.size, self.dtype)
+        self.flat_gradients = aligned(self.size, self.dtype)
+        self.flat_buffers = aligned(buffer_size, self.dtype)
+        self.flat_state = aligned(0, self.dtype)
+        self.parameters = self._views(self.flat_parameters, shapes)
+        self.gradients = self._views(self.flat_gradients, shapes)
+        self.buffers = self._views(self.flat_buffers, buffer_shapes)
+        self.state: dict[str, dict[str, NDArray[Any]]] = {key: {} for key in shapes}
+        for key, spec in buffers.items():
+            self.buffers[key][...] = spec.value
+        for place in built:
+            for name in place.layer._parameter_specs:
+                place.layer.parameters[name] = self.parameters[f"{place.key}.{name}"]
+            for name in place.layer._buffer_specs:
+                place.layer.buffers[name] = self.buffers[f"{place.key}.{name}"]
+
+    def _lay_out(self, specs: Mapping[str, Any], arena: str) -> tuple[int, dict[str, tuple[int, ...]]]:
+        align = LINE // self.dtype.itemsize
+        at = 0
+        for key, spec in specs.items():
+            self._offsets[key] = (ARENA[arena], at)
+            at += -(-math.prod(spec.shape) // align) * align
+        return at, {key: spec.shape for key, spec in specs.items()}
+
+    def _views(self, flat: NDArray[Any], shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray[Any]]:
+        views = {}
+        for key, shape in shapes.items():
+            at = self._offsets[key][1]
+            views[key] = flat[at : at + math.prod(shape)].reshape(shape)
+        return views
+
+    def views_of(self, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Another array laid out as the parameters, by name."""
+        return self._views(flat, {key: view.shape for key, view in self.parameters.items()})
+
+    def reference(self, key: str) -> int:
+        """Where an array lies, as operations say it."""
+        arena, offset = self._offsets[key]
+        return arena << SHIFT | offset
+
+    def initialize(self, built: list[BuiltLayer], seed: int) -> None:
+        """First values of the parameters; each layer draws from a generator of its own."""
+        for number, place in enumerate(built):
+            rng = np.random.default_rng([seed, number])
+            for name, spec in place.layer._parameter_specs.items():
+                key = f"{place.key}.{name}"
+                value = np.asarray(spec.initializer(spec.shape, rng, self.dtype))
+                if value.shape != spec.shape:
+                    raise ValueError(
+                        f"initializer {spec.initializer!r} of {key}: expected shape {spec.shape}, got {value.shape}"
+                    )
+                self.parameters[key][...] = value
+
+    def reset_state(self, optimizer: Optimizer, compiled: bool) -> None:
+        """Zero state for a built-in optimizer, slot after slot in one arena; a plugin's arrays are its own."""
+        states = {key: dict(optimizer.init_state(view)) for key, view in self.parameters.items()}
+        self.state = states
+        if not compiled:
+            return
+        names = list(next(iter(states.values()), {}))
+        self.flat_state = aligned(len(names) * self.size, self.dtype)
+        for slot, name in enumerate(names):
+            views = self.views_of(self.flat_state[slot * self.size : (slot + 1) * self.size])
+            for key, view in views.items():
+                states[key][name] = view

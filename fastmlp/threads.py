@@ -1,0 +1,129 @@
+"""How many threads the kernels use: ``set_num_threads``, ``get_num_threads``, ``num_threads``."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import local
+
+__all__ = ["get_num_threads", "num_threads", "set_num_threads"]
+
+_chosen = local()
+_forked = False
+
+
+def _check(n: object, source: str = "number of threads") -> int:
+    if isinstance(n, bool) or not hasattr(n, "__index__"):
+        raise TypeError(f"{source}: expected an integer, got {n!r}")
+    count = n.__index__()
+    if count < 1:
+        raise ValueError(f"{source}: expected at least 1, got {count}")
+    return int(count)
+
+
+def _quota() -> int | None:
+    """Processors that the control group allows (version 2, then version 1)."""
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
+    except (OSError, ValueError):
+        try:
+            with open("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") as file:
+                quota = file.read().strip()
+            with open("/sys/fs/cgroup/cpu/cpu.cfs_period_us") as file:
+                period = file.read().strip()
+        except OSError:
+            return None
+    if not quota.isdigit() or int(period) <= 0:
+        return None
+    return max(1, -(-int(quota) // int(period)))
+
+
+def _default() -> int:
+    """``FASTMLP_NUM_THREADS``, else ``OMP_NUM_THREADS``, else what affinity and control group allow."""
+    for name in ("FASTMLP_NUM_THREADS", "OMP_NUM_THREADS"):
+        text = os.environ.get(name, "").split(",")[0].strip()
+        if text.isdigit() and int(text) > 0:
+            return int(text)
+        if text:
+            raise ValueError(f"{name}: expected an integer of at least 1, got {text!r}")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota()
+    return cores if quota is None else min(cores, quota)
+
+
+_default_count: int | None = None
+
+
+def get_num_threads() -> int:
+    """Threads that calls from this thread of Python use (the result never depends on it)."""
+    global _default_count
+    if _forked:
+        return 1
+    count: int | None = getattr(_chosen, "count", None)
+    if count is not None:
+        return count
+    if _default_count is None:
+        _default_count = _default()
+    return _default_count
+
+
+def set_num_threads(n: int) -> None:
+    """Use `n` threads in calls from this thread of Python; more than there are cores is obeyed.
+
+    Raises
+    ------
+    ValueError
+        If `n` is below 1.
+    """
+    _chosen.count = _check(n)
+
+
+@contextmanager
+def num_threads(n: int) -> Iterator[None]:
+    """``with fm.num_threads(n):`` - as `set_num_threads`, for a block."""
+    before = getattr(_chosen, "count", None)
+    set_num_threads(n)
+    try:
+        yield
+    finally:
+        _chosen.count = before
+
+
+_ran_team = False  # whether several threads may have run
+_warned = True  # nothing to warn of, so far
+
+
+def team() -> int:
+    """What a run is given; a child of a process that has run threads gets 1, and one warning."""
+    global _ran_team
+    count = get_num_threads()
+    if count > 1:
+        _ran_team = True
+    if _forked and not _warned:
+        _warn_forked()
+    return count
+
+
+def _warn_forked() -> None:
+    global _warned
+    _warned = True
+    warnings.warn(
+        "this process was forked from one that has run fastmlp on several threads: it goes on with one thread "
+        "(use the 'spawn' or 'forkserver' start method for more)",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+
+
+def _after_fork() -> None:
+    """OpenMP's threads don't survive a fork, and asking for them again would hang."""
+    global _forked, _warned
+    if _ran_team and not _forked:
+        _forked, _warned = True, False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,333 @@
+"""``fit`` and ``evaluate``: epochs over data, one compiled call each where nothing on the way needs Python."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import metrics
+from .callbacks import Callback, History, wants_batches
+from .checks import check_count
+from .core import plan as core
+from .data import Rows, in_place
+from .threads import team
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .model import Sequential
+    from .workspace import Workspace
+
+__all__ = ["evaluate", "fit"]
+
+
+class Totals:
+    """Weighted sums over the batches of an epoch."""
+
+    def __init__(self, net: Sequential) -> None:
+        self._net = net
+        self.sums = np.zeros(3)  # loss, compiled metric, weight
+        for _, metric in net._named_metrics():
+            metric.reset()
+
+    def add(self, workspace: Workspace, batch: int) -> None:
+        """Add a step that Python has seen."""
+        run = workspace.run
+        self.sums += (run.loss, run.metric, run.weight)
+        for metric in self._net.metrics:
+            if type(metric) is not metrics.Accuracy:
+                self._net._update_metric(metric, workspace, batch)
+
+    def logs(self, prefix: str = "") -> dict[str, float]:
+        """Means, by name."""
+        loss, hits, weight = self.sums.tolist()
+        logs = {f"{prefix}loss": loss / weight if weight else float("nan")}
+        for name, metric in self._net._named_metrics():
+            compiled = type(metric) is metrics.Accuracy
+            logs[prefix + name] = (
+                (hits / weight if weight else float("nan")) if compiled else float(metric.result())
+            )
+        return logs
+
+
+def _needs_python(net: Sequential, workspace: Workspace, data: Rows) -> bool:
+    """Whether steps must come back to Python: foreign code in them, metrics in NumPy, inputs to be cast."""
+    foreign = any(type(metric) is not metrics.Accuracy for metric in net.metrics)
+    return foreign or not workspace.compiled or not in_place(data.x, net.dtype)
+
+
+def _staged(net: Sequential, workspace: Workspace, data: Rows, index: NDArray[np.int64]) -> None:
+    """Binds some rows; only those that can't be read in place are copied."""
+    if in_place(data.x, net.dtype):
+        workspace.bind(data, index)
+    else:
+        workspace.bind(data.take(index, net.dtype))
+
+
+def evaluate(net: Sequential, x: Any, y: Any, *, batch_size: int, sample_weight: Any = None) -> dict[str, float]:
+    """Loss and metrics over the data."""
+    batch_size = check_count("batch_size", batch_size)
+    return _evaluate(net, net._prepare(x, y, sample_weight), batch_size).logs()
+
+
+def _evaluate(net: Sequential, data: Rows, batch_size: int) -> Totals:
+    n = len(data.x)
+    batch_size = min(batch_size, n)
+    with net._usage.changing("evaluate"):
+        workspace = net._evaluation_workspace(batch_size)
+        totals = Totals(net)
+        order = np.arange(n, dtype=np.int64)
+        try:
+            if not _needs_python(net, workspace, data):
+                workspace.bind(data, order)
+                first, last = workspace.plan.sections["forward"]
+                rates = np.zeros(-(-n // batch_size))
+                workspace.run.epoch(first, last, 0, n, batch_size, net.seed, rates, team(), totals.sums, np.inf, True)
+                return totals
+            for at in range(0, n, batch_size):
+                index = order[at : at + batch_size]
+                _staged(net, workspace, data, index)
+                workspace.begin(0, len(index))
+                workspace.execute(len(index), "forward")
+                totals.add(workspace, len(index))
+            return totals
+        finally:
+            workspace.unbind()
+
+
+class Epoch:
+    """One pass over the data."""
+
+    def __init__(self, net: Sequential, data: Rows, batch_size: int, steps: int | None, shuffle: bool) -> None:
+        self.net, self.data, self.batch_size = net, data, batch_size
+        n = len(data.x)
+        self.order = np.arange(n, dtype=np.int64)
+        if shuffle:
+            core.shuffle(self.order, net.seed, net._epochs)
+        self.end = n if steps is None else min(n, steps * batch_size)
+
+    def run(self, on_batch: Callable[[int, Mapping[str, float]], None] | None) -> Totals:
+        """All steps; compiled in one call where that is possible."""
+        workspace = self.net._train_workspace(min(self.batch_size, len(self.data.x)))
+        totals = Totals(self.net)
+        try:
+            if on_batch is None and not _needs_python(self.net, workspace, self.data):
+                self._compiled(workspace, totals)
+            else:
+                self._stepwise(workspace, totals, on_batch)
+        finally:
+            workspace.unbind()
+        return totals
+
+    def _compiled(self, workspace: Workspace, totals: Totals) -> None:
+        """Comes back every tenth of a second, so that Ctrl-C is answered; counters are the run's own."""
+        net, run, at = self.net, workspace.run, 0
+        workspace.bind(self.data, self.order)
+        first, _ = workspace.plan.sections["forward"]
+        _, last = workspace.plan.sections["update"]
+        rates = self._learning_rates()
+        begun = net._steps
+        while at < self.end:
+            try:
+                at, fine = run.epoch(
+                    *(first, last, at, self.end, self.batch_size, net.seed),
+                    *(rates[run.step - begun :], team(), totals.sums),
+                )
+            finally:
+                net._steps, net._iterations = run.step, run.iteration - 1
+            if not fine:
+                batch = min(self.batch_size, self.end - at)
+                workspace.begin(at, batch)
+                raise net._non_finite(workspace, batch)
+
+    def _learning_rates(self) -> NDArray[np.float64]:
+        _, optimizer = self.net._objective()
+        first, steps = self.net._iterations + 1, -(-self.end // self.batch_size)
+        if not callable(optimizer.learning_rate):
+            return np.full(steps, optimizer.learning_rate)
+        return np.array([optimizer.learning_rate_at(first + step) for step in range(steps)])
+
+    def _stepwise(
+        self, workspace: Workspace, totals: Totals, on_batch: Callable[[int, Mapping[str, float]], None] | None
+    ) -> None:
+        for number, at in enumerate(range(0, self.end, self.batch_size)):
+            index = self.order[at : min(at + self.batch_size, self.end)]
+            _staged(self.net, workspace, self.data, index)
+            self.net._step(workspace, 0, len(index))
+            totals.add(workspace, len(index))
+            if on_batch is not None:
+                on_batch(number, self.net._logs(workspace, len(index)))
+                if self.net.stop_training:
+                    return
+
+
+class Stream:
+    """One pass over an iterable of ``(x, y[, weight])``."""
+
+    def __init__(self, net: Sequential, batches: Iterable[Any], steps: int | None) -> None:
+        self.net, self.batches, self.steps = net, batches, steps
+
+    def run(self, on_batch: Callable[[int, Mapping[str, float]], None] | None) -> Totals:
+        """All steps."""
+        totals: Totals | None = None
+        for number, batch in enumerate(self.batches):
+            if number == self.steps:
+                break
+            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+                raise TypeError(f"fit: expected batches (x, y) or (x, y, weight), got {type(batch).__name__}")
+            data = self.net._in_place(self.net._prepare(*batch))
+            totals = totals or Totals(self.net)
+            workspace = self.net._train_workspace(len(data.x))
+            workspace.bind(data)
+            try:
+                self.net._step(workspace, 0, len(data.x))
+                totals.add(workspace, len(data.x))
+                if on_batch is not None:
+                    on_batch(number, self.net._logs(workspace, len(data.x)))
+            finally:
+                workspace.unbind()
+            if self.net.stop_training:
+                break
+        if totals is None:
+            raise ValueError("fit: the iterable gave no batch; a generator is used up after one epoch, a list is not")
+        return totals
+
+
+def _split(data: Rows, share: float) -> tuple[Rows, Rows | None]:
+    """The last share of the rows for validation."""
+    if not 0 <= share < 1:
+        raise ValueError(f"validation_split: expected a number in [0, 1), got {share!r}")
+    n = len(data.x)
+    kept = n - int(n * share)
+    if share == 0 or kept == n:
+        if share:
+            raise ValueError(f"validation_split: {share} of {n} samples is none")
+        return data, None
+
+    def rows(part: slice) -> Rows:
+        return Rows(*(None if array is None else array[part] for array in data))  # type: ignore[arg-type]
+
+    return rows(slice(0, kept)), rows(slice(kept, None))
+
+
+def fit(
+    net: Sequential,
+    x: Any,
+    y: Any = None,
+    *,
+    epochs: int = 1,
+    batch_size: int = 32,
+    validation_data: Sequence[Any] | None = None,
+    validation_split: float = 0.0,
+    shuffle: bool = True,
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | None = None,
+    callbacks: Iterable[Callback] = (),
+    initial_epoch: int = 0,
+    steps_per_epoch: int | None = None,
+    verbose: int | str = "auto",
+) -> History:
+    """Train a network; the body of ``Sequential.fit``.
+
+    Parameters
+    ----------
+    x : array_like ``(n, features)``, or iterable of ``(x, y[, weight])`` where `y` is None
+        An iterable is iterated anew each epoch.
+    y : array_like
+        Labels ``(n,)`` or rows ``(n, units)``, as the loss takes them.
+    epochs : int
+        The number of the last epoch; training goes from `initial_epoch` to it.
+    batch_size : int
+        Rows of a step; the last batch of an epoch may have fewer, and counts accordingly.
+    validation_data : (x, y) or (x, y, sample_weight), optional
+    validation_split : float
+        The last share of the rows is for validation, before any shuffling.
+    shuffle : bool
+        Keyed by the seed and an epoch counter that is never reset.
+    sample_weight : array_like ``(n,)``, optional
+    class_weight : mapping of class to weight, optional
+    callbacks : iterable of Callback
+    initial_epoch : int
+    steps_per_epoch : int, optional
+        Steps after which an epoch ends early.
+    verbose : {"auto", 0, 1}
+        One line an epoch; "auto" prints to terminals and notebooks alone.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    NonFiniteError
+        If a step meets NaN or infinity; the network stays as after the last complete step.
+    """
+    batch_size = check_count("batch_size", batch_size)
+    epochs = check_count("epochs", epochs)
+    steps = None if steps_per_epoch is None else check_count("steps_per_epoch", steps_per_epoch)
+    net._objective()
+    data: Rows | None = None
+    validation: Rows | None = None
+    if y is not None:
+        data, validation = _split(net._prepare(x, y, sample_weight, class_weight), float(validation_split))
+    elif sample_weight is not None or class_weight is not None or validation_split:
+        raise ValueError("fit: without y, weights come with the batches, and validation through validation_data")
+    elif not isinstance(x, Iterable) or isinstance(x, np.ndarray):
+        raise ValueError("fit: y is missing; without it x must be an iterable of (x, y) batches")
+    if validation_data is not None:
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+            raise ValueError("validation_data: expected (x, y) or (x, y, sample_weight)")
+        validation = net._prepare(*validation_data)
+    history = History()
+    hooks = [*callbacks, history]
+    watching = [hook for hook in hooks if wants_batches(hook)]
+    show = _shows(verbose)
+    net.stop_training = False
+    for hook in hooks:
+        hook.on_train_begin(net)
+    for epoch in range(initial_epoch, epochs):
+        begun = time.perf_counter()
+        for hook in hooks:
+            hook.on_epoch_begin(net, epoch)
+
+        def on_batch(number: int, logs: Mapping[str, float]) -> None:
+            for hook in watching:
+                hook.on_batch_end(net, number, logs)
+
+        with net._usage.changing("fit"):
+            steps_of = Stream(net, x, steps) if data is None else Epoch(net, data, batch_size, steps, shuffle)
+            totals = steps_of.run(on_batch if watching else None)
+            net._epochs += 1
+        logs = totals.logs()
+        seconds = time.perf_counter() - begun
+        if validation is not None:
+            logs |= _evaluate(net, validation, max(batch_size, 256)).logs("val_")
+        if show:
+            rows = None if data is None else len(data.x)
+            print(_line(epoch, epochs, logs, seconds, rows), flush=True)
+        for hook in hooks:
+            hook.on_epoch_end(net, epoch, logs)
+        if net.stop_training:
+            break
+    for hook in hooks:
+        hook.on_train_end(net)
+    return history
+
+
+def _shows(verbose: int | str) -> bool:
+    if verbose == "auto":
+        return sys.stdout.isatty() or "ipykernel" in sys.modules
+    if verbose not in (0, 1, 2):
+        raise ValueError(f"verbose: expected 'auto', 0 or 1, got {verbose!r}")
+    return bool(verbose)
+
+
+def _line(epoch: int, epochs: int, logs: Mapping[str, float], seconds: float, rows: int | None) -> str:
+    width = len(str(epochs))
+    values = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
+    speed = f"  {rows / seconds:,.0f} samples/s" if rows and seconds > 0 else ""
+    return f"epoch {epoch + 1:>{width}}/{epochs}  {values}{speed}"

@@ -1,0 +1,1 @@
+"""Plugins for fastmlp, found by name through entry points; nothing here has to be imported."""

@@ -1,0 +1,221 @@
+"""The plugins as their users meet them: by name, through entry points, in a network."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import fastmlp as fm
+
+FOUND_BY_NAME = """
+import sys
+import fastmlp as fm
+
+plugins = {
+    "squareplus": fm.registry.activations,
+    "orthogonal": fm.registry.initializers,
+    "lion": fm.registry.optimizers,
+}
+for name, registry in plugins.items():
+    assert name in registry and name in registry.names()
+    assert registry.origin(name).startswith("fastmlp-extras "), registry.origin(name)
+assert not any(module.startswith("fastmlp_extras") for module in sys.modules), "listing imported the plugin"
+for name, registry in plugins.items():
+    made = registry.get(name)
+    assert type(made).__module__.startswith("fastmlp_extras.")
+    assert type(registry.get(f"fastmlp-extras:{name}")) is type(made)
+    assert registry.identify(made) == f"fastmlp-extras:{name}"
+"""
+
+
+def test_found_by_entry_points_alone():
+    """In a fresh interpreter, because this one may have imported the plugin already."""
+    command = [sys.executable, "-W", "error", "-c", FOUND_BY_NAME]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# -- squareplus ------------------------------------------------------------------------------------
+
+
+def exact_squareplus(z: float, b: float) -> float:
+    """The formula in rational arithmetic, with a square root to 60 digits."""
+    square = Fraction(z) ** 2 + Fraction(b)
+    scale = 10**60
+    root = Fraction(math.isqrt(square.numerator * scale**2 // square.denominator), scale)
+    return float((Fraction(z) + root) / 2)
+
+
+@pytest.mark.parametrize("b", [4.0, 0.25])
+def test_squareplus_formula(b):
+    activation = fm.registry.activations.get("squareplus", b=b)
+    z = np.array([-1e8, -300.0, -4.0, -1.0, -1e-9, 0.0, 1e-9, 0.5, 1.0, 4.0, 300.0, 1e8])
+    expected = np.array([exact_squareplus(value, b) for value in z])
+    a = activation.forward(z)
+    np.testing.assert_allclose(a, expected, rtol=4e-16)
+    np.testing.assert_allclose(activation.forward(z.astype("float32")), expected, rtol=3e-7)
+    slope = activation.derivative(z, a)
+    np.testing.assert_allclose(slope, (1 + z / np.sqrt(z * z + b)) / 2, rtol=1e-15, atol=1e-16)
+    assert (slope > 0).all() and (slope <= 1).all()
+
+
+def test_squareplus_values_worked_by_hand():
+    activation = fm.registry.activations.get("squareplus")
+    z = np.array([0.0, 1.5, -1.5])
+    assert activation.forward(z).tolist() == [1.0, 2.0, 0.5]  # (0 + 2)/2, (1.5 + 2.5)/2, (-1.5 + 2.5)/2
+    np.testing.assert_allclose(activation.derivative(z, activation.forward(z)), [0.5, 0.8, 0.2])
+
+
+def test_squareplus_derivative_is_that_of_the_function():
+    """Fourth-order central difference in float64."""
+    activation = fm.registry.activations.get("squareplus")
+    z, h = np.linspace(-6, 6, 121), 1e-3
+    f = activation.forward
+    numeric = (f(z - 2 * h) - 8 * f(z - h) + 8 * f(z + h) - f(z + 2 * h)) / (12 * h)
+    np.testing.assert_allclose(activation.derivative(z, f(z)), numeric, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_squareplus_keeps_dtype_and_input(dtype):
+    z = np.linspace(-2, 2, 12, dtype=dtype).reshape(3, 4)
+    z.flags.writeable = False
+    activation = fm.registry.activations.get("squareplus")
+    a = activation.forward(z)
+    assert a.dtype == dtype and a.shape == z.shape
+    assert activation.derivative(z, a).dtype == dtype
+
+
+@pytest.mark.parametrize("b", [0.0, -1.0, math.nan, math.inf])
+def test_squareplus_refuses_a_wrong_b(b):
+    with pytest.raises(ValueError, match="b must be positive and finite"):
+        fm.registry.activations.get("squareplus", b=b)
+
+
+# -- orthogonal ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (12, 5), (5, 12), (1, 4), (4, 1), (2, 3, 4)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("float64", 1e-14)])
+def test_orthogonal(shape, dtype, tolerance):
+    initializer = fm.registry.initializers.get("orthogonal", gain=2.0)
+    w = initializer(shape, np.random.default_rng(0), dtype)
+    assert w.shape == shape and w.dtype == dtype
+    assert w.flags.c_contiguous and w.flags.writeable
+    w = w.reshape(-1, shape[-1]).astype(float)
+    gram = w.T @ w if w.shape[0] >= w.shape[1] else w @ w.T
+    np.testing.assert_allclose(gram, 4.0 * np.eye(min(w.shape)), atol=4 * tolerance)
+    again = initializer(shape, np.random.default_rng(0), dtype)
+    assert np.array_equal(again.reshape(w.shape), w)
+
+
+def test_orthogonal_is_uniform():
+    """Of Haar-distributed 2 x 2 matrices, half are reflections and the angle is uniform."""
+    initializer, rng = fm.registry.initializers.get("orthogonal"), np.random.default_rng(3)
+    sample = np.array([initializer((2, 2), rng, "float64") for _ in range(4000)])
+    assert abs(np.mean(np.linalg.det(sample))) < 5 / math.sqrt(4000)
+    angle = np.arctan2(sample[:, 1, 0], sample[:, 0, 0])
+    counts, _ = np.histogram(angle, bins=8, range=(-math.pi, math.pi))
+    assert ((counts - 500) ** 2 / 500).sum() < 24.3  # chi-squared, 7 degrees of freedom, 0.1 % point
+
+
+def test_orthogonal_needs_a_matrix():
+    with pytest.raises(ValueError, match=r"a matrix is needed, got the shape \(3,\)"):
+        fm.registry.initializers.get("orthogonal")((3,), np.random.default_rng(0), "float64")
+    with pytest.raises(ValueError, match="gain must be finite"):
+        fm.registry.initializers.get("orthogonal", gain=math.nan)
+
+
+# -- lion ------------------------------------------------------------------------------------------
+
+
+def test_lion_worked_by_hand():
+    """Two steps in numbers: the second follows the momentum where it outweighs the gradient."""
+    lion = fm.registry.optimizers.get("lion", learning_rate=0.5, beta1=0.75, beta2=0.5)
+    w = np.array([1.0, 1.0, 1.0])
+    state = lion.init_state(w)
+    lion.update(w, np.array([2.0, -8.0, 0.0]), state, 0.5, 1)
+    assert w.tolist() == [0.5, 1.5, 1.0]  # c = [0.5, -2, 0]
+    assert state["m"].tolist() == [1.0, -4.0, 0.0]
+    lion.update(w, np.array([-2.0, 4.0, 1.0]), state, 0.5, 2)
+    assert w.tolist() == [0.0, 2.0, 0.5]  # c = [0.25, -2, 0.25]
+    assert state["m"].tolist() == [-0.5, 0.0, 0.5]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_lion_works_in_place(dtype):
+    lion = fm.registry.optimizers.get("lion")
+    w, grad = np.ones((2, 3), dtype), np.full((2, 3), 0.1, dtype)
+    grad.flags.writeable = False
+    state = lion.init_state(w)
+    m = state["m"]
+    assert lion.update(w, grad, state, 1e-4, 1) is None
+    assert m is state["m"] and m.dtype == w.dtype == dtype
+    np.testing.assert_allclose(w, 1 - 1e-4, rtol=1e-6)
+
+
+def test_lion_defaults_and_checks():
+    lion = fm.registry.optimizers.get("lion")
+    assert (lion.learning_rate, lion.beta1, lion.beta2) == (1e-4, 0.9, 0.99)
+    for config in ({"beta1": 1.0}, {"beta2": -0.1}, {"beta2": math.nan}):
+        with pytest.raises(ValueError, match=r"beta\d must be in \[0, 1\)"):
+            fm.registry.optimizers.get("lion", **config)
+
+
+# -- together --------------------------------------------------------------------------------------
+
+
+def network(seed: int = 0) -> fm.Sequential:
+    dense = fm.layers.Dense
+    layers = [
+        dense(16, activation="squareplus", kernel_initializer="orthogonal"),
+        dense(1, kernel_initializer={"name": "orthogonal", "gain": 0.5}),
+    ]
+    net = fm.Sequential(layers, input_dim=2, dtype="float64", seed=seed)
+    lion = fm.registry.optimizers.get("lion", learning_rate=0.01)
+    net.compile(optimizer=lion, loss="mean_squared_error")
+    return net
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (256, 2))
+    return x, x[:, :1] * x[:, 1:]
+
+
+def test_a_network_of_plugins_trains(data):
+    net = network()
+    kernel = net.parameters["0.kernel"]
+    np.testing.assert_allclose(kernel @ kernel.T, np.eye(2), atol=1e-12)
+    history = net.fit(*data, epochs=60, batch_size=32, verbose=0).history["loss"]
+    assert history[-1] < 0.2 * np.var(data[1])  # the mean alone would reach the variance
+
+
+def test_one_step_is_lions(data):
+    """The network's step equals `update` on its own gradients."""
+    net = network()
+    before = {key: value.copy() for key, value in net.parameters.items()}
+    _, gradients = net.loss_and_gradients(*data)
+    net.train_on_batch(*data)
+    for key, value in net.parameters.items():
+        np.testing.assert_allclose(value, before[key] - 0.01 * np.sign(gradients[key]), atol=1e-15)
+        np.testing.assert_allclose(net.optimizer_state[key]["m"], 0.01 * gradients[key], rtol=1e-12)
+
+
+def test_save_and_load(data, tmp_path):
+    """A loaded network goes on as the saved one does, bit for bit, with the same plugins."""
+    net = network()
+    net.fit(*data, epochs=2, verbose=0)
+    net.save(tmp_path / "net.fastmlp")
+    again = fm.load(tmp_path / "net.fastmlp")
+    assert np.array_equal(again.predict(data[0]), net.predict(data[0]))
+    assert type(again.optimizer).__module__ == "fastmlp_extras.optimizers"
+    for each in (net, again):
+        each.fit(*data, epochs=2, verbose=0)
+    for key, value in net.parameters.items():
+        assert np.array_equal(again.parameters[key], value)

@@ -1,0 +1,202 @@
+"""Builds the kernels once per instruction-set level; all else about the package stands in pyproject.toml.
+
+The sources in `fastmlp/_kernels` are copied into one package per level below the build directory, where
+Cython and the C compiler work on them: relative cimports resolve inside each copy, and nothing generated
+reaches the checkout.
+
+Environment: `FASTMLP_BUILD_LEVELS` (comma-separated, default: every level of this architecture),
+`FASTMLP_NO_OPENMP`, `FASTMLP_REQUIRE_OPENMP`; `CC`, `CFLAGS` and `LDFLAGS` as usual.
+"""
+
+import os
+import platform
+import shlex
+import shutil
+import sys
+import sysconfig
+from collections.abc import Iterable
+from pathlib import Path
+
+import setuptools
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+from setuptools.errors import SetupError
+
+sys.path.insert(0, str(Path(__file__).parent))  # a build front end runs this file without it
+from build_support.probe import OpenMPError, Toolchain, openmp_flags
+
+KERNELS = Path("fastmlp/_kernels")
+HEADERS = Path("fastmlp/include")
+# Cython's memoryviews, generated and compiled once instead of in every module: 4 s and 160 kB less for each.
+UTILITY = "_cyutility"
+SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
+LEVELS = {
+    "plain": [],
+    "x86-64-v2": ["-march=x86-64-v2"],
+    "x86-64-v3": ["-march=x86-64-v3"],
+    # Compilers prefer 256-bit vectors even here; the kernels are written for whole registers.
+    "x86-64-v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+}
+# Never -ffast-math: how a sum is grouped, and whether a*b+c is rounded once, is for the kernel to say.
+# Errno and traps are given up: no kernel looks at them.
+FLAGS = ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
+FLAGS_WHERE_KNOWN = ["-fno-trapping-math", "-fno-semantic-interposition"]
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "cdivision": True,
+    "initializedcheck": False,
+    "nonecheck": False,
+    "embedsignature": True,
+}
+
+
+def levels_to_build() -> list[str]:
+    """The levels that `FASTMLP_BUILD_LEVELS` asks for, else those of this architecture."""
+    x86_64 = platform.machine().lower() in ("x86_64", "amd64") and sys.maxsize > 2**32
+    possible = list(LEVELS) if x86_64 else ["plain"]
+    asked = {name.strip() for name in os.environ.get("FASTMLP_BUILD_LEVELS", "").split(",")} - {""}
+    if unknown := asked.difference(possible):
+        raise SetupError(f"FASTMLP_BUILD_LEVELS names {sorted(unknown)}; possible here: {possible}")
+    return [level for level in possible if level in asked] or possible[1:] or possible
+
+
+def package(level: str) -> Path:
+    """The folder of a level's package: a dash can't stand in the name of a module."""
+    return KERNELS / level.replace("-", "_")
+
+
+class Kernel(Extension):
+    """One source of `fastmlp/_kernels`, compiled for one level, or once and for any processor."""
+
+    def __init__(self, source: Path, level: str | None = None):
+        self.level = level
+        self.folder = package(level) if level else KERNELS
+        name = ".".join((*self.folder.parts, source.stem))
+        super().__init__(name, [str(source)], include_dirs=[str(HEADERS)])
+
+
+def kernels() -> list[Kernel]:
+    """Every extension module of the package."""
+    cpu = KERNELS / "_cpu.pyx"  # finds out which levels may be imported, so it must run everywhere
+    sources = [source for source in sorted(KERNELS.glob("*.pyx")) if source != cpu]
+    by_level = [Kernel(source, level) for level in levels_to_build() for source in sources]
+    return [Kernel(cpu), Kernel(KERNELS / f"{UTILITY}.c"), *by_level]
+
+
+def write_if_changed(path: Path, content: bytes) -> None:
+    """Write a file, but leave it alone where nothing changes: its time stamp decides what is recompiled."""
+    if not path.exists() or path.read_bytes() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def remove_others(paths: Iterable[Path], wanted: Iterable[str | Path]) -> None:
+    """Remove files that are not `wanted`: earlier builds left them, and a wheel takes all that it finds."""
+    kept = {Path(path) for path in wanted}
+    for path in paths:
+        if path.is_file() and path not in kept:
+            path.unlink()
+
+
+class BuildPython(build_py):
+    """`build_py` that doesn't ship modules which have left the checkout."""
+
+    def run(self) -> None:
+        built = list(Path(self.build_lib).rglob("*"))
+        ours = [path for path in built if path.suffix not in (".so", ".pyd")]  # the rest is BuildKernels'
+        remove_others(ours, self.get_outputs(include_bytecode=False))
+        super().run()
+
+
+class BuildKernels(build_ext):
+    """`build_ext` that compiles one copy of the sources per level."""
+
+    def initialize_options(self) -> None:
+        super().initialize_options()
+        self.parallel = True  # as many compilers as processors
+
+    def build_extensions(self) -> None:
+        self.copies = Path(self.build_temp) / "kernels"
+        self.choose_flags()
+        self.copy_sources()
+        self.translate()
+        self.write_packages(Path(self.build_lib))
+        remove_others(Path(self.build_lib).rglob(f"*{SUFFIX}"), self.get_outputs())
+        super().build_extensions()
+
+    def choose_flags(self) -> None:
+        """Give every kernel its flags, and start afresh where the last build had others."""
+        if not hasattr(self.compiler, "compiler_so"):
+            raise SetupError("the kernels need GCC or Clang: on Windows, set up MinGW-w64 as the compiler")
+        link = [*self.compiler.linker_exe, *shlex.split(os.environ.get("LDFLAGS", ""))]
+        toolchain = Toolchain(self.compiler.compiler_so, link)
+        try:
+            openmp, openmp_link = openmp_flags(toolchain)
+        except OpenMPError as error:
+            raise SetupError(str(error)) from None
+        common = FLAGS + toolchain.known(FLAGS_WHERE_KNOWN)
+        strip = ["-Wl,--strip-all"] if sys.platform == "linux" else []
+        for kernel in self.extensions:
+            kernel.extra_compile_args = [*common, *LEVELS[kernel.level], *openmp] if kernel.level else common
+            kernel.extra_link_args = [*strip, *openmp_link] if kernel.level else strip
+        recipe = f"{toolchain} {common} {LEVELS} {openmp} {openmp_link} {strip} {DIRECTIVES}".encode()
+        stamp = self.copies / "recipe.txt"
+        # Time stamps don't show that a flag has changed.
+        if not stamp.exists() or stamp.read_bytes() != recipe:
+            shutil.rmtree(self.copies, ignore_errors=True)
+        write_if_changed(stamp, recipe)
+
+    def copy_sources(self) -> None:
+        """Bring the copy of each level up to date, and point its kernels there."""
+        sources = [path for path in KERNELS.iterdir() if path.suffix in (".pyx", ".pxd", ".h")]
+        for folder in {kernel.folder for kernel in self.extensions}:
+            copy = self.copies / folder
+            for source in sources:
+                write_if_changed(copy / source.name, source.read_bytes())
+            declarations = [*copy.glob("*.pxd"), *copy.glob("*.h")]
+            remove_others(declarations, (copy / source.name for source in sources))
+            for parent in (folder, *folder.parents[:-1]):
+                write_if_changed(self.copies / parent / "__init__.py", b"")  # how Cython knows a package
+        for kernel in self.extensions:
+            copy = self.copies / kernel.folder
+            kernel.sources = [str(copy / Path(source).name) for source in kernel.sources]
+            kernel.depends = [str(path) for path in (*copy.glob("*.h"), *HEADERS.rglob("*.h"))]
+
+    def translate(self) -> None:
+        """Translate to C what is out of date."""
+        translated = cythonize(
+            [Extension(kernel.name, kernel.sources) for kernel in self.extensions],
+            nthreads=os.cpu_count() or 1,
+            compiler_directives=DIRECTIVES,
+            shared_utility_qualified_name=".".join((*KERNELS.parts, UTILITY)),
+        )
+        sources = {extension.name: extension.sources for extension in translated}
+        for kernel in self.extensions:
+            kernel.sources = sources[kernel.name]
+
+    def write_packages(self, root: Path) -> None:
+        """Write the package of each level below `root`, and remove those that are not built now."""
+        wanted = {kernel.level for kernel in self.extensions}
+        for level in LEVELS:
+            if level in wanted:
+                docstring = f'"""The kernels, compiled for {level}; written by setup.py."""\n'
+                write_if_changed(root / package(level) / "__init__.py", docstring.encode())
+            elif (root / package(level)).exists():
+                shutil.rmtree(root / package(level))
+
+    def copy_extensions_to_source(self) -> None:
+        """Copy what was built into the checkout: an in-place or editable build."""
+        self.write_packages(Path())
+        in_place = KERNELS.rglob(f"*{SUFFIX}")
+        remove_others(in_place, (self.get_ext_filename(kernel.name) for kernel in self.extensions))
+        super().copy_extensions_to_source()
+
+
+if __name__ == "__main__":
+    if int(setuptools.__version__.split(".")[0]) < 77:
+        raise SetupError(f"pyproject.toml needs setuptools >= 77; this is {setuptools.__version__}")
+    setup(ext_modules=kernels(), cmdclass={"build_py": BuildPython, "build_ext": BuildKernels})

@@ -1,0 +1,763 @@
+"""Every kernel, on every level, against its twin in `reference.py`; then what a twin can't show: bounds, bits, corners.
+
+The inputs of `test_twin` are read-only, and every array lies between guards, so writing too far is seen, and reading
+too far gives NaN.
+"""
+
+import functools
+import inspect
+import itertools
+
+import numpy as np
+import pytest
+
+from fastmlp import _kernels
+from fastmlp._kernels import reference
+from fastmlp._kernels.reference import ACTIVATIONS, LOSSES
+
+GUARD = 61  # numbers before and after an array: odd, so that no vector is aligned
+MC, KC, COPY_FROM, CHUNK = 240, 256, 8, 64  # as in gemm.pyx and batchnorm.pyx
+RELU, LEAKY_RELU, SIGMOID = 1, 2, 3
+JOINT = [k for k, name in enumerate(LOSSES) if name.endswith(("softmax_crossentropy", "sigmoid_crossentropy"))]
+THREADS = (1, 2, 3, 5)
+
+
+# Arguments
+
+
+def guarded(values):
+    """A copy between guards of 0xFF bytes: NaN, as a float."""
+    raw = np.full((values.size + 2 * GUARD) * values.itemsize, 255, np.uint8)
+    inner = raw.view(values.dtype)[GUARD : GUARD + values.size].reshape(values.shape)
+    inner[...] = values
+    return inner
+
+
+def within_guards(array):
+    edge = GUARD * array.itemsize
+    return (array.base[:edge] == 255).all() and (array.base[len(array.base) - edge :] == 255).all()
+
+
+class Draw:
+    """Arguments of kernels; it remembers those that are written."""
+
+    def __init__(self, dtype, seed=0):
+        self.dtype, self.rng, self.written = dtype, np.random.default_rng(seed), []
+
+    def input(self, values):
+        array = guarded(np.asarray(values))
+        array.flags.writeable = False
+        return array
+
+    def normal(self, *shape):
+        return self.input(self.rng.standard_normal(shape).astype(self.dtype))
+
+    def positive(self, *shape):
+        return self.input(self.rng.uniform(0.1, 0.9, shape).astype(self.dtype))
+
+    def inout(self, values):
+        self.written.append(guarded(values))
+        return self.written[-1]
+
+    def out(self, *shape, dtype=None):
+        return self.inout(np.full(shape, 99, dtype or self.dtype))
+
+
+# One generator per kernel: positional arguments for m rows and n columns (or numbers). Each must end with a call that
+# has the same number of numbers in every array's every axis of the same meaning, and nothing optional.
+
+
+def activation_forward(d, m, n):
+    for kind in range(len(ACTIVATIONS)):
+        yield kind, d.normal(n), d.out(n), 0.1
+
+
+def activation_backward(d, m, n):
+    for kind, at_zero in itertools.product(range(len(ACTIVATIONS)), (0, 0.5, 1)):
+        z, a = np.round(d.normal(n)), np.empty(n, d.dtype)
+        reference.activation_forward(kind, z, a, 0.1)
+        yield kind, d.input(z), d.input(a), d.normal(n), d.out(n), 0.1, at_zero
+
+
+def dense_forward(d, m, n):
+    for kind, bias in itertools.product(range(len(ACTIVATIONS)), (None, d.normal(n))):
+        yield d.normal(m, 3), d.normal(3, n), bias, d.out(m, n), d.out(m, n), kind, 0.1
+
+
+def dense_backward(d, m, n):
+    shapes = (3, n), (n,), (m, 3)
+    yield d.normal(m, 3), d.normal(3, n), d.normal(m, n), *(d.out(*shape) for shape in shapes)
+    for kind in range(1, len(ACTIVATIONS)):
+        z, a = np.round(d.normal(m, 3)), np.empty((m, 3), d.dtype)
+        reference.activation_forward(kind, z, a, 0.1)
+        outputs = (d.out(*shape) for shape in shapes)
+        yield d.input(a), d.normal(3, n), d.normal(m, n), *outputs, kind, d.input(z), d.input(a), 0.1, 0.5
+
+
+def column_sums(d, m, n):
+    yield d.normal(m, n), d.out(n)
+
+
+def batchnorm_forward(d, m, n):
+    if m:
+        yield d.normal(m, n), d.normal(n), d.normal(n), 1e-3, d.out(n), d.out(n), d.out(m, n)
+
+
+def batchnorm_backward(d, m, n):
+    for batch_statistics in (False, True) if m else ():
+        x, dy, gamma, mean, var = d.normal(m, n), d.normal(m, n), d.normal(n), d.normal(n), d.positive(n)
+        yield x, dy, gamma, mean, var, 1e-3, batch_statistics, d.out(n), d.out(n), d.out(m, n)
+
+
+def batchnorm_update(d, m, n):
+    yield d.normal(n), d.positive(n), 0.9, d.inout(d.normal(n)), d.inout(d.positive(n))
+
+
+def softmax_forward(d, m, n):
+    if n:
+        yield d.normal(m, n), d.out(m, n)
+
+
+def softmax_backward(d, m, n):
+    if n:
+        yield d.positive(m, n), d.normal(m, n), d.out(m, n)
+
+
+def loss(d, m, n):
+    for kind in range(len(LOSSES)) if n else ():
+        y = d.input(d.rng.integers(0, n, m)) if "sparse" in LOSSES[kind] else d.positive(m, n)
+        a = d.inout(d.positive(m, n))
+        yield kind, d.normal(m, n), a, y, d.positive(m), d.out(m, dtype=float), d.out(m, n)
+
+
+def sgd_update(d, m, n):
+    for momentum, nesterov in ((0.0, False), (0.9, False), (0.9, True)):
+        yield d.inout(d.normal(n)), d.normal(n), d.inout(d.normal(n)), 0.1, momentum, nesterov
+
+
+def adam_update(d, m, n):
+    for step in (1, 2, 1000):
+        w, m1, v = d.inout(d.normal(n)), d.inout(d.normal(n)), d.inout(d.positive(n))
+        yield w, d.normal(n), m1, v, 0.01, 0.9, 0.999, 1e-8, step
+
+
+def all_finite(d, m, n):
+    yield (d.normal(n),)
+    for bad in (np.nan, np.inf, -np.inf):
+        for i in range(n):
+            x = d.normal(n).copy()
+            x[i] = bad
+            yield (d.input(x),)
+
+
+def philox(d, m, n):
+    seed, step = (int(k) for k in d.rng.integers(0, 2**64, 2, np.uint64))
+    yield seed, step, n, 2**32 - 1 - m  # some blocks lie beyond the last and count from 0
+
+
+def dropout_forward(d, m, n):
+    for rate in (0.0, 0.3) if n else ():
+        x, y, mask = d.normal(m, n), d.out(m, n), d.out(m, n, dtype=np.uint8)
+        yield x, y, mask, rate, 2**63 + 12345, 2**40 + 7, 3
+
+
+def dropout_backward(d, m, n):
+    yield d.normal(n), d.input(d.rng.integers(0, 2, n, np.uint8)), d.out(n), 0.3
+
+
+CASES = [
+    activation_forward, activation_backward, dense_forward, dense_backward, column_sums, batchnorm_forward,
+    batchnorm_backward, batchnorm_update, softmax_forward, softmax_backward, loss, sgd_update, adam_update, all_finite,
+    philox, dropout_forward, dropout_backward,
+]  # fmt: skip
+case = pytest.mark.parametrize("case", CASES)
+
+
+def tile_shape(faces, dtype):
+    return faces.tile_shape["float" if dtype == np.float32 else "double"](0)
+
+
+def sizes(faces, dtype):
+    """Rows and columns about every edge: of a vector, a tile, the 64 of a chunk of rows, of dropout, of all_finite."""
+    rows, columns = tile_shape(faces, dtype)
+    widths = {0, 1, *range(columns // 2 - 1, columns // 2 + 2), columns - 1, columns, columns + 1, 63, 64, 65, 130}
+    yield from itertools.product((0, 1, 2), sorted(widths))
+    yield from itertools.product((rows - 1, rows, rows + 1, CHUNK, 2 * CHUNK + 1), (1, columns + 1))
+
+
+def close(actual, desired, dtype, factor=64):
+    tolerance = factor * np.finfo(dtype).eps
+    np.testing.assert_allclose(actual, desired, rtol=tolerance, atol=tolerance)
+
+
+# Twins
+
+
+def test_every_kernel_has_a_twin(level, faces):
+    plan = _kernels.load(level, "plan")
+    public = {name for name, face in vars(faces).items() if callable(face) and not name.startswith("_")}
+    assert public - {"tile_shape"} == {case.__name__ for case in CASES}
+    for face in [*(getattr(faces, case.__name__) for case in CASES), plan.shuffle]:
+        mine = inspect.signature(getattr(reference, face.__name__)).parameters
+        theirs = inspect.signature(face).parameters
+        assert [(p.name, p.default) for p in mine.values()] == [(p.name, p.default) for p in theirs.values()]
+    assert plan.ACTIVATIONS == {name: number for number, name in enumerate(ACTIVATIONS)}
+    assert plan.LOSSES == {name: number for number, name in enumerate(LOSSES)}
+
+
+@case
+def test_twin(faces, dtype, case):
+    done = 0
+    for m, n in sizes(faces, dtype):
+        for arguments in case(Draw(dtype, seed=m * 1000 + n), m, n):
+            twins = [value.copy() if isinstance(value, np.ndarray) else value for value in arguments]
+            result = getattr(faces, case.__name__)(*arguments)
+            assert result == getattr(reference, case.__name__)(*twins)
+            for mine, twin in zip(arguments, twins, strict=True):
+                if isinstance(mine, np.ndarray):
+                    close(mine, twin, dtype)
+                    assert within_guards(mine)
+            done += 1
+    assert done > 25
+
+
+@case
+def test_wrong_arrays_are_refused(faces, dtype, case):
+    """An axis that is longer than the others say, another dtype, gaps between numbers, outputs that are read-only."""
+    face = getattr(faces, case.__name__)
+    free = {"column_sums": [(0, 0)], "all_finite": [(0, 0)]}.get(case.__name__, ())  # argument and axis
+    draw = Draw(dtype)
+    for arguments in case(draw, 3, 5):
+        for at, array in enumerate(arguments):
+            if not isinstance(array, np.ndarray):
+                continue
+            swap = {np.dtype("f4"): "f8", np.dtype("f8"): "f4"}.get(array.dtype, "f8")
+            wrong = [np.repeat(array, 2, axis=-1)[..., ::2]]
+            wrong += [np.take(array, range(-1, array.shape[k]), k) for k in range(array.ndim) if (at, k) not in free]
+            wrong += [array.astype(swap)] if case is not all_finite else []
+            if any(array is written for written in draw.written):
+                wrong.append(array.copy())
+                wrong[-1].flags.writeable = False
+            for replacement in wrong:
+                with pytest.raises(ValueError):
+                    face(*arguments[:at], replacement, *arguments[at + 1 :])
+
+
+IN_PLACE = [  # kernel, input and output that may be the same array
+    (activation_forward, 1, 2),
+    (activation_backward, 3, 4),
+    (dense_forward, 3, 4),
+    (batchnorm_forward, 0, 6),
+    (batchnorm_backward, 1, 9),
+    (softmax_forward, 0, 1),
+    (softmax_backward, 1, 2),
+    (loss, 1, 2),
+    (dropout_forward, 0, 1),
+    (dropout_backward, 0, 2),
+]
+
+
+@pytest.mark.parametrize(("case", "source", "target"), IN_PLACE, ids=lambda value: getattr(value, "__name__", ""))
+def test_in_place(faces, dtype, case, source, target):
+    for arguments in case(Draw(dtype), 9, 37):
+        if case is loss and arguments[0] not in JOINT:
+            continue
+        shared = list(arguments)
+        shared[source] = shared[target] = arguments[source].copy()
+        getattr(faces, case.__name__)(*arguments)
+        getattr(faces, case.__name__)(*shared)
+        np.testing.assert_array_equal(shared[target], arguments[target])
+
+
+# GEMM
+
+
+def forward(faces, x, kernel, bias=None, **options):
+    """z and a of dense_forward."""
+    draw = Draw(x.dtype)
+    batch = len(options["index"]) if "index" in options else len(x)
+    z, a = draw.out(batch, kernel.shape[1]), draw.out(batch, kernel.shape[1])
+    faces.dense_forward(x, kernel, bias, z, a, **options)
+    assert within_guards(z) and within_guards(a)
+    return z, a
+
+
+def backward(faces, x, kernel, d, **options):
+    """d_kernel, d_bias and d_input of dense_backward."""
+    draw = Draw(x.dtype)
+    outputs = draw.out(*kernel.shape), draw.out(kernel.shape[1]), draw.out(*x.shape)
+    faces.dense_backward(x, kernel, d, *outputs, **options)
+    assert all(map(within_guards, outputs))
+    return outputs
+
+
+def same_bits(first, second):
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one.view(f"u{one.itemsize}"), other.view(f"u{other.itemsize}"))
+
+
+def large(faces, dtype):
+    """m, k, n beyond the edges of blocks: rows, depth, and the panels from which blocks are copied."""
+    MR, NR = tile_shape(faces, dtype)
+    return [
+        (MC + 1, KC + 1, NR + 1),
+        (MR + 1, 2 * KC + 1, COPY_FROM * NR + 3),
+        (2 * MC + MR - 1, 3, COPY_FROM * NR),
+        (MC, KC, 1),
+        (3, 2 * KC, NR),
+        (1, 1, COPY_FROM * NR + 1),
+        (KC + 3, COPY_FROM * NR + NR - 1, COPY_FROM * NR + 1),
+    ]
+
+
+def shapes(faces, dtype):
+    """m, k, n about the edges of a tile and of blocks."""
+    MR, NR = tile_shape(faces, dtype)
+    yield from itertools.product((0, 1, MR - 1, MR, MR + 1), (0, 1, 2, 7), (0, 1, NR - 1, NR, NR + 1))
+    yield from large(faces, dtype)
+
+
+@functools.cache
+def factors(dtype, m, k, n):
+    """Matrices (m, k), (k, n) of all digits, within -1 .. 1."""
+    rng, digits = np.random.default_rng(m + 1000 * k + 100_000 * n), np.finfo(dtype).nmant + 1
+    return [
+        np.ldexp(rng.integers(-(2**digits), 2**digits, shape).astype(dtype), -digits) for shape in ((m, k), (k, n))
+    ]
+
+
+@functools.cache
+def exact_product(dtype, m, k, n, rows):
+    """Those rows of the product of `factors`, rounded once to float64: by float64, or by integers."""
+    a, b = factors(dtype, m, k, n)
+    if dtype == np.float32:
+        return a[list(rows)].astype(np.float64) @ b.astype(np.float64)
+    whole = [np.ldexp(x, 53).astype(np.int64).astype(object) for x in (a[list(rows)], b)]
+    return ((whole[0] @ whole[1]) / 2**106).astype(np.float64) if k else np.zeros((len(rows), n))
+
+
+def assert_product(c, dtype, m, k, n):
+    """|c - a b| <= 2 K eps |a| |b|, element by element, on up to five rows; half an eps pays for rounding a b."""
+    rows = tuple(sorted({0, 1, m // 2, m - 2, m - 1} & set(range(m))))
+    a, b = (np.abs(x).astype(np.float64) for x in factors(dtype, m, k, n))
+    bound = max(2 * k - 0.5, 0) * np.finfo(dtype).eps * (a[list(rows)] @ b)
+    assert (np.abs(c[list(rows)] - exact_product(dtype, m, k, n, rows)) <= bound).all(), (m, k, n)
+
+
+def test_product_is_within_its_bound(faces, dtype):
+    for m, k, n in shapes(faces, dtype):
+        for pack in (False, True):
+            assert_product(forward(faces, *factors(dtype, m, k, n), pack=pack)[0], dtype, m, k, n)
+
+
+def test_gradient_products_are_within_their_bound(faces, dtype):
+    for m, k, n in shapes(faces, dtype):
+        a, b = factors(dtype, m, k, n)
+        d_kernel, _, _ = backward(faces, a.T.copy(), np.zeros((m, n), dtype), b)  # (m, n), sum over k = batch
+        assert_product(d_kernel, dtype, m, k, n)
+        _, _, d_input = backward(faces, np.zeros((m, n), dtype), b.T.copy(), a)  # sum over k = units
+        assert_product(d_input, dtype, m, k, n)
+
+
+def test_small_integers_are_exact(faces, dtype):
+    rng = np.random.default_rng(1)
+    for m, k, n in shapes(faces, dtype):
+        x, kernel, bias, d = (rng.integers(-8, 9, shape) for shape in ((m, k), (k, n), (n,), (m, n)))
+        xf, kf, bf, df = (value.astype(dtype) for value in (x, kernel, bias, d))
+        for pack in (False, True):
+            np.testing.assert_array_equal(forward(faces, xf, kf, bf, pack=pack)[0], x @ kernel + bias)
+        for mine, exact in zip(backward(faces, xf, kf, df), (x.T @ d, d.sum(0), d @ kernel.T), strict=True):
+            np.testing.assert_array_equal(mine, exact)
+
+
+def test_threads_and_packing_leave_the_bits_alone(faces, dtype):
+    draw = Draw(dtype)
+    for m, k, n in [*large(faces, dtype), (7, 5, 3), (0, 3, 3)]:
+        x, kernel, bias, d = draw.normal(m, k), draw.normal(k, n), draw.normal(n), draw.normal(m, n)
+        there, back = forward(faces, x, kernel, bias, kind=SIGMOID), backward(faces, x, kernel, d)
+        for threads, pack in itertools.product(THREADS, (False, True)):
+            same_bits(forward(faces, x, kernel, bias, kind=SIGMOID, threads=threads, pack=pack), there)
+        for threads in THREADS:
+            same_bits(backward(faces, x, kernel, d, threads=threads), back)
+
+
+def test_a_row_and_a_column_depend_on_no_other(faces, dtype):
+    MR, NR = tile_shape(faces, dtype)
+    draw = Draw(dtype)
+    for m, k, n in ((MC + 2 * MR - 1, KC + 3, NR + 5), (2 * MR + 3, 7, COPY_FROM * NR + 1)):
+        x, kernel, bias = draw.normal(m, k), draw.normal(k, n), draw.normal(n)
+        whole = forward(faces, x, kernel, bias, kind=SIGMOID)
+        for i in range(m):
+            same_bits(forward(faces, x[i : i + 1], kernel, bias, kind=SIGMOID), [y[i : i + 1] for y in whole])
+        for columns in (slice(0, 1), slice(3, NR), slice(n - 3, n)):
+            part = forward(faces, x, kernel[:, columns].copy(), bias[columns].copy(), kind=SIGMOID)
+            same_bits(part, [y[:, columns].copy() for y in whole])
+        index = draw.rng.integers(0, m, m + 5)
+        for threads in THREADS:
+            gathered = forward(faces, x, kernel, bias, kind=SIGMOID, index=index, threads=threads)
+            same_bits(gathered, [y[index] for y in whole])
+
+
+def test_columns_and_pieces_give_the_bits_of_the_whole(faces, dtype):
+    """Statistics by columns, updates by pieces: how they are shared out among threads must not show."""
+    draw = Draw(dtype)
+    x = draw.normal(2 * CHUNK + 5, 37)
+    whole, part = np.empty(37, dtype), np.empty(5, dtype)
+    faces.column_sums(x, whole)
+    faces.column_sums(x[:, 30:35].copy(), part)
+    same_bits([part], [whole[30:35]])
+    for case in (sgd_update, adam_update):
+        for arguments in case(draw, 1, 130):
+            arrays = [value for value in arguments if isinstance(value, np.ndarray)]
+            others = arguments[len(arrays) :]
+            copies = [array.copy() for array in arrays]
+            getattr(faces, case.__name__)(*arrays, *others)
+            for piece in (slice(0, 1), slice(1, 8), slice(8, 130)):
+                getattr(faces, case.__name__)(*(copy[piece] for copy in copies), *others)
+            same_bits(arrays, copies)
+
+
+def test_bias_is_added_last_and_is_all_without_inputs(faces, dtype):
+    draw = Draw(dtype)
+    for m, k, n in ((13, 300, 37), (13, 0, 37)):
+        x, kernel, bias = draw.normal(m, k), draw.normal(k, n), draw.normal(n)
+        z, _ = forward(faces, x, kernel, bias)
+        np.testing.assert_array_equal(z, forward(faces, x, kernel)[0] + bias)
+    np.testing.assert_array_equal(z, np.broadcast_to(bias, z.shape))
+
+
+@pytest.mark.parametrize("kind", range(len(ACTIVATIONS)), ids=ACTIVATIONS)
+def test_fused_activation_is_the_activation(faces, dtype, kind):
+    draw = Draw(dtype)
+    m, k, n = MC + 7, 19, 45
+    x, kernel, bias, d = draw.normal(m, k), draw.normal(k, n), draw.normal(n), draw.normal(m, n)
+    z, a = forward(faces, x, kernel, bias, kind=kind, slope=0.1)
+    same_bits([z], [forward(faces, x, kernel, bias)[0]])
+    alone = np.empty_like(a)
+    faces.activation_forward(kind, z.ravel(), alone.ravel(), 0.1)
+    same_bits([a], [alone])
+    z = np.round(x)  # zeros among them
+    a = np.empty_like(z)
+    faces.activation_forward(kind, z.ravel(), a.ravel(), 0.1)
+    _, _, plain = backward(faces, x, kernel, d)
+    for at_zero in (0, 0.5, 1):
+        _, _, d_input = backward(faces, x, kernel, d, kind=kind, z=z, a=a, slope=0.1, at_zero=at_zero)
+        expected = np.empty_like(plain)
+        faces.activation_backward(kind, *(y.ravel() for y in (z, a, plain, expected)), 0.1, at_zero)
+        same_bits([d_input], [expected])
+
+
+def test_wrong_index_bias_and_threads_are_refused(faces):
+    x, kernel, z = np.ones((3, 2)), np.ones((2, 4)), np.ones((2, 4))
+    faces.dense_forward(x, kernel, None, z, z, index=np.array([2, 0]))
+    for wrong in ({"index": np.array([0, 3])}, {"index": np.array([-1, 0])}, {"index": np.arange(3)}, {"threads": 0}):
+        with pytest.raises(ValueError):
+            faces.dense_forward(x, kernel, None, z, z, **{"index": np.array([2, 0]), **wrong})
+    with pytest.raises(ValueError):
+        backward(faces, x, kernel, np.ones((3, 4)), threads=0)
+
+
+# Corners of ReLU
+
+
+@pytest.mark.parametrize("at_zero", [0.0, 0.5, 1.0])
+def test_relu_at_zero_and_nan(faces, dtype, at_zero):
+    tiny = np.finfo(dtype).smallest_subnormal
+    z = np.array([-np.inf, -1, -tiny, -0.0, 0.0, tiny, 1, np.inf, np.nan], dtype)
+    a, dz, da = np.empty_like(z), np.empty_like(z), np.full_like(z, 3)
+    faces.activation_forward(RELU, z, a)
+    np.testing.assert_array_equal(a, [0, 0, 0, 0, 0, tiny, 1, np.inf, np.nan])
+    faces.activation_backward(RELU, z, a, da, dz, 0.0, at_zero)
+    np.testing.assert_array_equal(dz, [0, 0, 0, 3 * at_zero, 3 * at_zero, 3, 3, 3, 3])
+
+
+@pytest.mark.parametrize("kind", range(len(ACTIVATIONS)), ids=ACTIVATIONS)
+def test_nan_goes_through_a_dense_layer_and_stays_in_its_row(faces, dtype, kind):
+    draw = Draw(dtype)
+    x, kernel = draw.normal(9, 5).copy(), draw.normal(5, 40)
+    x[4, 2] = np.nan
+    for y in forward(faces, x, kernel, kind=kind, slope=0.1):
+        np.testing.assert_array_equal(np.isnan(y), np.arange(9)[:, None] == np.full((9, 40), 4))
+
+
+# Sums, batch normalization
+
+
+def test_column_sums_are_within_their_bound(faces, dtype):
+    for m in (1, CHUNK, CHUNK + 1, 1000):
+        x, out = Draw(dtype).normal(m, 37), np.empty(37, dtype)
+        faces.column_sums(x, out)
+        additions = min(m, CHUNK) + m / CHUNK
+        bound = additions * np.finfo(dtype).eps / 2 * np.abs(x).sum(0, dtype=np.longdouble)
+        assert (np.abs(out - x.sum(0, dtype=np.longdouble)) <= bound).all()
+
+
+def test_batchnorm_of_a_huge_mean(faces, dtype):
+    """Two passes: an error e of the mean costs e^2 of the variance, where one pass would cost eps mean^2."""
+    x = (1e6 + np.random.default_rng(0).standard_normal((1000, 37))).astype(dtype)
+    one, (mean, var), y = np.ones(37, dtype), np.empty((2, 37), dtype), np.empty_like(x)
+    faces.batchnorm_forward(x, one, 0 * one, 1e-5, mean, var, y)
+    exact = x.astype(np.longdouble)
+    e, eps = mean - exact.mean(0), np.finfo(dtype).eps
+    assert (np.abs(e) <= 4 * eps * 1e6).all()
+    assert (np.abs(var - exact.var(0) - e**2) <= 100 * eps * var).all()
+    expected = (exact - mean) / np.sqrt(var + np.longdouble(1e-5))
+    close(y, expected.astype(dtype), dtype)
+
+
+# Gradients, by differences of fourth order
+
+
+def numeric_gradient(f, x, h=1e-3):
+    """(8 (f(x + h) - f(x - h)) - (f(x + 2 h) - f(x - 2 h))) / 12 h, element by element."""
+    gradient = np.empty_like(x)
+    for at in np.ndindex(x.shape):
+        step = np.zeros_like(x)
+        step[at] = h
+        gradient[at] = (8 * (f(x + step) - f(x - step)) - (f(x + 2 * step) - f(x - 2 * step))) / (12 * h)
+    return gradient
+
+
+def assert_gradient(f, x, gradient):
+    np.testing.assert_allclose(gradient, numeric_gradient(f, x), rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", range(len(ACTIVATIONS)), ids=ACTIVATIONS)
+def test_gradient_of_activation(faces, kind):
+    draw = Draw(np.float64)
+    z = draw.rng.choice([-1, 1], 20) * draw.rng.uniform(0.1, 2, 20)  # off the kink
+    da, a, dz = draw.normal(20), np.empty(20), np.empty(20)
+
+    def f(z):
+        faces.activation_forward(kind, z, a, 0.1)
+        return da @ a
+
+    f(z)
+    faces.activation_backward(kind, z, a.copy(), da, dz, 0.1)
+    assert_gradient(f, z, dz)
+
+
+@pytest.mark.parametrize("kind", range(len(LOSSES)), ids=LOSSES)
+def test_gradient_of_loss(faces, kind):
+    *_, (_, z, a, y, weight, values, dz) = itertools.islice(loss(Draw(np.float64), 3, 5), kind + 1)
+
+    def f(x):
+        faces.loss(kind, x, a if kind in JOINT else x, y, weight, values, np.empty_like(dz))
+        return weight @ values
+
+    faces.loss(kind, z, a, y, weight, values, dz)
+    assert_gradient(f, z if kind in JOINT else a, dz)
+
+
+def test_gradient_of_softmax(faces):
+    draw = Draw(np.float64)
+    z, da, a, dz = draw.normal(3, 5), draw.normal(3, 5), np.empty((3, 5)), np.empty((3, 5))
+
+    def f(z):
+        faces.softmax_forward(z, a)
+        return (da * a).sum()
+
+    f(z)
+    faces.softmax_backward(a.copy(), da, dz)
+    assert_gradient(f, z, dz)
+
+
+@pytest.mark.parametrize("batch_statistics", [False, True])
+def test_gradient_of_batchnorm(faces, batch_statistics):
+    draw = Draw(np.float64)
+    x, dy, gamma, beta = draw.normal(6, 4), draw.normal(6, 4), draw.normal(4), draw.normal(4)
+    mean, var, y = np.empty(4), np.empty(4), np.empty((6, 4))
+    faces.batchnorm_forward(x, gamma, beta, 1e-3, mean, var, y)
+
+    def f(x, gamma, beta):
+        if not batch_statistics:
+            return (dy * (gamma * (x - mean) / np.sqrt(var + 1e-3) + beta)).sum()
+        faces.batchnorm_forward(x, gamma, beta, 1e-3, np.empty(4), np.empty(4), y)
+        return (dy * y).sum()
+
+    d_gamma, d_beta, dx = np.empty(4), np.empty(4), np.empty((6, 4))
+    faces.batchnorm_backward(x, dy, gamma, mean, var, 1e-3, batch_statistics, d_gamma, d_beta, dx)
+    assert_gradient(lambda x: f(x, gamma, beta), x, dx)
+    assert_gradient(lambda gamma: f(x, gamma, beta), gamma, d_gamma)
+    assert_gradient(lambda beta: f(x, gamma, beta), beta, d_beta)
+
+
+def test_gradient_of_dense(faces):
+    draw = Draw(np.float64)
+    z, kernel, bias, d = draw.normal(4, 3), draw.normal(3, 5), draw.normal(5), draw.normal(4, 5)
+
+    def f(z, kernel, bias):
+        a = np.empty_like(z)
+        faces.activation_forward(SIGMOID, z.ravel(), a.ravel())
+        return (d * forward(faces, a, kernel, bias)[0]).sum(), a
+
+    a = f(z, kernel, bias)[1]
+    d_kernel, d_bias, dz = backward(faces, a, kernel, d, kind=SIGMOID, z=z, a=a)
+    assert_gradient(lambda z: f(z, kernel, bias)[0], z, dz)
+    assert_gradient(lambda kernel: f(z, kernel, bias)[0], kernel, d_kernel)
+    assert_gradient(lambda bias: f(z, kernel, bias)[0], bias, d_bias)
+
+
+# Losses
+
+
+def losses(faces, name, dtype, z, y):
+    z = np.array(z, dtype)
+    a, dz, values = np.empty_like(z), np.empty_like(z), np.empty(len(z))
+    y = np.array(y, np.intp if "sparse" in name else dtype)
+    faces.loss(LOSSES.index(name), z, a, y, np.ones(len(z), dtype), values, dz)
+    return values, dz, a
+
+
+def test_crossentropies_of_huge_logits(faces, dtype):
+    z = [[1e4, -1e4, 0], [1e4, -1e4, 0], [1e4, 1e4, 1e4]]
+    for name, y in (("sparse_softmax_crossentropy", [0, 1, 2]), ("softmax_crossentropy", np.eye(3))):
+        values, dz, a = losses(faces, name, dtype, z, y)
+        np.testing.assert_allclose(values, [0, 2e4, np.log(3)], rtol=1e-7 if dtype == np.float32 else 1e-11)
+        np.testing.assert_array_equal(a[:2], [[1, 0, 0], [1, 0, 0]])
+        np.testing.assert_array_equal(dz[:2], [[0, 0, 0], [1, -1, 0]])
+        close(dz[2], np.array([1, 1, -2]) / 3, dtype, 2)
+    values, dz, a = losses(faces, "sigmoid_crossentropy", dtype, [[1e4], [1e4], [-1e4], [-1e4]], [[0], [1], [0], [1]])
+    np.testing.assert_array_equal(values, [1e4, 0, 0, 1e4])
+    np.testing.assert_array_equal(a, [[1], [1], [0], [0]])
+    np.testing.assert_array_equal(dz, [[1], [0], [0], [-1]])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_nan_and_wrong_labels_reach_the_caller(faces, dtype, name):
+    *_, arguments = itertools.islice(loss(Draw(dtype), 3, 5), LOSSES.index(name) + 1)
+    kind, z, a, y, weight, values, dz = arguments
+    z, a = z.copy(), a.copy()
+    z[1] = np.nan
+    if kind not in JOINT:
+        a[1] = np.nan
+    faces.loss(kind, z, a, y, weight, values, dz)
+    np.testing.assert_array_equal(np.isnan(values), [False, True, False])
+    if "sparse" in name:
+        for wrong in (-1, 5):
+            with pytest.raises(ValueError):
+                faces.loss(kind, z, a, np.array([0, 0, wrong]), weight, values, dz)
+
+
+@pytest.mark.parametrize("name", ["sparse_crossentropy", "crossentropy", "binary_crossentropy"])
+def test_crossentropies_of_probability_0_are_finite(faces, dtype, name):
+    a = np.array([[0, 1], [1, 0]], dtype)
+    y = np.array([0, 0]) if "sparse" in name else np.array([[1, 0], [1, 0]], dtype)
+    values, dz = np.empty(2), np.empty_like(a)
+    faces.loss(LOSSES.index(name), a, a, y, np.ones(2, dtype), values, dz)
+    np.testing.assert_allclose(values, [-np.log(1e-38 if dtype == np.float32 else 1e-300), 0], rtol=1e-6)
+    assert np.isfinite(dz).all() and dz[0, 0] < -1e30
+
+
+# Optimizers
+
+
+def test_adam_is_algorithm_1(faces, dtype):
+    alpha, beta1, beta2, epsilon = 0.01, 0.9, 0.999, 1e-8
+    gradients = np.random.default_rng(3).standard_normal((6, 37)).astype(dtype)
+    theta, first, second = np.ones(37, dtype), np.zeros(37, dtype), np.zeros(37, dtype)
+    for t, g in enumerate(gradients, start=1):
+        faces.adam_update(theta, g, first, second, alpha, beta1, beta2, epsilon, t)
+    for i in range(37):
+        w, m, v = 1.0, 0.0, 0.0
+        for t, g in enumerate(gradients[:, i].astype(float), start=1):
+            m = beta1 * m + (1 - beta1) * g
+            v = beta2 * v + (1 - beta2) * g**2
+            m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+            w = w - alpha * m_hat / (v_hat**0.5 + epsilon)
+        close([theta[i], first[i], second[i]], [w, m, v], dtype, 8)
+
+
+def test_momentum_and_nesterov(faces, dtype):
+    """Three steps with learning rate 1/2, momentum 1/4 and gradients 2, 4, 8, worked by hand."""
+    for momentum, nesterov, expected in (
+        (0.0, False, [-1, -3, -7]),
+        (0.25, False, [-1, -3.25, -7.8125]),  # v = -1, -2.25, -4.5625
+        (0.25, True, [-1.25, -3.8125, -8.953125]),  # w falls by v / 4 - g / 2: -1.25, -2.5625, -5.140625
+    ):
+        w, velocity = np.zeros(37, dtype), np.zeros(37, dtype)
+        for gradient, target in zip((2, 4, 8), expected, strict=True):
+            faces.sgd_update(w, np.full(37, gradient, dtype), velocity, 0.5, momentum, nesterov)
+            np.testing.assert_array_equal(w, np.full(37, target))
+
+
+# Random numbers
+
+
+@pytest.mark.parametrize(
+    ("counter", "key", "words"),
+    [  # kat_vectors of Random123
+        ([0] * 4, [0] * 2, [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
+        ([2**32 - 1] * 4, [2**32 - 1] * 2, [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]),
+        (
+            [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
+            [0xA4093822, 0x299F31D0],
+            [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1],
+        ),
+    ],
+)
+def test_philox_known_answers(faces, counter, key, words):
+    block, stream, low, high = counter
+    arguments = key[0] | key[1] << 32, low | high << 32, stream, block
+    for philox in (faces.philox, reference.philox):
+        assert [word[0] for word in philox(*arguments)] == words
+
+
+def drop(faces, x, rate=0.3, seed=1, step=2, layer=3):
+    y, mask = np.empty_like(x), np.empty(x.shape, np.uint8)
+    faces.dropout_forward(x, y, mask, rate, seed, step, layer)
+    return y, mask
+
+
+def test_dropout(faces, dtype):
+    x = np.ones((1000, 200), dtype)
+    y, mask = drop(faces, x)
+    kept = mask.astype(bool)
+    sigma = np.sqrt(0.3 * 0.7 / x.size)
+    assert set(mask.flat) == {0, 1}
+    assert abs(kept.mean() - 0.7) < 5 * sigma
+    assert np.abs(kept.mean(0) - 0.7).max() < 5 * sigma * np.sqrt(200)
+    assert np.abs(kept.mean(1) - 0.7).max() < 5 * sigma * np.sqrt(1000)
+    for neighbour in (kept[:, 1:] == kept[:, :-1], kept[1:] == kept[:-1]):
+        assert abs(neighbour.mean() - (0.7**2 + 0.3**2)) < 5 * sigma
+    np.testing.assert_array_equal(y, np.where(kept, dtype.type(1 / 0.7), 0))
+    same_bits(drop(faces, x), (y, mask))
+    for other in ({"seed": 2}, {"seed": 1 + 2**32}, {"step": 3}, {"step": 2 + 2**32}, {"layer": 4}):
+        assert abs((drop(faces, x, **other)[1] == mask).mean() - (0.7**2 + 0.3**2)) < 5 * sigma
+    same_bits(drop(faces, x[:7]), (y[:7], mask[:7]))
+    np.testing.assert_array_equal(drop(faces, x, rate=0.0)[0], x)
+
+
+def test_dropped_elements_are_0_whatever_they_were(faces, dtype):
+    x = np.full((4, 50), np.nan, dtype)
+    y, mask = drop(faces, x)
+    np.testing.assert_array_equal(np.isnan(y), mask == 1)
+    dx = np.empty_like(x)
+    faces.dropout_backward(x.ravel(), mask.ravel(), dx.ravel(), 0.3)
+    np.testing.assert_array_equal(dx, y)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 33, 1000])
+def test_shuffle(level, n):
+    shuffle = _kernels.load(level, "plan").shuffle
+    orders = []
+    for seed, epoch in ((5, 0), (5, 0), (5, 1), (6, 0), (5 + 2**32, 0), (5, 2**32)):
+        order, twin = np.full(n, -1), np.empty(n, np.intp)
+        shuffle(order, seed, epoch)
+        reference.shuffle(twin, seed, epoch)
+        np.testing.assert_array_equal(order, twin)
+        np.testing.assert_array_equal(np.sort(order), np.arange(n))
+        orders.append(tuple(order))
+    assert orders[0] == orders[1]
+    if n >= 33:
+        assert len(set(orders)) == 5
+
+
+def test_shuffle_is_fair(level):
+    """Each of the 24 orders of 4 numbers about as often: chi^2 with 23 degrees of freedom, 1 in 10^6 beyond 71."""
+    shuffle, order, counts = _kernels.load(level, "plan").shuffle, np.empty(4, np.intp), {}
+    for epoch in range(4800):
+        shuffle(order, 11, epoch)
+        counts[tuple(order)] = counts.get(tuple(order), 0) + 1
+    assert len(counts) == 24
+    assert sum((count - 200) ** 2 / 200 for count in counts.values()) < 71
