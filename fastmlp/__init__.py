@@ -45,7 +45,6 @@ __all__ = [
 ]
 
 
-
 def __getattr__(name: str) -> Any:
     if name == "load":
         from .serialization import load

@@ -67,8 +67,7 @@ def check_config(cls: type, config: Mapping[str, Any], label: str | None = None)
     problems += [f"missing parameter {name!r}" for name in required if name not in config]
     if problems:
         names = ", ".join(
-            name if name in required else f"{name}={parameter.default!r}"
-            for name, parameter in accepted.items()
+            name if name in required else f"{name}={parameter.default!r}" for name, parameter in accepted.items()
         )
         raise TypeError(f"{label or cls.__qualname__}: {'; '.join(problems)}; accepted: {names or 'none'}")
 

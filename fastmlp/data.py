@@ -38,9 +38,7 @@ def _real(name: str, value: object) -> NDArray[Any]:
     except (ValueError, TypeError) as error:
         raise TypeError(f"{name}: expected an array of numbers, got {type(value).__name__} ({error})") from None
     if array.dtype.kind not in "fiub":
-        raise TypeError(
-            f"{name}: expected real, integer or bool numbers, got dtype {array.dtype}; convert it first"
-        )
+        raise TypeError(f"{name}: expected real, integer or bool numbers, got dtype {array.dtype}; convert it first")
     return array
 
 
@@ -146,9 +144,8 @@ def check_weights(
 
 
 def _class_factors(class_weight: Mapping[int, float], y: NDArray[Any]) -> NDArray[Any]:
-    if y.ndim == 1:
-        labels = y
-    else:
+    labels = y
+    if y.ndim == 2:
         labels = y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > 0.5).astype(np.int64)
     factors = np.ones(len(y))
     for label, factor in class_weight.items():

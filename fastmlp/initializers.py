@@ -79,9 +79,7 @@ def _rounded(values: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     with np.errstate(over="ignore"):
         result = values.astype(dtype, copy=False)
     if not np.isfinite(result).all():
-        raise ValueError(
-            f"the initial values reach {np.abs(values).max():g}, beyond the range of {result.dtype}"
-        )
+        raise ValueError(f"the initial values reach {np.abs(values).max():g}, beyond the range of {result.dtype}")
     return result
 
 

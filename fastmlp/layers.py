@@ -17,7 +17,7 @@ from .registry import layers as registry
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .lowering import Lowering
+    from .lowering import Base as Lowering
 
 __all__ = ["Activation", "BatchNorm", "Dense", "Dropout", "Layer"]
 
@@ -81,14 +81,14 @@ class Layer(Configurable):
         """Ask for parameters, given the number of inputs; return the number of outputs."""
         return input_dim
 
-    def forward(
-        self, x: NDArray[Any], *, training: bool, rng: np.random.Generator
-    ) -> tuple[NDArray[Any], Backward]:
+    def forward(self, x: NDArray[Any], *, training: bool, rng: np.random.Generator) -> tuple[NDArray[Any], Backward]:
         """Return the outputs ``(batch, units)`` of `x` ``(batch, inputs)``, and what takes their gradient back.
 
         ``backward(dy)`` returns ``(d_input, {name: gradient})``.
         """
-        raise NotImplementedError(f"{type(self).__qualname__} has neither forward(self, x, *, training, rng) nor compose")
+        raise NotImplementedError(
+            f"{type(self).__qualname__} has neither forward(self, x, *, training, rng) nor compose"
+        )
 
     def compose(self, input_dim: int) -> list[Layer] | None:
         """Return the layers that this one stands for, or None if it stands for itself."""
@@ -153,9 +153,7 @@ class Dense(Layer):
         self.units = check_integer("units", units, 1)
         self.activation = activation_registry.get("identity" if activation is None else activation)
         self.use_bias = bool(use_bias)
-        self.kernel_initializer = (
-            None if kernel_initializer is None else initializer_registry.get(kernel_initializer)
-        )
+        self.kernel_initializer = None if kernel_initializer is None else initializer_registry.get(kernel_initializer)
         self.bias_initializer = initializer_registry.get(bias_initializer)
         self.recommended = "lecun_normal"  # set by the network, which knows the activation that follows
 
@@ -295,9 +293,7 @@ def _recommended(layers: list[Layer]) -> str:
 def arrays(built: list[BuiltLayer], which: str) -> Mapping[str, Any]:
     """The specs of all parameters or buffers, by full key."""
     return {
-        f"{place.key}.{name}": spec
-        for place in built
-        for name, spec in getattr(place.layer, f"_{which}_specs").items()
+        f"{place.key}.{name}": spec for place in built for name, spec in getattr(place.layer, f"_{which}_specs").items()
     }
 
 

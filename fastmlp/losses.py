@@ -52,9 +52,7 @@ class Loss(Configurable):
     probabilities: bool = False
     accuracy: str = "shape"
 
-    def value_and_gradient(
-        self, y_true: NDArray[Any], y_pred: NDArray[Any]
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+    def value_and_gradient(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the loss of each row ``(batch,)`` and its gradient by the predictions ``(batch, units)``.
 
         `y_true` is ``(batch, units)``, or ``(batch,)`` integers where `labels` is set.
@@ -69,9 +67,7 @@ registry.base = Loss
 class HalfSquaredError(Loss):
     """``1/2 sum_j (yhat_j - y_j)^2``, gradient ``yhat - y``."""
 
-    def value_and_gradient(
-        self, y_true: NDArray[Any], y_pred: NDArray[Any]
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+    def value_and_gradient(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         d = y_pred - y_true
         return 0.5 * (d * d).sum(axis=1), d
 
@@ -80,9 +76,7 @@ class HalfSquaredError(Loss):
 class MeanSquaredError(Loss):
     """``mean_j (yhat_j - y_j)^2``, gradient ``2 (yhat - y) / units``."""
 
-    def value_and_gradient(
-        self, y_true: NDArray[Any], y_pred: NDArray[Any]
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+    def value_and_gradient(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         d = y_pred - y_true
         return (d * d).mean(axis=1), 2 * d / d.shape[1]
 
@@ -119,9 +113,7 @@ class CategoricalCrossentropy(_Crossentropy):
 
     accuracy = "categorical"
 
-    def value_and_gradient(
-        self, y_true: NDArray[Any], y_pred: NDArray[Any]
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+    def value_and_gradient(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         if self.from_logits:
             p, log_p = _softmax_terms(y_pred)
             return -(y_true * log_p).sum(axis=1), p * y_true.sum(axis=1, keepdims=True) - y_true
@@ -142,9 +134,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
     labels = True
     accuracy = "sparse"
 
-    def value_and_gradient(
-        self, y_true: NDArray[Any], y_pred: NDArray[Any]
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+    def value_and_gradient(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         one_hot = (y_true[:, None] == np.arange(y_pred.shape[1])).astype(y_pred.dtype)
         return CategoricalCrossentropy(self.from_logits).value_and_gradient(one_hot, y_pred)
 
@@ -161,9 +151,7 @@ class BinaryCrossentropy(_Crossentropy):
 
     accuracy = "binary"
 
-    def value_and_gradient(
-        self, y_true: NDArray[Any], y_pred: NDArray[Any]
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+    def value_and_gradient(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         units = y_pred.shape[1]
         if self.from_logits:
             e = np.exp(-np.abs(y_pred))

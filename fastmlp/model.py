@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import losses, metrics, optimizers
+from . import losses, metrics, optimizers, steps
 from .callbacks import Callback, History
 from .checks import check_count, check_dtype, check_integer, check_seed
-from .data import Rows, as_rows, cast, check_targets, check_weights, in_place
-from .errors import NonFiniteError, NotBuiltError
+from .data import Rows, as_rows, cast, in_place
+from .errors import NotBuiltError
 from .layers import BuiltLayer, Layer, flatten
 from .lowering import Lowering
 from .registry import layers as layer_registry
@@ -191,9 +191,7 @@ class Sequential:
 
     # -- prediction ----------------------------------------------------------------------------------------------
 
-    def predict(
-        self, x: Any, *, batch_size: int | None = None, out: NDArray[Any] | None = None
-    ) -> NDArray[Any]:
+    def predict(self, x: Any, *, batch_size: int | None = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Outputs ``(n, units)`` of the rows of `x` ``(n, features)``; running statistics, no dropout.
 
         Row i has the bits of ``predict(x[i:i+1])``. Several Python threads may predict at once.
@@ -255,230 +253,26 @@ class Sequential:
             self.build(rows.shape[1])
         return rows
 
-    # -- training, one step at a time ----------------------------------------------------------------------------
-
-    def _objective(self) -> tuple[losses.Loss, optimizers.Optimizer]:
-        if self.optimizer is None or self.loss is None:
-            raise RuntimeError("the network is not compiled: call compile(optimizer=..., loss=...) first")
-        return self.loss, self.optimizer
-
-    def _prepare(
-        self,
-        x: Any,
-        y: Any,
-        sample_weight: Any = None,
-        class_weight: Mapping[int, float] | None = None,
-    ) -> Rows:
-        """Checked data of a call; the inputs keep their dtype."""
-        loss, _ = self._objective()
-        rows = self._as_rows(x)
-        units = self._built[-1].units
-        targets = check_targets(y, len(rows), units, loss, self._dtype)
-        weight = check_weights(sample_weight, class_weight, targets, len(rows), self._dtype)
-        return Rows(rows, targets, weight)
-
-    def _metric(self) -> str | None:
-        """What "accuracy" means here, if it is asked for."""
-        loss, _ = self._objective()
-        if not any(type(metric) is metrics.Accuracy for metric in self.metrics):
-            return None
-        if loss.accuracy != "shape":
-            return loss.accuracy
-        return "categorical" if self._built[-1].units > 1 else "binary"
-
-    def _train_workspace(self, rows: int) -> Workspace:
-        """The workspace of training, for batches of up to `rows`, made anew where it is too small."""
-        loss, optimizer = self._objective()
-        if self._training is None or self._training.plan.capacity < rows:
-            plan = self._lowering(rows, training=True).train(loss, self._metric(), optimizer)
-            self._training = Workspace(plan, self._memory(), self.seed, optimizer)
-        workspace = self._training
-        workspace.run.step, workspace.run.iteration = self._steps, self._iterations + 1
-        return workspace
-
-    def _evaluation_workspace(self, rows: int) -> Workspace:
-        """As `_train_workspace`, for `evaluate`."""
-        loss, _ = self._objective()
-        if self._evaluating is None or self._evaluating.plan.capacity < rows:
-            plan = self._lowering(rows, training=False).evaluate(loss, self._metric())
-            self._evaluating = Workspace(plan, self._memory(), self.seed)
-        return self._evaluating
-
-    def _in_place(self, data: Rows) -> Rows:
-        if in_place(data.x, self._dtype):
-            return data
-        return data._replace(x=cast(data.x, self._dtype))
+    # -- training ------------------------------------------------------------------------------------------------
 
     def train_on_batch(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
         """One step on one batch; returns the loss and the metrics, of before the update."""
-        data = self._in_place(self._prepare(x, y, sample_weight))
-        batch = len(data.x)
-        with self._usage.changing("train_on_batch"):
-            workspace = self._train_workspace(batch)
-            workspace.bind(data)
-            try:
-                self._step(workspace, 0, batch)
-                return self._logs(workspace, batch)
-            finally:
-                workspace.unbind()
+        return steps.train_on_batch(self, x, y, sample_weight)
 
-    def _step(self, workspace: Workspace, offset: int, batch: int) -> None:
-        """A whole step over rows that are bound; raises before anything of it is kept."""
-        _, optimizer = self._objective()
-        workspace.begin(offset, batch, optimizer.learning_rate_at(self._iterations + 1))
-        with self._kept_buffers(workspace):
-            if not workspace.execute(batch, "forward", "backward", "check"):
-                raise self._non_finite(workspace, batch)
-        workspace.execute(0, "optimizer", "update")
-        self._steps += 1
-        self._iterations += 1
-        workspace.run.step, workspace.run.iteration = self._steps, self._iterations + 1
+    def loss_and_gradients(self, x: Any, y: Any, sample_weight: Any = None) -> tuple[float, dict[str, NDArray[Any]]]:
+        """The loss that `fit` minimises and its gradients, keyed as `parameters`.
 
-    def _kept_buffers(self, workspace: Workspace, *, always: bool = False) -> _Restore:
-        """Buffers that layers in Python may have written, put back if the step fails."""
-        return _Restore(None if workspace.compiled else self._memory().flat_buffers, always)
-
-    def _logs(self, workspace: Workspace, batch: int) -> dict[str, float]:
-        """Loss and metrics of one batch."""
-        run = workspace.run
-        logs = {"loss": run.loss / (run.weight or 1.0)}
-        for name, metric in self._named_metrics():
-            if type(metric) is metrics.Accuracy:
-                logs[name] = run.metric / (run.weight or 1.0)
-            else:
-                metric.reset()
-                self._update_metric(metric, workspace, batch)
-                logs[name] = float(metric.result())
-        return logs
-
-    def _named_metrics(self) -> list[tuple[str, metrics.Metric]]:
-        from .registry import metrics as registry
-
-        return [(registry.identify(metric), metric) for metric in self.metrics]
-
-    def _update_metric(self, metric: metrics.Metric, workspace: Workspace, batch: int) -> None:
-        target, weight = workspace.target(batch)
-        metric.update(target, workspace.view(workspace.plan.out, batch), weight)
-
-    def _non_finite(self, workspace: Workspace, batch: int) -> NonFiniteError:
-        where = workspace.culprit(batch)
-        step = self._steps + 1
-        kept = "; the network is as it was after the step before"
-        if isinstance(where, int):
-            key = self._built[where].key
-            return NonFiniteError(
-                f"NaN or infinity in the output of layer {key!r} at step {step}: lower the learning rate, scale the "
-                f"inputs, or look at the parameters{kept}",
-                layer=key,
-                step=step,
-            )
-        if where in ("loss", "gradients"):
-            return NonFiniteError(
-                f"NaN or infinity in the {where} at step {step}: lower the learning rate, or scale the data{kept}",
-                step=step,
-            )
-        return NonFiniteError(f"NaN or infinity in {where}, in the batch of step {step}: clean the data{kept}", step=step)
-
-    def loss_and_gradients(
-        self, x: Any, y: Any, sample_weight: Any = None
-    ) -> tuple[float, dict[str, NDArray[Any]]]:
-        """The loss that `fit` minimises and its gradients, keyed as `parameters`; in training mode, no side effect."""
-        data = self._in_place(self._prepare(x, y, sample_weight))
-        batch = len(data.x)
-        with self._usage.changing("loss_and_gradients"):
-            workspace = self._train_workspace(batch)
-            workspace.bind(data)
-            try:
-                workspace.begin(0, batch)
-                with self._kept_buffers(workspace, always=True):
-                    if not workspace.execute(batch, "forward", "backward", "check"):
-                        raise self._non_finite(workspace, batch)
-                loss = workspace.run.loss / (workspace.run.weight or 1.0)
-            finally:
-                workspace.unbind()
-            return loss, {key: view.copy() for key, view in workspace.gradients.items()}
+        In training mode, with the masks of the coming step; nothing of the network changes.
+        """
+        return steps.loss_and_gradients(self, x, y, sample_weight)
 
     def apply_gradients(self, gradients: Mapping[str, Any]) -> None:
-        """One step of the optimizer with gradients keyed as `parameters`."""
-        if self.optimizer is None:
-            raise RuntimeError("the network is not compiled: call compile(optimizer=...) first")
-        views = Views(self._memory().gradients)
-        if set(gradients) != set(views):
-            missing, unknown = sorted(set(views) - set(gradients)), sorted(set(gradients) - set(views))
-            raise ValueError(f"gradients: expected the keys of parameters; missing {missing}, unknown {unknown}")
-        arrays = {key: cast(np.asarray(gradient), self._dtype, key) for key, gradient in gradients.items()}
-        for key, array in arrays.items():
-            if array.shape != views[key].shape:
-                raise ValueError(f"gradient {key}: expected shape {views[key].shape}, got {array.shape}")
-            if not np.isfinite(array).all():
-                raise NonFiniteError(
-                    f"NaN or infinity in gradient {key}; nothing was changed",
-                    layer=key.rpartition(".")[0],
-                    step=self._steps + 1,
-                )
-        with self._usage.changing("apply_gradients"):
-            self._apply(views, arrays)
+        """One step of the optimizer, with gradients keyed as `parameters`."""
+        steps.apply_gradients(self, gradients)
 
-    def _apply(self, views: Views, arrays: dict[str, NDArray[Any]]) -> None:
-        optimizer = self.optimizer
-        assert optimizer is not None
-        for key, array in arrays.items():
-            views[key] = array
-        plan = self._lowering(0, training=True).step(optimizer)
-        workspace = Workspace(plan, self._memory(), self.seed, optimizer)
-        workspace.run.step, workspace.run.iteration = self._steps, self._iterations + 1
-        workspace.bind(Rows(np.empty((0, 1), self._dtype)))
-        workspace.begin(0, 0, optimizer.learning_rate_at(self._iterations + 1))
-        workspace.execute(0, "optimizer")
-        self._steps += 1
-        self._iterations += 1
-
-    def vjp(
-        self, x: Any, *, training: bool = False
-    ) -> tuple[NDArray[Any], Callable[[Any], tuple[dict[str, NDArray[Any]], NDArray[Any]]]]:
-        """Outputs, and a function from their gradient to those of parameters and inputs.
-
-        Parameters
-        ----------
-        x : array_like ``(n, features)``
-        training : bool
-            Statistics of the batch and this step's dropout masks; no side effect either way.
-
-        Returns
-        -------
-        y : ndarray ``(n, units)``
-        backward : callable
-            ``backward(dy) -> (gradients keyed as parameters, d_input)``; may be called more than once, before the
-            parameters change.
-        """
-        rows = self._as_rows(x)
-        rows = rows if in_place(rows, self._dtype) else cast(rows, self._dtype)
-        batch = len(rows)
-        with self._usage.reading("vjp"):
-            plan = self._lowering(batch, training=training).vjp()
-            workspace = Workspace(plan, self._memory(), self.seed, own_gradients=True)
-            workspace.run.step = self._steps
-            workspace.bind(Rows(rows))
-            workspace.begin(0, batch)
-            with self._kept_buffers(workspace, always=True):
-                workspace.execute(batch, "forward")
-        d_out, d_input = plan.d_out, plan.d_input
-        assert d_out is not None and d_input is not None
-
-        def backward(dy: Any) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
-            dy = np.asarray(dy)
-            target = workspace.view(d_out, batch)
-            if dy.shape != target.shape:
-                raise ValueError(f"dy: expected shape {target.shape}, got {dy.shape}")
-            with self._usage.reading("vjp"):
-                target[...] = cast(dy, self._dtype, "dy")
-                workspace.execute(batch, "backward")
-            gradients = {key: view.copy() for key, view in workspace.gradients.items()}
-            return gradients, workspace.view(d_input, batch).copy()
-
-        return workspace.view(plan.out, batch).copy(), backward
-
-    # -- training ------------------------------------------------------------------------------------------------
+    def vjp(self, x: Any, *, training: bool = False) -> tuple[NDArray[Any], steps.Pullback]:
+        """Outputs, and a function from their gradient to those of parameters and inputs; see `fastmlp.steps.vjp`."""
+        return steps.vjp(self, x, training=training)
 
     def fit(
         self,
@@ -537,21 +331,6 @@ class Sequential:
         return from_bytes, (to_bytes(self),)
 
 
-class _Restore:
-    """Puts an array back to what it was, if the block fails or in any case."""
-
-    def __init__(self, array: NDArray[Any] | None, always: bool) -> None:
-        self._array, self._always = array, always
-        self._kept = None if array is None else array.copy()
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, *rest: Any) -> None:
-        if self._array is not None and (self._always or kind is not None):
-            self._array[...] = self._kept
-
-
 def _check_distinct(layers: tuple[Layer, ...]) -> None:
     if len({id(layer) for layer in layers}) < len(layers):
         raise ValueError("a layer object stands twice in the network; make two")
@@ -569,4 +348,3 @@ def _check_out(out: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
         raise ValueError(f"out: expected an array of {dtype} and shape {shape}, got {got}")
     if not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned):
         raise ValueError("out: expected a writable C-contiguous array")
-

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import metrics
+from . import metrics, steps
 from .callbacks import Callback, History, wants_batches
 from .checks import check_count
 from .core import plan as core
@@ -31,7 +31,7 @@ class Totals:
     def __init__(self, net: Sequential) -> None:
         self._net = net
         self.sums = np.zeros(3)  # loss, compiled metric, weight
-        for _, metric in net._named_metrics():
+        for _, metric in steps.named_metrics(net):
             metric.reset()
 
     def add(self, workspace: Workspace, batch: int) -> None:
@@ -40,17 +40,15 @@ class Totals:
         self.sums += (run.loss, run.metric, run.weight)
         for metric in self._net.metrics:
             if type(metric) is not metrics.Accuracy:
-                self._net._update_metric(metric, workspace, batch)
+                steps.update_metric(metric, workspace, batch)
 
     def logs(self, prefix: str = "") -> dict[str, float]:
         """Means, by name."""
         loss, hits, weight = self.sums.tolist()
         logs = {f"{prefix}loss": loss / weight if weight else float("nan")}
-        for name, metric in self._net._named_metrics():
+        for name, metric in steps.named_metrics(self._net):
             compiled = type(metric) is metrics.Accuracy
-            logs[prefix + name] = (
-                (hits / weight if weight else float("nan")) if compiled else float(metric.result())
-            )
+            logs[prefix + name] = (hits / weight if weight else float("nan")) if compiled else float(metric.result())
         return logs
 
 
@@ -71,14 +69,14 @@ def _staged(net: Sequential, workspace: Workspace, data: Rows, index: NDArray[np
 def evaluate(net: Sequential, x: Any, y: Any, *, batch_size: int, sample_weight: Any = None) -> dict[str, float]:
     """Loss and metrics over the data."""
     batch_size = check_count("batch_size", batch_size)
-    return _evaluate(net, net._prepare(x, y, sample_weight), batch_size).logs()
+    return _evaluate(net, steps.prepare(net, x, y, sample_weight), batch_size).logs()
 
 
 def _evaluate(net: Sequential, data: Rows, batch_size: int) -> Totals:
     n = len(data.x)
     batch_size = min(batch_size, n)
     with net._usage.changing("evaluate"):
-        workspace = net._evaluation_workspace(batch_size)
+        workspace = steps.evaluation_workspace(net, batch_size)
         totals = Totals(net)
         order = np.arange(n, dtype=np.int64)
         try:
@@ -102,17 +100,17 @@ def _evaluate(net: Sequential, data: Rows, batch_size: int) -> Totals:
 class Epoch:
     """One pass over the data."""
 
-    def __init__(self, net: Sequential, data: Rows, batch_size: int, steps: int | None, shuffle: bool) -> None:
+    def __init__(self, net: Sequential, data: Rows, batch_size: int, limit: int | None, shuffle: bool) -> None:
         self.net, self.data, self.batch_size = net, data, batch_size
         n = len(data.x)
         self.order = np.arange(n, dtype=np.int64)
         if shuffle:
             core.shuffle(self.order, net.seed, net._epochs)
-        self.end = n if steps is None else min(n, steps * batch_size)
+        self.end = n if limit is None else min(n, limit * batch_size)
 
     def run(self, on_batch: Callable[[int, Mapping[str, float]], None] | None) -> Totals:
         """All steps; compiled in one call where that is possible."""
-        workspace = self.net._train_workspace(min(self.batch_size, len(self.data.x)))
+        workspace = steps.train_workspace(self.net, min(self.batch_size, len(self.data.x)))
         totals = Totals(self.net)
         try:
             if on_batch is None and not _needs_python(self.net, workspace, self.data):
@@ -142,25 +140,28 @@ class Epoch:
             if not fine:
                 batch = min(self.batch_size, self.end - at)
                 workspace.begin(at, batch)
-                raise net._non_finite(workspace, batch)
+                raise steps.non_finite(net, workspace, batch)
 
     def _learning_rates(self) -> NDArray[np.float64]:
-        _, optimizer = self.net._objective()
-        first, steps = self.net._iterations + 1, -(-self.end // self.batch_size)
+        _, optimizer = steps.objective(self.net)
+        first, count = self.net._iterations + 1, -(-self.end // self.batch_size)
         if not callable(optimizer.learning_rate):
-            return np.full(steps, optimizer.learning_rate)
-        return np.array([optimizer.learning_rate_at(first + step) for step in range(steps)])
+            return np.full(count, optimizer.learning_rate)
+        return np.array([optimizer.learning_rate_at(first + step) for step in range(count)])
 
     def _stepwise(
-        self, workspace: Workspace, totals: Totals, on_batch: Callable[[int, Mapping[str, float]], None] | None
+        self,
+        workspace: Workspace,
+        totals: Totals,
+        on_batch: Callable[[int, Mapping[str, float]], None] | None,
     ) -> None:
         for number, at in enumerate(range(0, self.end, self.batch_size)):
             index = self.order[at : min(at + self.batch_size, self.end)]
             _staged(self.net, workspace, self.data, index)
-            self.net._step(workspace, 0, len(index))
+            steps.step(self.net, workspace, 0, len(index))
             totals.add(workspace, len(index))
             if on_batch is not None:
-                on_batch(number, self.net._logs(workspace, len(index)))
+                on_batch(number, steps.logs(self.net, workspace, len(index)))
                 if self.net.stop_training:
                     return
 
@@ -168,26 +169,26 @@ class Epoch:
 class Stream:
     """One pass over an iterable of ``(x, y[, weight])``."""
 
-    def __init__(self, net: Sequential, batches: Iterable[Any], steps: int | None) -> None:
-        self.net, self.batches, self.steps = net, batches, steps
+    def __init__(self, net: Sequential, batches: Iterable[Any], limit: int | None) -> None:
+        self.net, self.batches, self.limit = net, batches, limit
 
     def run(self, on_batch: Callable[[int, Mapping[str, float]], None] | None) -> Totals:
         """All steps."""
         totals: Totals | None = None
         for number, batch in enumerate(self.batches):
-            if number == self.steps:
+            if number == self.limit:
                 break
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
                 raise TypeError(f"fit: expected batches (x, y) or (x, y, weight), got {type(batch).__name__}")
-            data = self.net._in_place(self.net._prepare(*batch))
+            data = steps.readable(self.net, steps.prepare(self.net, *batch))
             totals = totals or Totals(self.net)
-            workspace = self.net._train_workspace(len(data.x))
+            workspace = steps.train_workspace(self.net, len(data.x))
             workspace.bind(data)
             try:
-                self.net._step(workspace, 0, len(data.x))
+                steps.step(self.net, workspace, 0, len(data.x))
                 totals.add(workspace, len(data.x))
                 if on_batch is not None:
-                    on_batch(number, self.net._logs(workspace, len(data.x)))
+                    on_batch(number, steps.logs(self.net, workspace, len(data.x)))
             finally:
                 workspace.unbind()
             if self.net.stop_training:
@@ -268,12 +269,12 @@ def fit(
     """
     batch_size = check_count("batch_size", batch_size)
     epochs = check_count("epochs", epochs)
-    steps = None if steps_per_epoch is None else check_count("steps_per_epoch", steps_per_epoch)
-    net._objective()
+    limit = None if steps_per_epoch is None else check_count("steps_per_epoch", steps_per_epoch)
+    steps.objective(net)
     data: Rows | None = None
     validation: Rows | None = None
     if y is not None:
-        data, validation = _split(net._prepare(x, y, sample_weight, class_weight), float(validation_split))
+        data, validation = _split(steps.prepare(net, x, y, sample_weight, class_weight), float(validation_split))
     elif sample_weight is not None or class_weight is not None or validation_split:
         raise ValueError("fit: without y, weights come with the batches, and validation through validation_data")
     elif not isinstance(x, Iterable) or isinstance(x, np.ndarray):
@@ -281,7 +282,7 @@ def fit(
     if validation_data is not None:
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
             raise ValueError("validation_data: expected (x, y) or (x, y, sample_weight)")
-        validation = net._prepare(*validation_data)
+        validation = steps.prepare(net, *validation_data)
     history = History()
     hooks = [*callbacks, history]
     watching = [hook for hook in hooks if wants_batches(hook)]
@@ -299,8 +300,8 @@ def fit(
                 hook.on_batch_end(net, number, logs)
 
         with net._usage.changing("fit"):
-            steps_of = Stream(net, x, steps) if data is None else Epoch(net, data, batch_size, steps, shuffle)
-            totals = steps_of.run(on_batch if watching else None)
+            one = Stream(net, x, limit) if data is None else Epoch(net, data, batch_size, limit, shuffle)
+            totals = one.run(on_batch if watching else None)
             net._epochs += 1
         logs = totals.logs()
         seconds = time.perf_counter() - begun

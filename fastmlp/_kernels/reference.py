@@ -55,8 +55,9 @@ def activation_forward(kind: int, z: Array, a: Array, slope: float = 0.0) -> Non
 
 
 @np.errstate(all="ignore")
-def activation_backward(kind: int, z: Array, a: Array, da: Array, dz: Array, slope: float = 0.0,
-                        at_zero: float = 1.0) -> None:
+def activation_backward(
+    kind: int, z: Array, a: Array, da: Array, dz: Array, slope: float = 0.0, at_zero: float = 1.0
+) -> None:
     """``dz = da g'(z)`` for ``a = g(z)``, elementwise, all of one shape; dz may be da.
 
     The derivative of ReLU is `at_zero` at 0 of either sign, and 1 where z is NaN; EQUATIONS, row 6.
@@ -80,9 +81,18 @@ def activation_backward(kind: int, z: Array, a: Array, da: Array, dz: Array, slo
             dz[...] = da * -np.sin(z)
 
 
-def dense_forward(x: Array, kernel: Array, bias: Array | None, z: Array, a: Array, kind: int = 0,
-                  slope: float = 0.0, index: Array | None = None, threads: int = 1,
-                  pack: bool = False) -> None:
+def dense_forward(
+    x: Array,
+    kernel: Array,
+    bias: Array | None,
+    z: Array,
+    a: Array,
+    kind: int = 0,
+    slope: float = 0.0,
+    index: Array | None = None,
+    threads: int = 1,
+    pack: bool = False,
+) -> None:
     """``z = x[index] kernel + bias``, ``a = g(z)``; EQUATIONS, row 1.
 
     x (rows, inputs), kernel (inputs, units), bias (units,), z and a (batch, units), index (batch,) of row
@@ -93,9 +103,20 @@ def dense_forward(x: Array, kernel: Array, bias: Array | None, z: Array, a: Arra
     activation_forward(kind, z, a, slope)
 
 
-def dense_backward(x: Array, kernel: Array, d: Array, d_kernel: Array, d_bias: Array, d_input: Array,
-                   kind: int = 0, z: Array | None = None, a: Array | None = None, slope: float = 0.0,
-                   at_zero: float = 1.0, threads: int = 1) -> None:
+def dense_backward(
+    x: Array,
+    kernel: Array,
+    d: Array,
+    d_kernel: Array,
+    d_bias: Array,
+    d_input: Array,
+    kind: int = 0,
+    z: Array | None = None,
+    a: Array | None = None,
+    slope: float = 0.0,
+    at_zero: float = 1.0,
+    threads: int = 1,
+) -> None:
     """``d_kernel = x^T d``, ``d_bias = sum_i d_i``, ``d_input = (d kernel^T) * g'(z)``; EQUATIONS, row 15.
 
     x, d_input, z and a (batch, inputs), kernel and d_kernel (inputs, units), d (batch, units), d_bias
@@ -113,8 +134,7 @@ def column_sums(x: Array, out: Array) -> None:
     out[...] = x.sum(axis=0, dtype=np.float64)
 
 
-def batchnorm_forward(x: Array, gamma: Array, beta: Array, epsilon: float, mean: Array, var: Array,
-                      y: Array) -> None:
+def batchnorm_forward(x: Array, gamma: Array, beta: Array, epsilon: float, mean: Array, var: Array, y: Array) -> None:
     """``mean = sum_i x_i / m``, ``var = sum_i (x_i - mean)^2 / m``, ``y = gamma xhat + beta``, in float64.
 
     ``xhat = (x - mean) / sqrt(var + epsilon)``; x and y (m, n), the others (n,). EQUATIONS, row 21; Ioffe,
@@ -128,8 +148,18 @@ def batchnorm_forward(x: Array, gamma: Array, beta: Array, epsilon: float, mean:
     y[...] = gamma * (wide - mu) / np.sqrt(sigma2 + epsilon) + beta
 
 
-def batchnorm_backward(x: Array, dy: Array, gamma: Array, mean: Array, var: Array, epsilon: float,
-                       batch_statistics: bool, d_gamma: Array, d_beta: Array, dx: Array) -> None:
+def batchnorm_backward(
+    x: Array,
+    dy: Array,
+    gamma: Array,
+    mean: Array,
+    var: Array,
+    epsilon: float,
+    batch_statistics: bool,
+    d_gamma: Array,
+    d_beta: Array,
+    dx: Array,
+) -> None:
     """The gradients of `batchnorm_forward` in float64; x, dy and dx (m, n), the others (n,).
 
     ``d_beta = sum_i dy_i``, ``d_gamma = sum_i dy_i xhat_i``,
@@ -144,8 +174,7 @@ def batchnorm_backward(x: Array, dy: Array, gamma: Array, mean: Array, var: Arra
     dx[...] = gamma * inv * (dy - ((by_beta + xhat * by_gamma) / len(x) if batch_statistics else 0))
 
 
-def batchnorm_update(mean: Array, var: Array, momentum: float, running_mean: Array,
-                     running_var: Array) -> None:
+def batchnorm_update(mean: Array, var: Array, momentum: float, running_mean: Array, running_var: Array) -> None:
     """``running = momentum running + (1 - momentum) batch``, for both statistics; all (n,)."""
     running_mean[...] = momentum * running_mean + (1 - momentum) * mean
     running_var[...] = momentum * running_var + (1 - momentum) * var
@@ -194,8 +223,9 @@ def loss(kind: int, z: Array, a: Array, y: Array, weight: Array, values: Array, 
     dz[...] = weight[:, None] * d
 
 
-def sgd_update(w: Array, g: Array, velocity: Array, learning_rate: float, momentum: float = 0.0,
-               nesterov: bool = False) -> None:
+def sgd_update(
+    w: Array, g: Array, velocity: Array, learning_rate: float, momentum: float = 0.0, nesterov: bool = False
+) -> None:
     """``w += v``, ``v = mu v - lr g``, with momentum mu; Nesterov: ``w += mu v - lr g``; all (n,).
 
     Without momentum ``w -= lr g``, and v is left alone.
@@ -207,8 +237,17 @@ def sgd_update(w: Array, g: Array, velocity: Array, learning_rate: float, moment
     w += step
 
 
-def adam_update(w: Array, g: Array, m: Array, v: Array, learning_rate: float, beta1: float, beta2: float,
-                epsilon: float, step: int) -> None:
+def adam_update(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    learning_rate: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    step: int,
+) -> None:
     """Algorithm 1 of Kingma, Ba: Adam, ICLR 2015, for step t >= 1; all (n,).
 
     ``m = b1 m + (1 - b1) g``, ``v = b2 v + (1 - b2) g^2``,

@@ -14,13 +14,13 @@ from .. import losses
 from ..core import ARENA, LOSSES, METRICS, NONE, OP, SHIFT
 from ..optimizers import Optimizer, sweep_of
 from ._backward import Backward, is_kernel
-from ._base import Plan, Stage, Tensor
+from ._base import Base, Plan, Stage, Tensor
 from ._python import loss_call, optimizer_call
 
 if TYPE_CHECKING:
     from ..losses import Loss
 
-__all__ = ["Lowering", "Plan", "Tensor"]
+__all__ = ["Base", "Lowering", "Plan", "Tensor"]
 
 
 class Lowering(Backward):
@@ -115,7 +115,8 @@ class Lowering(Backward):
             self._emit_python(optimizer_call(), f"optimizer {optimizer!r}")
             return
         size = self.arenas.size
-        self._emit(sweep.code, size=size, slots=size, cost=8 * size, **sweep.fields)
+        fields: dict[str, Any] = dict(sweep.fields)
+        self._emit(sweep.code, size=size, slots=size, cost=8 * size, **fields)
 
     def _finish(
         self,
@@ -168,6 +169,4 @@ def describe(plan: Plan) -> list[dict[str, Any]]:
     from ..core import CODES
 
     names = {number: name for name, number in CODES.items()}
-    return [
-        {"op": names[int(op["code"])], "inputs": int(op["inputs"]), "units": int(op["units"])} for op in plan.ops
-    ]
+    return [{"op": names[int(op["code"])], "inputs": int(op["inputs"]), "units": int(op["units"])} for op in plan.ops]

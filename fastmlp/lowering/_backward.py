@@ -91,7 +91,7 @@ class Backward(Forward):
         """d_kernel, d_bias and, if `dx` is given, d_input; tells whether the derivative before it is in it."""
         place = self.built[stage.place]
         bias = self._parameter(stage.place, "bias") if place.layer.use_bias else NONE  # type: ignore[attr-defined]
-        shape = {
+        shape: dict[str, Any] = {
             "inputs": place.inputs,
             "units": place.units,
             "kernel": self._parameter(stage.place, "kernel"),
@@ -104,13 +104,13 @@ class Backward(Forward):
         self._emit("d_kernel", barrier=dx is None, bias=bias, x=x.ref, ldx=x.ld, starts=x.starts, **shape)
         if dx is None:
             return False
-        fused = {} if before is None or before.kernel is None else self._of_activation(before)
+        fused: dict[str, Any] = {} if before is None or before.kernel is None else self._of_activation(before)
         packed = self._pack(shape, transposed=True)
         self._emit("d_input", **shape, **fused, starts=d.starts, packed=packed, dx=dx.ref, ld_dx=dx.ld)
         return bool(fused)
 
     def _batchnorm(self, stage: Stage, d: Tensor) -> None:
-        fields = {**stage.extra, "x": stage.x.ref, "ldx": stage.x.ld}
+        fields: dict[str, Any] = {**stage.extra, "x": stage.x.ref, "ldx": stage.x.ld}
         fields |= self._rows(d, 4)
         self._emit("batchnorm_backward_sums", **fields)
         self._emit("batchnorm_backward", flag=self.training, **fields)

@@ -147,9 +147,7 @@ class Base:
 
     def _tensor(self, units: int, ref: int | None = None) -> Tensor:
         ld = self._stride(units)
-        return Tensor(
-            self._allocate(self.capacity * ld) if ref is None else ref, ld, units, self._row_offsets(ld)
-        )
+        return Tensor(self._allocate(self.capacity * ld) if ref is None else ref, ld, units, self._row_offsets(ld))
 
     def _vector(self, units: int) -> int:
         return self._allocate(units)
@@ -176,4 +174,3 @@ class Base:
         if what not in self._python:
             self._python.append(what)
         self._emit("python", kind=len(self._calls) - 1)
-

@@ -18,11 +18,10 @@ class Forward(Base):
         x = Tensor(ARENA["x"] << SHIFT, 0, self.built[0].inputs)
         stages: list[Stage] = []
         if not nodes or nodes[0].kind != "dense":
-            last = not nodes
-            target = out if last and out is not None else self._tensor(x.units)
-            self._emit("gather", a=target.ref, lda=target.ld, units=x.units, row_cost=x.units)
-            stages.append(Stage("gather", 0, x, target))
-            x = target
+            copy = self._tensor(x.units) if nodes or out is None else out
+            self._emit("gather", a=copy.ref, lda=copy.ld, units=x.units, row_cost=x.units)
+            stages.append(Stage("gather", 0, x, copy))
+            x = copy
         at = 0
         while at < len(nodes):
             used, fused = self._match(nodes, at, keep)
@@ -65,15 +64,13 @@ class Forward(Base):
             "at_zero": kernel.at_zero,
         }
 
-    def _forward_dense(
-        self, node: Node, x: Tensor, fused: dict[str, Node], keep: bool, out: Tensor | None
-    ) -> Stage:
+    def _forward_dense(self, node: Node, x: Tensor, fused: dict[str, Node], keep: bool, out: Tensor | None) -> Stage:
         place = self.built[node.place]
         stage = Stage("dense", node.place, x, x)
         fields = self._activate(stage, fused, keep, out)
         kernel = self._parameter(node.place, "kernel")
         bias = self._parameter(node.place, "bias") if place.layer.use_bias else NONE  # type: ignore[attr-defined]
-        shape = {"inputs": place.inputs, "units": place.units, "kernel": kernel, "bias": bias}
+        shape: dict[str, Any] = {"inputs": place.inputs, "units": place.units, "kernel": kernel, "bias": bias}
         if "batchnorm" in fused:
             shape |= self._fold(fused["batchnorm"], bias)
         if place.inputs * place.units > 1 << 14:
@@ -130,7 +127,7 @@ class Forward(Base):
     def _running(self, node: Node) -> dict[str, Any]:
         units = self.built[node.place].units
         layer: Any = self.built[node.place].layer
-        fields = {"mean": self._vector(units), "inv": self._vector(units)}
+        fields: dict[str, Any] = {"mean": self._vector(units), "inv": self._vector(units)}
         self._emit(
             "batchnorm_running",
             units=units,
@@ -149,7 +146,11 @@ class Forward(Base):
         stage = Stage("batchnorm", node.place, x, x)
         fields = self._activate(stage, fused, keep, out)
         if self.training:
-            statistics = {"mean": self._vector(units), "var": self._vector(units), "inv": self._vector(units)}
+            statistics: dict[str, Any] = {
+                "mean": self._vector(units),
+                "var": self._vector(units),
+                "inv": self._vector(units),
+            }
             self._emit(
                 "batchnorm_statistics",
                 units=units,
@@ -200,18 +201,20 @@ class Forward(Base):
         )
         return stage
 
-    def _forward_softmax(
-        self, node: Node, x: Tensor, fused: dict[str, Node], keep: bool, out: Tensor | None
-    ) -> Stage:
+    def _forward_softmax(self, node: Node, x: Tensor, fused: dict[str, Node], keep: bool, out: Tensor | None) -> Stage:
         stage = Stage("softmax", node.place, x, out or self._tensor(x.units))
         self._emit(
-            "softmax", units=x.units, x=x.ref, ldx=x.ld, a=stage.out.ref, lda=stage.out.ld, row_cost=16 * x.units
+            "softmax",
+            units=x.units,
+            x=x.ref,
+            ldx=x.ld,
+            a=stage.out.ref,
+            lda=stage.out.ld,
+            row_cost=16 * x.units,
         )
         return stage
 
-    def _forward_dropout(
-        self, node: Node, x: Tensor, fused: dict[str, Node], keep: bool, out: Tensor | None
-    ) -> Stage:
+    def _forward_dropout(self, node: Node, x: Tensor, fused: dict[str, Node], keep: bool, out: Tensor | None) -> Stage:
         layer: Any = self.built[node.place].layer
         stage = Stage("dropout", node.place, x, out or self._tensor(x.units))
         mask = self._allocate(-(-self.capacity * x.units // self.arenas.dtype.itemsize))
@@ -237,7 +240,8 @@ class Forward(Base):
         stage.extra = {"activation": node.activation}
         key = self.built[node.place].key
         self._emit_python(
-            activation_forward(node.activation, x, stage.out, key), f"layer {key}: activation {node.activation!r}"
+            activation_forward(node.activation, x, stage.out, key),
+            f"layer {key}: activation {node.activation!r}",
         )
         return stage
 
@@ -247,6 +251,7 @@ class Forward(Base):
         place = self.built[node.place]
         stage = Stage("python_layer", node.place, x, out or self._tensor(place.units))
         self._emit_python(
-            layer_forward(place, node.place, x, stage.out, self.training), f"layer {place.key}: {place.layer!r}"
+            layer_forward(place, node.place, x, stage.out, self.training),
+            f"layer {place.key}: {place.layer!r}",
         )
         return stage

@@ -79,9 +79,7 @@ def layer_backward(place: BuiltLayer, number: int, d: Tensor, dx: Tensor) -> Cal
         d_input, gradients = workspace.backward[number](_read_only(workspace.view(d, batch)))
         _put(workspace.view(dx, batch), d_input, f"{what}, d_input")
         if set(gradients) != set(place.layer.parameters):
-            raise ValueError(
-                f"{what}: expected gradients of {sorted(place.layer.parameters)}, got {sorted(gradients)}"
-            )
+            raise ValueError(f"{what}: expected gradients of {sorted(place.layer.parameters)}, got {sorted(gradients)}")
         for name, gradient in gradients.items():
             _put(workspace.gradients[f"{place.key}.{name}"], gradient, f"{what}, gradient of {name!r}")
 
@@ -114,13 +112,14 @@ def optimizer_call() -> Call:
 
     def call(workspace: Any, batch: int) -> None:
         arenas, optimizer = workspace.arenas, workspace.optimizer
-        kept = [arenas.flat_parameters.copy(), {k: {n: s.copy() for n, s in v.items()} for k, v in arenas.state.items()}]
+        kept = [
+            arenas.flat_parameters.copy(),
+            {k: {n: s.copy() for n, s in v.items()} for k, v in arenas.state.items()},
+        ]
         try:
             for key, parameter in arenas.parameters.items():
                 gradient = _read_only(workspace.gradients[key])
-                optimizer.update(
-                    parameter, gradient, arenas.state[key], workspace.learning_rate, workspace.iteration
-                )
+                optimizer.update(parameter, gradient, arenas.state[key], workspace.learning_rate, workspace.iteration)
         except BaseException:
             arenas.flat_parameters[:] = kept[0]
             for key, state in kept[1].items():

@@ -103,8 +103,7 @@ class Plugins:
         return [
             plugin
             for plugin in self.listed()
-            if plugin.name == plain
-            and (not distribution or canonical(plugin.distribution) == canonical(distribution))
+            if plugin.name == plain and (not distribution or canonical(plugin.distribution) == canonical(distribution))
         ]
 
     def load(self, plugin: Plugin) -> type[Any]:

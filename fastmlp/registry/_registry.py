@@ -120,9 +120,7 @@ class Registry(Generic[T]):
 
     def _check_name(self, name: object) -> None:
         if not isinstance(name, str):
-            raise TypeError(
-                f'a name is a str, got {name!r}; write @fm.registry.{self.plural}.register("name")'
-            )
+            raise TypeError(f'a name is a str, got {name!r}; write @fm.registry.{self.plural}.register("name")')
         if not NAME.fullmatch(name):
             raise ValueError(f"{self.kind} name {name!r}: {NAME_RULE}")
 
@@ -162,9 +160,7 @@ class Registry(Generic[T]):
             identifier = config.pop("name")
         if self.base is not None and isinstance(identifier, self.base):
             if config:
-                raise TypeError(
-                    f"{identifier!r} is made already, so it takes no parameters: {sorted(config)}"
-                )
+                raise TypeError(f"{identifier!r} is made already, so it takes no parameters: {sorted(config)}")
             return identifier
         if isinstance(identifier, str):
             cls, label = self.resolve(identifier), f"{self.kind} {identifier!r}"
@@ -173,8 +169,7 @@ class Registry(Generic[T]):
             cls, label = cast("type[T]", identifier), identifier.__qualname__
         else:
             raise TypeError(
-                f'{self.kind}: expected a name, a class, an instance or {{"name": ..., **config}}, '
-                f"got {identifier!r}"
+                f'{self.kind}: expected a name, a class, an instance or {{"name": ..., **config}}, got {identifier!r}'
             )
         check_config(cls, config, label)
         return cls(**config)

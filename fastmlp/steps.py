@@ -1,0 +1,276 @@
+"""Single steps: ``train_on_batch``, which ``fit`` repeats, ``loss_and_gradients``, ``apply_gradients``, ``vjp``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import losses, metrics, optimizers
+from .data import Rows, cast, check_targets, check_weights, in_place
+from .errors import NonFiniteError
+from .registry import metrics as metric_registry
+from .state import Views
+from .workspace import Workspace
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .model import Sequential
+
+
+Pullback = Callable[[Any], "tuple[dict[str, NDArray[Any]], NDArray[Any]]"]
+
+
+class Restore:
+    """Puts an array back to what it was, if the block fails or in any case."""
+
+    def __init__(self, array: NDArray[Any] | None, always: bool) -> None:
+        self._array, self._always = array, always
+        self._kept = None if array is None else array.copy()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, *rest: Any) -> None:
+        if self._array is not None and (self._always or kind is not None):
+            self._array[...] = self._kept
+
+
+def objective(net: Sequential) -> tuple[losses.Loss, optimizers.Optimizer]:
+    """Loss and optimizer of a compiled network."""
+    if net.optimizer is None or net.loss is None:
+        raise RuntimeError("the network is not compiled: call compile(optimizer=..., loss=...) first")
+    return net.loss, net.optimizer
+
+
+def prepare(
+    net: Sequential,
+    x: Any,
+    y: Any,
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | None = None,
+) -> Rows:
+    """Checked data of a call; the inputs keep their dtype."""
+    loss, _ = objective(net)
+    rows = net._as_rows(x)
+    units = net._built[-1].units
+    targets = check_targets(y, len(rows), units, loss, net._dtype)
+    weight = check_weights(sample_weight, class_weight, targets, len(rows), net._dtype)
+    return Rows(rows, targets, weight)
+
+
+def accuracy_kind(net: Sequential) -> str | None:
+    """What "accuracy" means here, if it is asked for."""
+    loss, _ = objective(net)
+    if not any(type(metric) is metrics.Accuracy for metric in net.metrics):
+        return None
+    if loss.accuracy != "shape":
+        return loss.accuracy
+    return "categorical" if net._built[-1].units > 1 else "binary"
+
+
+def train_workspace(net: Sequential, rows: int) -> Workspace:
+    """The workspace of training, for batches of up to `rows`, made anew where it is too small."""
+    loss, optimizer = objective(net)
+    if net._training is None or net._training.plan.capacity < rows:
+        plan = net._lowering(rows, training=True).train(loss, accuracy_kind(net), optimizer)
+        net._training = Workspace(plan, net._memory(), net.seed, optimizer)
+    workspace = net._training
+    workspace.run.step, workspace.run.iteration = net._steps, net._iterations + 1
+    return workspace
+
+
+def evaluation_workspace(net: Sequential, rows: int) -> Workspace:
+    """As `_train_workspace`, for `evaluate`."""
+    loss, _ = objective(net)
+    if net._evaluating is None or net._evaluating.plan.capacity < rows:
+        plan = net._lowering(rows, training=False).evaluate(loss, accuracy_kind(net))
+        net._evaluating = Workspace(plan, net._memory(), net.seed)
+    return net._evaluating
+
+
+def readable(net: Sequential, data: Rows) -> Rows:
+    """Data whose inputs the kernels can read where they are; a copy only where they can't."""
+    if in_place(data.x, net._dtype):
+        return data
+    return data._replace(x=cast(data.x, net._dtype))
+
+
+def step(net: Sequential, workspace: Workspace, offset: int, batch: int) -> None:
+    """A whole step over rows that are bound; raises before anything of it is kept."""
+    _, optimizer = objective(net)
+    workspace.begin(offset, batch, optimizer.learning_rate_at(net._iterations + 1))
+    with kept_buffers(net, workspace):
+        if not workspace.execute(batch, "forward", "backward", "check"):
+            raise non_finite(net, workspace, batch)
+    workspace.execute(0, "optimizer", "update")
+    net._steps += 1
+    net._iterations += 1
+    workspace.run.step, workspace.run.iteration = net._steps, net._iterations + 1
+
+
+def kept_buffers(net: Sequential, workspace: Workspace, *, always: bool = False) -> Restore:
+    """Buffers that layers in Python may have written, put back if the step fails."""
+    return Restore(None if workspace.compiled else net._memory().flat_buffers, always)
+
+
+def logs(net: Sequential, workspace: Workspace, batch: int) -> dict[str, float]:
+    """Loss and metrics of one batch."""
+    run = workspace.run
+    logs = {"loss": run.loss / (run.weight or 1.0)}
+    for name, metric in named_metrics(net):
+        if type(metric) is metrics.Accuracy:
+            logs[name] = run.metric / (run.weight or 1.0)
+        else:
+            metric.reset()
+            update_metric(metric, workspace, batch)
+            logs[name] = float(metric.result())
+    return logs
+
+
+def named_metrics(net: Sequential) -> list[tuple[str, metrics.Metric]]:
+    return [(metric_registry.identify(metric), metric) for metric in net.metrics]
+
+
+def update_metric(metric: metrics.Metric, workspace: Workspace, batch: int) -> None:
+    """Shows a metric in NumPy the batch that was run."""
+    target, weight = workspace.target(batch)
+    metric.update(target, workspace.view(workspace.plan.out, batch), weight)
+
+
+def non_finite(net: Sequential, workspace: Workspace, batch: int) -> NonFiniteError:
+    """The error for the step at hand, with the place where NaN or infinity began."""
+    where = workspace.culprit(batch)
+    step = net._steps + 1
+    kept = "; the network is as it was after the step before"
+    if isinstance(where, int):
+        key = net._built[where].key
+        return NonFiniteError(
+            f"NaN or infinity in the output of layer {key!r} at step {step}: lower the learning rate, scale the "
+            f"inputs, or look at the parameters{kept}",
+            layer=key,
+            step=step,
+        )
+    if where in ("loss", "gradients"):
+        return NonFiniteError(
+            f"NaN or infinity in the {where} at step {step}: lower the learning rate, or scale the data{kept}",
+            step=step,
+        )
+    return NonFiniteError(f"NaN or infinity in {where}, in the batch of step {step}: clean the data{kept}", step=step)
+
+
+def train_on_batch(net: Sequential, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
+    """One step on one batch; returns the loss and the metrics, of before the update."""
+    data = readable(net, prepare(net, x, y, sample_weight))
+    batch = len(data.x)
+    with net._usage.changing("train_on_batch"):
+        workspace = train_workspace(net, batch)
+        workspace.bind(data)
+        try:
+            step(net, workspace, 0, batch)
+            return logs(net, workspace, batch)
+        finally:
+            workspace.unbind()
+
+
+def loss_and_gradients(
+    net: Sequential, x: Any, y: Any, sample_weight: Any = None
+) -> tuple[float, dict[str, NDArray[Any]]]:
+    """The loss that `fit` minimises and its gradients, keyed as `parameters`; in training mode, no side effect."""
+    data = readable(net, prepare(net, x, y, sample_weight))
+    batch = len(data.x)
+    with net._usage.changing("loss_and_gradients"):
+        workspace = train_workspace(net, batch)
+        workspace.bind(data)
+        try:
+            workspace.begin(0, batch)
+            with kept_buffers(net, workspace, always=True):
+                if not workspace.execute(batch, "forward", "backward", "check"):
+                    raise non_finite(net, workspace, batch)
+            loss = workspace.run.loss / (workspace.run.weight or 1.0)
+        finally:
+            workspace.unbind()
+        return loss, {key: view.copy() for key, view in workspace.gradients.items()}
+
+
+def apply_gradients(net: Sequential, gradients: Mapping[str, Any]) -> None:
+    """One step of the optimizer with gradients keyed as `parameters`."""
+    if net.optimizer is None:
+        raise RuntimeError("the network is not compiled: call compile(optimizer=...) first")
+    views = Views(net._memory().gradients)
+    if set(gradients) != set(views):
+        missing, unknown = sorted(set(views) - set(gradients)), sorted(set(gradients) - set(views))
+        raise ValueError(f"gradients: expected the keys of parameters; missing {missing}, unknown {unknown}")
+    arrays = {key: cast(np.asarray(gradient), net._dtype, key) for key, gradient in gradients.items()}
+    for key, array in arrays.items():
+        if array.shape != views[key].shape:
+            raise ValueError(f"gradient {key}: expected shape {views[key].shape}, got {array.shape}")
+        if not np.isfinite(array).all():
+            raise NonFiniteError(
+                f"NaN or infinity in gradient {key}; nothing was changed",
+                layer=key.rpartition(".")[0],
+                step=net._steps + 1,
+            )
+    with net._usage.changing("apply_gradients"):
+        apply(net, views, arrays)
+
+
+def apply(net: Sequential, views: Views, arrays: dict[str, NDArray[Any]]) -> None:
+    optimizer = net.optimizer
+    assert optimizer is not None
+    for key, array in arrays.items():
+        views[key] = array
+    plan = net._lowering(0, training=True).step(optimizer)
+    workspace = Workspace(plan, net._memory(), net.seed, optimizer)
+    workspace.run.step, workspace.run.iteration = net._steps, net._iterations + 1
+    workspace.bind(Rows(np.empty((0, 1), net._dtype)))
+    workspace.begin(0, 0, optimizer.learning_rate_at(net._iterations + 1))
+    workspace.execute(0, "optimizer")
+    net._steps += 1
+    net._iterations += 1
+
+
+def vjp(net: Sequential, x: Any, *, training: bool = False) -> tuple[NDArray[Any], Pullback]:
+    """Outputs, and a function from their gradient to those of parameters and inputs.
+
+    Parameters
+    ----------
+    x : array_like ``(n, features)``
+    training : bool
+        Statistics of the batch and this step's dropout masks; no side effect either way.
+
+    Returns
+    -------
+    y : ndarray ``(n, units)``
+    backward : callable
+        ``backward(dy) -> (gradients keyed as parameters, d_input)``; may be called more than once, before the
+        parameters change.
+    """
+    rows = net._as_rows(x)
+    rows = rows if in_place(rows, net._dtype) else cast(rows, net._dtype)
+    batch = len(rows)
+    with net._usage.reading("vjp"):
+        plan = net._lowering(batch, training=training).vjp()
+        workspace = Workspace(plan, net._memory(), net.seed, own_gradients=True)
+        workspace.run.step = net._steps
+        workspace.bind(Rows(rows))
+        workspace.begin(0, batch)
+        with kept_buffers(net, workspace, always=True):
+            workspace.execute(batch, "forward")
+    d_out, d_input = plan.d_out, plan.d_input
+    assert d_out is not None and d_input is not None
+
+    def backward(dy: Any) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
+        dy = np.asarray(dy)
+        target = workspace.view(d_out, batch)
+        if dy.shape != target.shape:
+            raise ValueError(f"dy: expected shape {target.shape}, got {dy.shape}")
+        with net._usage.reading("vjp"):
+            target[...] = cast(dy, net._dtype, "dy")
+            workspace.execute(batch, "backward")
+        gradients = {key: view.copy() for key, view in workspace.gradients.items()}
+        return gradients, workspace.view(d_input, batch).copy()
+
+    return workspace.view(plan.out, batch).copy(), backward
