@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .core import ARENA, SHIFT, plan
+from .core import ARENA, SHIFT
 from .layers import BuiltLayer, arrays
 
 if TYPE_CHECKING:
@@ -69,7 +69,6 @@ class Arenas:
 
     def __init__(self, built: list[BuiltLayer], dtype: Any) -> None:
         self.dtype = np.dtype(dtype)
-        self.panel: int = plan.panel(self.dtype == np.float64)
         self._offsets: dict[str, tuple[int, int]] = {}
         self.specs = arrays(built, "parameter")
         self.size, shapes = self._lay_out(self.specs, "parameters")

@@ -5,8 +5,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from . cimport activations, batchnorm, losses, optimizers, random
-from .gemm cimport gemm, gemm_t, pack_b, pack_b_transposed, packed_size, panel_width, scratch_size
-from .passes cimport share
+from .gemm cimport gemm_share, gemm_t, panel_width, scratch_size
 from .simd cimport MR, real, team_member, team_size
 
 
@@ -33,45 +32,23 @@ def activation_backward(int kind, const real[::1] z, const real[::1] a, const re
             activations.activation_backward(kind, &z[0], &a[0], &da[0], &dz[0], z.shape[0], slope, at_zero)
 
 
-cdef void team_gemm(const gemm_t *g, real *scratch, Py_ssize_t numbers, bint by_rows) noexcept nogil:
-    cdef Py_ssize_t first, last
-    cdef int me = team_member()
-    if by_rows:
-        share(g.m, MR, me, team_size(), &first, &last)
-        gemm(g, first, last, 0, g.n, scratch + me * numbers)
-    else:
-        share(g.n, panel_width(scratch), me, team_size(), &first, &last)
-        gemm(g, 0, g.m, first, last, scratch + me * numbers)
-
-
-cdef int run_gemm(gemm_t *g, const real *b, Py_ssize_t ldb, bint transposed, bint pack, int threads) except -1:
-    """Packs b if asked (always where it is the transpose), and multiplies."""
-    cdef Py_ssize_t numbers = scratch_size(), k
-    cdef Py_ssize_t longest = max(g.m, g.k) + 1
-    cdef real *scratch = <real *> malloc((threads * numbers + packed_size(g.k, g.n, b)) * sizeof(real))
-    cdef real *packed = scratch + threads * numbers
+cdef int run_gemm(const gemm_t *g, int threads, const real *like) except -1:
+    cdef Py_ssize_t numbers = scratch_size(like)
+    cdef real *scratch = <real *> malloc(threads * numbers * sizeof(real))
     if scratch == NULL:
         raise MemoryError()
     with nogil:
-        g.b, g.ldb, g.b_packed = b, ldb, pack or transposed
-        if g.b_packed:
-            k = (g.n + panel_width(b) - 1) // panel_width(b)
-            if transposed:
-                pack_b_transposed(b, ldb, g.k, g.n, 0, k, packed)
-            else:
-                pack_b(b, ldb, g.k, g.n, 0, k, packed)
-            g.b = packed
         if threads == 1:
-            gemm(g, 0, g.m, 0, g.n, scratch)
+            gemm_share(g, 0, 1, scratch)
         else:
             with parallel(num_threads=threads):
-                team_gemm(g, scratch, numbers, g.m >= threads * MR)
+                gemm_share(g, team_member(), team_size(), scratch + team_member() * numbers)
         free(scratch)
     return 0
 
 
 def dense_forward(const real[:, ::1] x, const real[:, ::1] kernel, bias, real[:, ::1] z, real[:, ::1] a, int kind=0,
-                  double slope=0.0, index=None, int threads=1, bint pack=False):
+                  double slope=0.0, index=None, int threads=1):
     """z = x[index] kernel + bias, a = g(z); x (rows, inputs), kernel (inputs, units), z and a (batch, units)."""
     cdef Py_ssize_t batch = z.shape[0], inputs = kernel.shape[0], units = kernel.shape[1], i
     cdef const real[::1] shift = bias
@@ -94,11 +71,12 @@ def dense_forward(const real[:, ::1] x, const real[:, ::1] kernel, bias, real[:,
     memset(&g, 0, sizeof(g))
     g.m, g.n, g.k = batch, units, inputs
     g.a, g.starts, g.steps = (&x[0, 0] if inputs and x.shape[0] else NULL), table, table + batch
+    g.b, g.ldb, g.lda = (&kernel[0, 0] if inputs else NULL), units, inputs
     g.c, g.ldc = &z[0, 0], units
     g.shift = &shift[0] if bias is not None else NULL
     g.activation, g.ld_activation, g.kind, g.slope = &a[0, 0], units, kind, slope
     try:
-        run_gemm(&g, &kernel[0, 0] if inputs else &z[0, 0], units, False, pack, threads)
+        run_gemm(&g, threads, &z[0, 0])
     finally:
         free(table)
 
@@ -133,7 +111,8 @@ def dense_backward(const real[:, ::1] x, const real[:, ::1] kernel, const real[:
         g.m, g.n, g.k = inputs, units, batch
         g.a, g.starts, g.steps = &x[0, 0], table, table + longest
         g.c, g.ldc = &d_kernel[0, 0], units
-        run_gemm(&g, &d[0, 0], units, False, False, threads)
+        g.lda, g.a_transposed, g.b, g.ldb = inputs, True, &d[0, 0], units
+        run_gemm(&g, threads, &d[0, 0])
         batchnorm.column_sums(&d[0, 0], units, batch, 0, units, &d_bias[0])
         memset(&g, 0, sizeof(g))
         g.m, g.n, g.k = batch, inputs, units
@@ -144,7 +123,8 @@ def dense_backward(const real[:, ::1] x, const real[:, ::1] kernel, const real[:
             expect(activation.shape[0] == batch and activation.shape[1] == inputs, "a is not shaped as x")
             g.z, g.a_of_z, g.ldz = &zs[0, 0], &activation[0, 0], inputs
             g.kind, g.slope, g.at_zero = kind, slope, at_zero
-        run_gemm(&g, &kernel[0, 0], units, True, True, threads)
+        g.lda, g.b, g.ldb, g.b_transposed = units, &kernel[0, 0], units, True
+        run_gemm(&g, threads, &d[0, 0])
     finally:
         free(table)
 

@@ -9,9 +9,11 @@ cdef struct gemm_t:
     const void *a
     const Py_ssize_t *starts
     const Py_ssize_t *steps
+    Py_ssize_t lda               # about what the larger of the two steps by
+    bint a_transposed            # numbers are neighbours along i, not along k
     const void *b
     Py_ssize_t ldb
-    bint b_packed                # panels of NR columns, as pack_b and pack_b_transposed write them
+    bint b_transposed            # b is stored (n, k)
     void *c
     Py_ssize_t ldc
     # forward epilogue: z = c * scale + shift (either may be NULL), kept in c; activation = g(z)
@@ -29,10 +31,6 @@ cdef struct gemm_t:
 
 
 cdef Py_ssize_t panel_width(const real *like) noexcept nogil
-cdef Py_ssize_t packed_size(Py_ssize_t k, Py_ssize_t n, const real *like) noexcept nogil
-cdef void pack_b(const real *b, Py_ssize_t ldb, Py_ssize_t k, Py_ssize_t n, Py_ssize_t panel0, Py_ssize_t panel1,
-                 real *packed) noexcept nogil
-cdef void pack_b_transposed(const real *b, Py_ssize_t ldb, Py_ssize_t k, Py_ssize_t n, Py_ssize_t panel0,
-                            Py_ssize_t panel1, real *packed) noexcept nogil
-cdef Py_ssize_t scratch_size() noexcept nogil
+cdef Py_ssize_t scratch_size(const real *like) noexcept nogil
 cdef void gemm(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1, real *scratch) noexcept nogil
+cdef void gemm_share(const gemm_t *g, int member, int team, real *scratch) noexcept nogil

@@ -1,33 +1,41 @@
 """GEMM: c = a b with what follows it fused (bias, batch norm's affine map, activation; or the activation's derivative).
 
-A tile of MR rows and NV vectors of columns stays in registers while k runs; `k` is summed in ascending order by one
-chain of fused multiply-adds per element, whatever the tile, block or packing, so that an element's bits depend on
-its row of `a` and its column of `b` alone. Blocking follows BLIS: a panel of KC x NR of `b` stays in L1 while the row
-tiles of a block of MC rows pass over it; where k has several blocks, c carries the partial sums.
+A tile of MR rows and NV vectors of columns stays in registers while k runs. An element is the sum over blocks of KC of
+chains of fused multiply-adds, both in ascending order of k, whatever the tile, the copies or the threads: its bits
+depend on its row of `a` and its column of `b` alone. Blocking follows BLIS: a panel of KC x NR of `b` stays in L1 while
+the row tiles of a block of `a` pass over it; where k has several blocks, c carries the partial sums.
 """
 from libc.string cimport memcpy
 
-from .simd cimport (
-    MR, NV, fma, if_less, lanes, load, load_n, narrow, real, rows_1, rows_2, rows_4, rows_full, rows_t, splat, splat_f32,
-    splat_f64, store, store_n, vec, wide, width_t
-)
 from .activations cimport IDENTITY, LEAKY_RELU, RELU, activation_backward, activation_forward
+from .simd cimport (
+    MAX_LANES, MR, NV, VBYTES, fma, if_less, lanes, load, load_n, narrow, prefetch, real, rows_1, rows_2, rows_4,
+    rows_full, rows_t, share, splat, splat_f32, splat_f64, store, store_n, vec, vtranspose, wide, width_t
+)
 
 cdef enum:
-    KC = 256      # rows of a panel of b: KC x NR numbers fit half of L1
-    MC = 240       # rows of a block of a: MC x KC numbers fit half of L2; a multiple of 6 and 8
-    PAD = 16      # keeps the rows of a copied block from sharing cache sets
-    COPY_FROM = 8 # panels of b that a block of a must meet before copying it pays
+    KC = 256        # rows of a panel of b: KC x NR numbers fill half of L1
+    MC = 480        # most rows of a block of a, see rows_of_block; a multiple of 6 and 8
+    PAD = 16        # keeps the rows of a copied block from sharing cache sets
+    FAR = 2048      # bytes from row to row of `a` from which a block is copied,
+    FAR_B = 4096    # and a panel of `b`: one page a row, all in the same few cache sets
+    COPY_A_FROM = 8     # panels that a block of a must meet before copying it pays
+    COPY_B_FROM = 32    # rows that a panel of b must meet
 
 # Offsets into a copied block: element (i, k) at row_starts[i] + unit_steps[k], or unit_steps[i] + row_steps[k].
 cdef Py_ssize_t[MC] row_starts
-cdef Py_ssize_t[KC] unit_steps
+cdef Py_ssize_t[MC] unit_steps
 cdef Py_ssize_t[KC] row_steps
 for at in range(MC):
     row_starts[at] = at * (KC + PAD)
-for at in range(KC):
     unit_steps[at] = at
+for at in range(KC):
     row_steps[at] = at * (MC + PAD)
+
+
+cdef inline Py_ssize_t rows_of_block(const real *like) noexcept nogil:
+    """Rows of a block of a: with KC columns it takes a quarter to a half of L2, which grew along with the vectors."""
+    return <Py_ssize_t> (MC * VBYTES // (64 * (sizeof(real) // 4)))
 
 
 cdef inline void finish(const gemm_t *g, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, vec *acc, const real *scalar,
@@ -104,10 +112,9 @@ cdef inline void tile(const gemm_t *g, const part_t *part, Py_ssize_t i, Py_ssiz
     cdef real *c = <real *> g.c + (part.i0 + i) * g.ldc + j
     for r in range(sizeof(rows_t)):
         p[r] = <const real *> part.a + part.starts[i + r]
+        prefetch(c + r * g.ldc)
         for v in range(sizeof(width_t)):
             acc[r * NV + v] = splat(0.0, like)
-            if part.k0 != 0:
-                acc[r * NV + v] = fetch(<const real *> c + r * g.ldc + v * W, n, width, like)
     for k in range(part.depth):
         for v in range(sizeof(width_t)):
             y[v] = fetch(b + v * W, n, width, like)
@@ -116,6 +123,10 @@ cdef inline void tile(const gemm_t *g, const part_t *part, Py_ssize_t i, Py_ssiz
             for v in range(sizeof(width_t)):
                 acc[r * NV + v] = fma(x, y[v], acc[r * NV + v])
         b += ldb
+    if part.k0 != 0:
+        for r in range(sizeof(rows_t)):
+            for v in range(sizeof(width_t)):
+                acc[r * NV + v] = acc[r * NV + v] + fetch(<const real *> c + r * g.ldc + v * W, n, width, like)
     if part.k0 + part.depth == g.k:
         finish(g, part.i0 + i, j, n, acc, b, height, width)
         return
@@ -141,10 +152,55 @@ cdef inline void strip(const gemm_t *g, const part_t *part, Py_ssize_t j, Py_ssi
         tile(g, part, i, j, n, b, ldb, like, <const rows_1 *> NULL, width)
 
 
-cdef inline void panel(const gemm_t *g, const part_t *part, Py_ssize_t j, Py_ssize_t n, const real *b, Py_ssize_t ldb,
+cdef inline void copy_panel(const real *b, Py_ssize_t ldb, Py_ssize_t depth, Py_ssize_t n, Py_ssize_t NR,
+                            real *to) noexcept nogil:
+    """depth rows of n columns of b, at a distance of NR."""
+    cdef Py_ssize_t k
+    for k in range(depth):
+        memcpy(to + k * NR, b + k * ldb, n * sizeof(real))
+
+
+cdef inline void transpose_panel(const real *b, Py_ssize_t ldb, Py_ssize_t depth, Py_ssize_t n, Py_ssize_t NR,
+                                 real *to, vec like) noexcept nogil:
+    """The same from the transpose of b: n rows of depth columns, by squares."""
+    cdef Py_ssize_t W = lanes(like), j = 0, k, r, most
+    cdef vec[MAX_LANES] square
+    while j < n:
+        k = 0
+        while k < depth:
+            most = min(W, depth - k)
+            for r in range(W):
+                square[r] = splat(0.0, like)
+                if j + r < n:
+                    square[r] = load(b + (j + r) * ldb + k, like) if most == W else load_n(
+                        b + (j + r) * ldb + k, most, like)
+            vtranspose(square)
+            if most == W:
+                for r in range(W):
+                    store(to + (k + r) * NR + j, square[r])
+            else:
+                for r in range(most):
+                    store(to + (k + r) * NR + j, square[r])
+            k += W
+        j += W
+
+
+cdef inline bint copies_b(const gemm_t *g, Py_ssize_t rows, const real *like) noexcept nogil:
+    """Whether panels of b are copied: a transpose always, others where rows lie far apart and many meet them."""
+    return g.b_transposed or (g.ldb * <Py_ssize_t> sizeof(real) >= FAR_B and rows >= COPY_B_FROM)
+
+
+cdef inline void panel(const gemm_t *g, const part_t *part, Py_ssize_t j, Py_ssize_t n, real *copy,
                        vec like) noexcept nogil:
     """Columns j .. j + n, n at most NR."""
-    cdef Py_ssize_t W = lanes(like), v = 0
+    cdef Py_ssize_t W = lanes(like), v = 0, ldb = g.ldb
+    cdef const real *b = <const real *> g.b + (j * ldb + part.k0 if g.b_transposed else part.k0 * ldb + j)
+    if copies_b(g, part.rows, b):
+        if g.b_transposed:
+            transpose_panel(b, ldb, part.depth, n, NV * W, copy, like)
+        else:
+            copy_panel(b, ldb, part.depth, n, NV * W, copy)
+        b, ldb = copy, NV * W
     if n == NV * W:
         strip(g, part, j, n, b, ldb, like, <const wide *> NULL)
         return
@@ -153,40 +209,35 @@ cdef inline void panel(const gemm_t *g, const part_t *part, Py_ssize_t j, Py_ssi
         v += W
 
 
-cdef inline void copy_block(const gemm_t *g, part_t *part, real *scratch) noexcept nogil:
-    """Copies the block, along the side that is contiguous in memory."""
+cdef inline void copy_block(const gemm_t *g, part_t *part, real *to) noexcept nogil:
+    """Copies the block of a, along the side on which numbers are neighbours."""
     cdef const real *a = <const real *> g.a
     cdef Py_ssize_t i
-    if g.steps[1] - g.steps[0] == 1:
+    if not g.a_transposed:
         for i in range(part.rows):
-            memcpy(scratch + row_starts[i], a + g.starts[part.i0 + i] + g.steps[part.k0], part.depth * sizeof(real))
-        part.starts = row_starts
-        part.steps = unit_steps
+            memcpy(to + row_starts[i], a + g.starts[part.i0 + i] + g.steps[part.k0], part.depth * sizeof(real))
+        part.starts, part.steps = row_starts, unit_steps
     else:
         for i in range(part.depth):
-            memcpy(scratch + row_steps[i], a + g.starts[part.i0] + g.steps[part.k0 + i], part.rows * sizeof(real))
-        part.starts = unit_steps
-        part.steps = row_steps
-    part.a = scratch
+            memcpy(to + row_steps[i], a + g.starts[part.i0] + g.steps[part.k0 + i], part.rows * sizeof(real))
+        part.starts, part.steps = unit_steps, row_steps
+    part.a = to
 
 
-cdef inline void block(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1, const real *b,
-                       real *scratch, vec like) noexcept nogil:
-    """Rows i0 .. i1 (at most MC), columns j0 .. j1 (j0 a multiple of NR), the whole of k."""
+cdef inline void block(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1, real *scratch,
+                       vec like) noexcept nogil:
+    """Rows i0 .. i1, columns j0 .. j1, the whole of k."""
     cdef Py_ssize_t NR = NV * lanes(like), j
     cdef part_t part
     part.i0, part.rows, part.k0 = i0, i1 - i0, 0
     while True:                      # once even where k is 0: the epilogue writes c
         part.depth = min(KC, g.k - part.k0)
         part.a, part.starts, part.steps = g.a, g.starts + i0, g.steps + part.k0
-        if scratch != NULL and j1 - j0 >= COPY_FROM * NR and g.k > 1:
-            copy_block(g, &part, scratch)
+        if j1 - j0 >= COPY_A_FROM * NR and g.lda * <Py_ssize_t> sizeof(real) >= FAR:
+            copy_block(g, &part, scratch + KC * NR)
         j = j0
         while j < j1:
-            if g.b_packed:
-                panel(g, &part, j, min(NR, j1 - j), b + j * g.k + part.k0 * NR, NR, like)
-            else:
-                panel(g, &part, j, min(NR, j1 - j), b + part.k0 * g.ldb + j, g.ldb, like)
+            panel(g, &part, j, min(NR, j1 - j), scratch, like)
             j += NR
         part.k0 += part.depth
         if part.k0 >= g.k:
@@ -210,65 +261,39 @@ cdef void sweep(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py
                                <real *> g.activation + i * g.ld_activation + j0, j1 - j0, g.slope)
 
 
-cdef Py_ssize_t scratch_size() noexcept nogil:
-    """Numbers that `gemm` wants to copy blocks of a into."""
-    return max(MC * (KC + PAD), KC * (MC + PAD))
+cdef Py_ssize_t panel_width(const real *like) noexcept nogil:
+    """NR: columns of a panel."""
+    return NV * (lanes(splat_f32(0)) if real is float else lanes(splat_f64(0)))
+
+
+cdef Py_ssize_t scratch_size(const real *like) noexcept nogil:
+    """Numbers that `gemm` copies a panel of b and a block of a into."""
+    return KC * panel_width(like) + max(rows_of_block(like) * (KC + PAD), KC * (MC + PAD))
 
 
 cdef void gemm(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1, real *scratch) noexcept nogil:
-    """Rows i0 .. i1 and columns j0 .. j1 of c, epilogue included; j0 is a multiple of the panel width.
+    """Rows i0 .. i1 and columns j0 .. j1 of c, epilogue included.
 
-    `scratch`, scratch_size() numbers of this thread's own or NULL, is where blocks of `a` are copied if that pays.
+    `scratch`, scratch_size() numbers of this thread's own, is where panels and blocks are copied if that pays.
     """
     cdef Py_ssize_t i = i0, end
     while i < i1:
-        end = min(i + MC, i1)
+        end = min(i + rows_of_block(<const real *> NULL), i1)
         if real is float:
-            block(g, i, end, j0, j1, <const float *> g.b, scratch, splat_f32(0))
+            block(g, i, end, j0, j1, scratch, splat_f32(0))
         else:
-            block(g, i, end, j0, j1, <const double *> g.b, scratch, splat_f64(0))
+            block(g, i, end, j0, j1, scratch, splat_f64(0))
         sweep(g, i, end, j0, j1, scratch)
         i = end
 
 
-cdef Py_ssize_t panel_width(const real *like) noexcept nogil:
-    """NR: columns of a packed panel."""
-    return NV * (lanes(splat_f32(0)) if real is float else lanes(splat_f64(0)))
-
-
-cdef Py_ssize_t packed_size(Py_ssize_t k, Py_ssize_t n, const real *like) noexcept nogil:
-    """Numbers that a packed (k, n) matrix takes."""
-    cdef Py_ssize_t NR = panel_width(like)
-    return (n + NR - 1) // NR * NR * k
-
-
-cdef void pack_b(const real *b, Py_ssize_t ldb, Py_ssize_t k, Py_ssize_t n, Py_ssize_t panel0, Py_ssize_t panel1,
-                 real *packed) noexcept nogil:
-    """Panels panel0 .. panel1 of b (k, n): NR columns each, row after row, the last filled up with zeros."""
-    cdef Py_ssize_t NR = panel_width(b), p, i, j, width
-    cdef real *out
-    for p in range(panel0, panel1):
-        out = packed + p * NR * k
-        width = min(NR, n - p * NR)
-        for i in range(k):
-            for j in range(width):
-                out[j] = b[i * ldb + p * NR + j]
-            for j in range(width, NR):
-                out[j] = 0
-            out += NR
-
-
-cdef void pack_b_transposed(const real *b, Py_ssize_t ldb, Py_ssize_t k, Py_ssize_t n, Py_ssize_t panel0,
-                            Py_ssize_t panel1, real *packed) noexcept nogil:
-    """The same panels of the transpose of b (n, k)."""
-    cdef Py_ssize_t NR = panel_width(b), p, i, j, width
-    cdef real *out
-    for p in range(panel0, panel1):
-        out = packed + p * NR * k
-        width = min(NR, n - p * NR)
-        for j in range(width):
-            for i in range(k):
-                out[i * NR + j] = b[(p * NR + j) * ldb + i]
-        for j in range(width, NR):
-            for i in range(k):
-                out[i * NR + j] = 0
+cdef void gemm_share(const gemm_t *g, int member, int team, real *scratch) noexcept nogil:
+    """This member's part of c: columns where b is copied and wide, so that no two copy the same; else rows, if there
+    are enough."""
+    cdef Py_ssize_t first, last, NR = panel_width(scratch)
+    if g.m < team * MR or (copies_b(g, g.m, scratch) and g.n >= 4 * team * NR):
+        share(g.n, NR, member, team, &first, &last)
+        gemm(g, 0, g.m, first, last, scratch)
+    else:
+        share(g.m, MR, member, team, &first, &last)
+        gemm(g, first, last, 0, g.n, scratch)

@@ -20,29 +20,28 @@ cdef enum:
 
 cdef enum:
     GATHER = 0
-    PACK = 1
-    DENSE = 2
-    BATCHNORM_STATISTICS = 3
-    BATCHNORM_RUNNING = 4
-    BATCHNORM_FOLD = 5
-    BATCHNORM = 6
-    ACTIVATION = 7
-    DROPOUT = 8
-    SOFTMAX = 9
-    LOSS = 10
-    LOSS_SUM = 11
-    SOFTMAX_BACKWARD = 12
-    ACTIVATION_BACKWARD = 13
-    DROPOUT_BACKWARD = 14
-    BATCHNORM_BACKWARD_SUMS = 15
-    BATCHNORM_BACKWARD = 16
-    D_KERNEL = 17
-    D_INPUT = 18
-    CHECK = 19
-    SGD = 20
-    ADAM = 21
-    BATCHNORM_UPDATE = 22
-    PYTHON = 23          # run by the caller between two runs of compiled operations
+    DENSE = 1
+    BATCHNORM_STATISTICS = 2
+    BATCHNORM_RUNNING = 3
+    BATCHNORM_FOLD = 4
+    BATCHNORM = 5
+    ACTIVATION = 6
+    DROPOUT = 7
+    SOFTMAX = 8
+    LOSS = 9
+    LOSS_SUM = 10
+    SOFTMAX_BACKWARD = 11
+    ACTIVATION_BACKWARD = 12
+    DROPOUT_BACKWARD = 13
+    BATCHNORM_BACKWARD_SUMS = 14
+    BATCHNORM_BACKWARD = 15
+    D_KERNEL = 16
+    D_INPUT = 17
+    CHECK = 18
+    SGD = 19
+    ADAM = 20
+    BATCHNORM_UPDATE = 21
+    PYTHON = 22          # run by the caller between two runs of compiled operations
 
 cdef struct op_t:
     # Every field has 8 bytes, so that a NumPy structured array is the same memory. Unused references are NONE.
@@ -57,7 +56,6 @@ cdef struct op_t:
     Py_ssize_t starts
     Py_ssize_t kernel
     Py_ssize_t bias
-    Py_ssize_t packed
     Py_ssize_t z                 # before the activation, kept for the way back
     Py_ssize_t ldz
     Py_ssize_t a                 # output
@@ -78,7 +76,7 @@ cdef struct op_t:
     Py_ssize_t running_var
     Py_ssize_t size              # numbers in a sweep
     Py_ssize_t slots             # numbers from one slot of optimizer state to the next
-    Py_ssize_t flag              # transposed pack, batch statistics, Nesterov
+    Py_ssize_t flag              # labels, batch statistics, Nesterov
     Py_ssize_t barrier           # what follows reads what this writes
     double row_cost              # multiply-adds, for a row and once
     double cost
@@ -122,14 +120,6 @@ cdef inline real *gradient(const run_t *run, Py_ssize_t ref, const real *like) n
     if ref == NONE:
         return NULL
     return <real *> run.base[GRADIENTS] + (ref & ((<Py_ssize_t> 1 << SHIFT) - 1))
-
-
-cdef inline void share(Py_ssize_t n, Py_ssize_t grain, int member, int team, Py_ssize_t *first,
-                       Py_ssize_t *last) noexcept nogil:
-    """This member's part of 0 .. n, cut at multiples of grain. Only kernels whose bits don't depend on the cut use it."""
-    cdef Py_ssize_t pieces = (n + grain - 1) // grain
-    first[0] = min(n, pieces * member // team * grain)
-    last[0] = min(n, pieces * (member + 1) // team * grain)
 
 
 cdef void forward_op(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil

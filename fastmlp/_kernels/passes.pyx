@@ -7,20 +7,14 @@ from .batchnorm cimport (
     batchnorm_backward, batchnorm_backward_sums, batchnorm_fold, batchnorm_forward, batchnorm_inverse,
     batchnorm_statistics, batchnorm_update, column_sums
 )
-from .gemm cimport gemm, gemm_t, pack_b, pack_b_transposed, panel_width
+from .gemm cimport gemm_share, gemm_t
 from .losses cimport accuracy_row, loss_row, softmax_backward, softmax_forward
 from .optimizers cimport adam_update, all_finite, sgd_update
 from .random cimport dropout_backward, dropout_forward
-from .simd cimport MR, real
+from .simd cimport real, share
 
 cdef enum:
-    PACK_ROWS = 32       # rows of a batch from which a packed kernel pays
     LINE = 64            # numbers: a cut there keeps two members off one cache line
-
-
-cdef inline bint use_packed(const op_t *op, const run_t *run) noexcept nogil:
-    """A transpose must be packed; a kernel only where enough rows meet it."""
-    return op.packed != NONE and (op.flag or run.batch >= PACK_ROWS)
 
 
 cdef void gather(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, const real *like) noexcept nogil:
@@ -29,30 +23,6 @@ cdef void gather(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, const
     cdef Py_ssize_t i
     for i in range(i0, i1):
         memcpy(a + i * op.lda, <const real *> run.base[X] + run.x_starts[i], op.units * sizeof(real))
-
-
-cdef void pack(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
-    cdef Py_ssize_t k = op.units if op.flag else op.inputs, n = op.inputs if op.flag else op.units, first, last
-    cdef Py_ssize_t NR = panel_width(like)
-    if not use_packed(op, run):
-        return
-    share((n + NR - 1) // NR, 1, member, team, &first, &last)
-    if op.flag:
-        pack_b_transposed(at(run, op.kernel, like), op.units, k, n, first, last, at(run, op.packed, like))
-    else:
-        pack_b(at(run, op.kernel, like), op.units, k, n, first, last, at(run, op.packed, like))
-
-
-cdef void split_gemm(const gemm_t *g, run_t *run, int member, int team, const real *like) noexcept nogil:
-    """By rows where there are enough, else by columns."""
-    cdef Py_ssize_t first, last
-    cdef real *scratch = <real *> (run.scratch + member * run.scratch_bytes)
-    if g.m >= team * MR:
-        share(g.m, MR, member, team, &first, &last)
-        gemm(g, first, last, 0, g.n, scratch)
-    else:
-        share(g.n, panel_width(like), member, team, &first, &last)
-        gemm(g, 0, g.m, first, last, scratch)
 
 
 cdef inline const Py_ssize_t *starts_of(const op_t *op, const run_t *run) noexcept nogil:
@@ -65,16 +35,15 @@ cdef void dense(const op_t *op, run_t *run, int member, int team, const real *li
     memset(&g, 0, sizeof(g))
     g.m, g.n, g.k = run.batch, op.units, op.inputs
     g.a, g.starts, g.steps = at(run, op.x, like), starts_of(op, run), run.table
+    g.lda = op.ldx if op.starts != NONE else run.ld[X]
     g.b, g.ldb = at(run, op.kernel, like), op.units
-    if use_packed(op, run):
-        g.b, g.b_packed = at(run, op.packed, like), True
     g.c, g.ldc = at(run, op.z, like), op.ldz
     g.scale = at(run, op.scale, like)
     g.shift = at(run, op.shift if op.shift != NONE else op.bias, like)
     g.kind, g.slope = <int> op.kind, op.slope
     if op.a != NONE:
         g.activation, g.ld_activation = at(run, op.a, like), op.lda
-    split_gemm(&g, run, member, team, like)
+    gemm_share(&g, member, team, <real *> (run.scratch + member * run.scratch_bytes))
 
 
 cdef void d_input(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
@@ -83,12 +52,13 @@ cdef void d_input(const op_t *op, run_t *run, int member, int team, const real *
     memset(&g, 0, sizeof(g))
     g.m, g.n, g.k = run.batch, op.inputs, op.units
     g.a, g.starts, g.steps = at(run, op.d, like), run.table + op.starts, run.table
-    g.b, g.b_packed = at(run, op.packed, like), True
+    g.lda = op.ldd
+    g.b, g.ldb, g.b_transposed = at(run, op.kernel, like), op.units, True
     g.c, g.ldc = at(run, op.dx, like), op.ld_dx
     if op.kind != IDENTITY:
         g.z, g.a_of_z, g.ldz = at(run, op.z, like), at(run, op.a, like), op.ldz
         g.kind, g.slope, g.at_zero = <int> op.kind, op.slope, op.at_zero
-    split_gemm(&g, run, member, team, like)
+    gemm_share(&g, member, team, <real *> (run.scratch + member * run.scratch_bytes))
 
 
 cdef void d_kernel(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
@@ -98,9 +68,10 @@ cdef void d_kernel(const op_t *op, run_t *run, int member, int team, const real 
     memset(&g, 0, sizeof(g))
     g.m, g.n, g.k = op.inputs, op.units, run.batch
     g.a, g.starts, g.steps = at(run, op.x, like), run.table, starts_of(op, run)
+    g.lda, g.a_transposed = (op.ldx if op.starts != NONE else run.ld[X]), True
     g.b, g.ldb = at(run, op.d, like), op.ldd
     g.c, g.ldc = gradient(run, op.kernel, like), op.units
-    split_gemm(&g, run, member, team, like)
+    gemm_share(&g, member, team, <real *> (run.scratch + member * run.scratch_bytes))
     if op.bias != NONE:
         share(op.units, LINE, member, team, &first, &last)
         column_sums(at(run, op.d, like), op.ldd, run.batch, first, last, gradient(run, op.bias, like))
@@ -176,9 +147,6 @@ cdef void forward_op(const op_t *op, run_t *run, int member, int team, const rea
     cdef real *a = at(run, op.a, like)
     if code == DENSE:
         dense(op, run, member, team, like)
-        return
-    elif code == PACK:
-        pack(op, run, member, team, like)
         return
     elif code == BATCHNORM_STATISTICS or code == BATCHNORM_RUNNING or code == BATCHNORM_FOLD:
         batchnorm_columns(op, run, member, team, like)

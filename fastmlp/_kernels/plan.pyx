@@ -1,15 +1,12 @@
 """Runs the operations of a plan: whole steps and whole epochs, without the GIL, in one parallel region each step."""
-from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cython.parallel cimport parallel
-from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
-from .gemm cimport packed_size, panel_width, scratch_size
-from .passes cimport (
-    ARENAS, CHECK, NONE, PYTHON, SHIFT, SOFTMAX_BACKWARD, TARGET, WEIGHT, X, backward_op, forward_op, op_t, run_t
-)
+from .gemm cimport scratch_size
+from .passes cimport ARENAS, CHECK, SHIFT, SOFTMAX_BACKWARD, WEIGHT, X, backward_op, forward_op, op_t, run_t
 from .random cimport permutation
 from .simd cimport enter_fp, has_openmp, leave_fp, real, team_barrier, team_member, team_size
 from . cimport activations, losses, passes
@@ -147,7 +144,9 @@ cdef class Run:
 
     cdef int prepare(self, int threads) except -1:
         """Scratch and flags for a team."""
-        cdef Py_ssize_t numbers = scratch_size() + 64
+        cdef Py_ssize_t numbers = scratch_size(<const double *> NULL)
+        if not self.double_precision:
+            numbers = (scratch_size(<const float *> NULL) + 1) // 2
         if threads > self.scratch_threads:
             free(self.raw_scratch)
             free(self.run.bad)
@@ -287,11 +286,6 @@ def shuffle(Py_ssize_t[::1] order, seed, Py_ssize_t epoch):
             permutation(&order[0], n, key, <unsigned long long> epoch)
 
 
-def panel(bint double_precision):
-    """Columns of a packed panel."""
-    return panel_width(<const double *> NULL) if double_precision else panel_width(<const float *> NULL)
-
-
 def openmp():
     """Whether this build has OpenMP."""
     return has_openmp()
@@ -299,7 +293,7 @@ def openmp():
 
 # The numbers behind the names that lowering uses.
 CODES = {
-    "gather": passes.GATHER, "pack": passes.PACK, "dense": passes.DENSE,
+    "gather": passes.GATHER, "dense": passes.DENSE,
     "batchnorm_statistics": passes.BATCHNORM_STATISTICS, "batchnorm_running": passes.BATCHNORM_RUNNING,
     "batchnorm_fold": passes.BATCHNORM_FOLD, "batchnorm": passes.BATCHNORM, "activation": passes.ACTIVATION,
     "dropout": passes.DROPOUT, "softmax": passes.SOFTMAX, "loss": passes.LOSS, "loss_sum": passes.LOSS_SUM,

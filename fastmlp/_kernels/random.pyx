@@ -17,13 +17,13 @@ cdef void philox(uint64_t seed, uint64_t step, uint32_t stream, uint32_t block0,
     cdef uint32_t[BLOCKS] c0, c1, c2, c3
     cdef uint32_t k0 = <uint32_t> seed, k1 = <uint32_t> (seed >> 32)
     cdef uint64_t p, q
-    cdef int turn, b
+    cdef int _turn, b
     for b in range(BLOCKS):
         c0[b] = block0 + <uint32_t> b
         c1[b] = stream
         c2[b] = <uint32_t> step
         c3[b] = <uint32_t> (step >> 32)
-    for turn in range(10):
+    for _turn in range(10):
         for b in range(BLOCKS):
             p = <uint64_t> c0[b] * <uint64_t> 0xD2511F53
             q = <uint64_t> c2[b] * <uint64_t> 0xCD9E8D57

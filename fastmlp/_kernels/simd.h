@@ -25,6 +25,7 @@
 #define MR 6
 #endif
 #define NV 2 /* vectors a tile is wide: NR = NV * lanes */
+#define MAX_LANES (VBYTES / 4)
 
 /* Sizes as types: a fused type over these makes one body per size, with bounds that the compiler knows. */
 typedef struct { char size[MR]; } rows_full;
@@ -179,6 +180,55 @@ FASTMLP_INLINE vf64 if_bit_f64(vf64 k, int b, vf64 x, vf64 y) {
     vi64 n = ints_f64(k + splat_f64(6755399441055744.0)), m = (n & b) != 0;
     return bits_f64((ints_f64(x) & m) | (ints_f64(y) & ~m));
 }
+
+/* A square of lanes x lanes numbers, a vector a row, is transposed: blocks of 1, 2, 4, ... lanes trade places
+ * (Eklundh, A fast computer method for matrix transposing, IEEE Trans. Comp. 1972). */
+#define FASTMLP_TRADE(r, i, s, LOW, HIGH)                                                                              \
+    do {                                                                                                               \
+        __typeof__((r)[0]) a_ = (r)[i], b_ = (r)[(i) + (s)];                                                           \
+        (r)[i] = __builtin_shufflevector(a_, b_, LOW);                                                                 \
+        (r)[(i) + (s)] = __builtin_shufflevector(a_, b_, HIGH);                                                        \
+    } while (0)
+#define LOW_2_1 0, 2
+#define HIGH_2_1 1, 3
+#define LOW_4_1 0, 4, 2, 6
+#define HIGH_4_1 1, 5, 3, 7
+#define LOW_4_2 0, 1, 4, 5
+#define HIGH_4_2 2, 3, 6, 7
+#define LOW_8_1 0, 8, 2, 10, 4, 12, 6, 14
+#define HIGH_8_1 1, 9, 3, 11, 5, 13, 7, 15
+#define LOW_8_2 0, 1, 8, 9, 4, 5, 12, 13
+#define HIGH_8_2 2, 3, 10, 11, 6, 7, 14, 15
+#define LOW_8_4 0, 1, 2, 3, 8, 9, 10, 11
+#define HIGH_8_4 4, 5, 6, 7, 12, 13, 14, 15
+#define LOW_16_1 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30
+#define HIGH_16_1 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31
+#define LOW_16_2 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
+#define HIGH_16_2 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
+#define LOW_16_4 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27
+#define HIGH_16_4 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31
+#define LOW_16_8 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
+#define HIGH_16_8 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
+#define FASTMLP_STAGE(r, W, s)                                                                                         \
+    for (int i = 0; i < W; i++)                                                                                        \
+        if (!(i & s)) FASTMLP_TRADE(r, i, s, LOW_##W##_##s, HIGH_##W##_##s)
+#define FASTMLP_TRANSPOSE_2(r) FASTMLP_STAGE(r, 2, 1);
+#define FASTMLP_TRANSPOSE_4(r) FASTMLP_STAGE(r, 4, 1); FASTMLP_STAGE(r, 4, 2);
+#define FASTMLP_TRANSPOSE_8(r) FASTMLP_STAGE(r, 8, 1); FASTMLP_STAGE(r, 8, 2); FASTMLP_STAGE(r, 8, 4);
+#define FASTMLP_TRANSPOSE_16(r)                                                                                        \
+    FASTMLP_STAGE(r, 16, 1); FASTMLP_STAGE(r, 16, 2); FASTMLP_STAGE(r, 16, 4); FASTMLP_STAGE(r, 16, 8);
+#if VBYTES == 64
+FASTMLP_INLINE void transpose_f32(vf32 *r) { FASTMLP_TRANSPOSE_16(r) }
+FASTMLP_INLINE void transpose_f64(vf64 *r) { FASTMLP_TRANSPOSE_8(r) }
+#elif VBYTES == 32
+FASTMLP_INLINE void transpose_f32(vf32 *r) { FASTMLP_TRANSPOSE_8(r) }
+FASTMLP_INLINE void transpose_f64(vf64 *r) { FASTMLP_TRANSPOSE_4(r) }
+#else
+FASTMLP_INLINE void transpose_f32(vf32 *r) { FASTMLP_TRANSPOSE_4(r) }
+FASTMLP_INLINE void transpose_f64(vf64 *r) { FASTMLP_TRANSPOSE_2(r) }
+#endif
+
+FASTMLP_INLINE void prefetch(const void *p) { __builtin_prefetch(p, 1, 3); }
 
 /* The team of a parallel region; one member where OpenMP is absent. */
 #if defined(_OPENMP)

@@ -11,6 +11,8 @@ cdef extern from "simd.h" nogil:
     enum:
         MR        # rows of a GEMM tile
         NV        # vectors a GEMM tile is wide
+        VBYTES    # of a vector
+        MAX_LANES
     ctypedef struct rows_full:
         pass
     ctypedef struct rows_4:
@@ -60,6 +62,9 @@ cdef extern from "simd.h" nogil:
     bint any_less_f64(vf64, vf64)
     vf32 if_bit_f32(vf32, int, vf32, vf32)
     vf64 if_bit_f64(vf64, int, vf64, vf64)
+    void transpose_f32(vf32 *)
+    void transpose_f64(vf64 *)
+    void prefetch(const void *)
     int team_size()
     int team_member()
     bint has_openmp()
@@ -226,9 +231,25 @@ cdef inline vec if_bit(vec k, int b, vec x, vec y) noexcept nogil:
         return if_bit_f64(k, b, x, y)
 
 
+cdef inline void vtranspose(vec *rows) noexcept nogil:
+    """Transposes the square that lanes vectors make."""
+    if vec is vf32:
+        transpose_f32(rows)
+    else:
+        transpose_f64(rows)
+
+
 cdef inline Py_ssize_t lanes(vec like) noexcept nogil:
     """Numbers in a vector."""
     if vec is vf32:
         return sizeof(vf32) // sizeof(float)
     else:
         return sizeof(vf64) // sizeof(double)
+
+
+cdef inline void share(Py_ssize_t n, Py_ssize_t grain, int member, int team, Py_ssize_t *first,
+                       Py_ssize_t *last) noexcept nogil:
+    """This member's part of 0 .. n, cut at multiples of grain. Only kernels whose bits don't depend on the cut use it."""
+    cdef Py_ssize_t pieces = (n + grain - 1) // grain
+    first[0] = min(n, pieces * member // team * grain)
+    last[0] = min(n, pieces * (member + 1) // team * grain)

@@ -127,22 +127,18 @@ class Lowering(Backward):
         d_out: Tensor | None = None,
         d_input: Tensor | None = None,
     ) -> Plan:
-        """The operations as one structured array, packs first."""
-        packs = self._packs
-        if packs:
-            packs[-1]["barrier"] = True
-        rows = packs + self._ops
-        ops = np.zeros(len(rows), dtype=OP)
+        """The operations as one structured array."""
+        ops = np.zeros(len(self._ops), dtype=OP)
         for name in REFERENCES:
             ops[name] = NONE
-        for op, row in zip(ops, rows, strict=True):
+        for op, row in zip(ops, self._ops, strict=True):
             for name, value in row.items():
                 op[name] = value
         sections: dict[str, tuple[int, int]] = {}
         first = 0
         for name, mark in (marks or {"forward": len(self._ops)}).items():
-            sections[name] = (first, mark + len(packs))
-            first = mark + len(packs)
+            sections[name] = (first, mark)
+            first = mark
         return Plan(
             ops,
             np.concatenate(self._table),
@@ -159,7 +155,7 @@ class Lowering(Backward):
 
 
 REFERENCES: tuple[str, ...] = (
-    *("x", "starts", "kernel", "bias", "packed", "z", "a", "d", "dx", "mask", "mean", "var", "inv"),
+    *("x", "starts", "kernel", "bias", "z", "a", "d", "dx", "mask", "mean", "var", "inv"),
     *("gamma", "beta", "scale", "shift", "running_mean", "running_var"),
 )
 

@@ -105,8 +105,7 @@ class Backward(Forward):
         if dx is None:
             return False
         fused: dict[str, Any] = {} if before is None or before.kernel is None else self._of_activation(before)
-        packed = self._pack(shape, transposed=True)
-        self._emit("d_input", **shape, **fused, starts=d.starts, packed=packed, dx=dx.ref, ld_dx=dx.ld)
+        self._emit("d_input", **shape, **fused, starts=d.starts, dx=dx.ref, ld_dx=dx.ld)
         return bool(fused)
 
     def _batchnorm(self, stage: Stage, d: Tensor) -> None:

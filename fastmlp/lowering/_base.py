@@ -86,7 +86,6 @@ class Base:
         self.training = training
         self.nodes: list[Node] = []
         self._place = 0
-        self._packs: list[dict[str, Any]] = []
         self._ops: list[dict[str, Any]] = []
         self._calls: list[Call] = []
         self._python: list[str] = []
@@ -162,12 +161,10 @@ class Base:
         barrier: bool = True,
         row_cost: float = 0.0,
         cost: float = 0.0,
-        into: list[dict[str, Any]] | None = None,
         **fields: Any,
     ) -> None:
         """Add an operation; costs are in multiply-adds, `barrier` where what follows reads what this writes."""
-        row = {"code": CODES[code], "barrier": barrier, "row_cost": row_cost, "cost": cost, **fields}
-        (self._ops if into is None else into).append(row)
+        self._ops.append({"code": CODES[code], "barrier": barrier, "row_cost": row_cost, "cost": cost, **fields})
 
     def _emit_python(self, call: Call, what: str) -> None:
         self._calls.append(call)

@@ -73,8 +73,6 @@ class Forward(Base):
         shape: dict[str, Any] = {"inputs": place.inputs, "units": place.units, "kernel": kernel, "bias": bias}
         if "batchnorm" in fused:
             shape |= self._fold(fused["batchnorm"], bias)
-        if place.inputs * place.units > 1 << 14:
-            shape["packed"] = self._pack(shape, transposed=False)
         self._emit(
             "dense",
             **shape,
@@ -87,25 +85,6 @@ class Forward(Base):
             row_cost=place.inputs * place.units,
         )
         return stage
-
-    def _pack(self, shape: dict[str, Any], *, transposed: bool) -> int:
-        """A copy of a kernel in the order in which the GEMM reads it."""
-        k, n = shape["inputs"], shape["units"]
-        columns = n if not transposed else k
-        width = self.arenas.panel
-        packed = self._allocate(-(-columns // width) * width * (k if not transposed else n))
-        self._emit(
-            "pack",
-            into=self._packs,
-            barrier=False,
-            inputs=k,
-            units=n,
-            kernel=shape["kernel"],
-            packed=packed,
-            flag=transposed,
-            cost=k * n * (4 if transposed else 1),
-        )
-        return packed
 
     def _fold(self, node: Node, bias: int) -> dict[str, Any]:
         """Batch norm with running statistics as scale and shift of the product before it."""
