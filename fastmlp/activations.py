@@ -101,7 +101,7 @@ class Identity(Activation):
 
 @registry.builtin("relu")
 class ReLU(Activation):
-    """``g(z) = 0 if z < 0 else z``, ``g'(z) = 1 if z > 0 else 0``, and `at_zero` at 0 (row 6). NaN propagates.
+    """``g(z) = 0 if z < 0 else z``, ``g'(z) = 1 if z > 0 else 0``, and `at_zero` at 0 (row 6). NaN propagates forward.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class ReLU(Activation):
         return np.where(z < 0, z.dtype.type(0), z)
 
     def derivative(self, z: NDArray[Any], a: NDArray[Any]) -> NDArray[Any]:
-        return np.where(z == 0, self.at_zero, ~(z < 0)).astype(z.dtype)
+        return np.where(z == 0, self.at_zero, z >= 0).astype(z.dtype)
 
 
 @registry.builtin("leaky_relu")

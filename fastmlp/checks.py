@@ -27,10 +27,9 @@ def check_count(name: str, value: object) -> int:
 
 def check_share(name: str, value: Any) -> float:
     """A number in [0, 1)."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: expected a number, got {value!r}") from None
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    number = float(value)
     if not 0 <= number < 1:
         raise ValueError(f"{name}: expected a number in [0, 1), got {value!r}")
     return number

@@ -138,9 +138,10 @@ def check_weights(
         return None
     if not np.isfinite(weight).all() or (weight < 0).any():
         raise ValueError("weights: expected finite numbers of at least 0")
+    weight = cast(weight, dtype, "sample_weight")
     if n and not weight.sum() > 0:
-        raise ValueError("weights: their sum is 0, so that no sample counts")
-    return np.ascontiguousarray(cast(weight, dtype, "sample_weight"))
+        raise ValueError(f"weights: their sum is 0 in {dtype}, so that no sample counts")
+    return weight
 
 
 def _class_factors(class_weight: Mapping[int, float], y: NDArray[Any]) -> NDArray[Any]:

@@ -1,18 +1,29 @@
 """Files: a ``.npz`` without pickle, its configuration as JSON inside, written atomically, checked when read.
 
 A file names classes by their registered names; loading asks the registry, and imports nothing that a file says.
+
+The archive holds ``fastmlp.json`` (the header, as bytes), ``parameters/<key>``, ``buffers/<key>`` and
+``state/<key>/<name>``. In the header, what JSON doesn't have is an object that says its ``kind``: ``array``, ``dict``,
+``tuple``, or a kind of the registry with ``class`` and ``config``.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import os
-from typing import TYPE_CHECKING, Any, BinaryIO
+import zipfile
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from . import registry
-from .configurable import Configurable
+from .checks import check_dtype, check_integer
+from .configuration import REGISTRIES as KINDS
+from .errors import PluginError, UnknownNameError
+from .layers import arrays as specs_of
+from .layers import flatten
 from .model import Sequential
 
 if TYPE_CHECKING:
@@ -22,85 +33,81 @@ __all__ = ["from_bytes", "load", "save", "to_bytes"]
 
 FORMAT = 1
 HEADER = "fastmlp.json"
-KINDS = ("activations", "initializers", "layers", "losses", "metrics", "optimizers", "schedules")
+COUNTERS = ("steps", "iterations", "epochs")
+MAGIC = b"PK\x03\x04"
+NPY_HEADER = 2**16  # bytes that may precede the numbers of an array
 
 
-def _encode(value: Any) -> Any:
-    """Objects as ``{"kind", "class", "config"}``, numbers as JSON has them."""
-    if isinstance(value, Configurable) or callable(value):
-        for kind in KINDS:
-            of_kind: registry.Registry[Any] = getattr(registry, kind)
-            if of_kind.base is not None and isinstance(value, of_kind.base):
-                config = {name: _encode(part) for name, part in value.get_config().items()}
-                return {"kind": kind, "class": of_kind.identify(value), "config": config}
-    if isinstance(value, np.ndarray):
-        return {"kind": "array", "dtype": value.dtype.str, "values": value.tolist()}
+# -- writing ---------------------------------------------------------------------------------------------------------
+
+
+def _encode(value: Any, where: str) -> Any:
+    """`value` as JSON has it; `where` is its place in the network, for messages."""
     if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, (list, tuple)):
-        return [_encode(part) for part in value]
-    if isinstance(value, dict):
-        return {"kind": "dict", "items": [[_encode(k), _encode(v)] for k, v in value.items()]}
+        value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiubU":
+        return {"kind": "array", "dtype": value.dtype.str, "values": value.tolist()}
+    if isinstance(value, list):
+        return [_encode(part, where) for part in value]
+    if isinstance(value, tuple):
+        return {"kind": "tuple", "items": [_encode(part, where) for part in value]}
+    if isinstance(value, dict):
+        items = [[_encode(key, where), _encode(part, where)] for key, part in value.items()]
+        return {"kind": "dict", "items": items}
+    for kind in KINDS:
+        of_kind: registry.Registry[Any] = getattr(registry, kind)
+        if of_kind.base is not None and isinstance(value, of_kind.base):
+            label = f"{type(value).__name__}."
+            config = {name: _encode(part, label + name) for name, part in value.get_config().items()}
+            return {"kind": kind, "class": of_kind.identify(value), "config": config}
     raise TypeError(
-        f"a network with {value!r} in its configuration can't be saved: make it a number, a string, a list, or an "
-        "object of a registered class (a function as learning rate can be set again after loading)"
+        f"a network with {where} = {value!r} can't be saved: make it a number, a string, a list, or an object of a "
+        "registered class (a function as learning rate can be set again after loading)"
     )
 
 
-def _decode(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_decode(part) for part in value]
-    if not isinstance(value, dict):
-        return value
-    kind = value.get("kind")
-    if kind == "array":
-        return np.array(value["values"], dtype=np.dtype(value["dtype"]))
-    if kind == "dict":
-        return {_decode(k): _decode(v) for k, v in value["items"]}
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind of object {kind!r}")
-    cls = getattr(registry, kind).resolve(value["class"])
-    return cls.from_config({name: _decode(part) for name, part in value["config"].items()})
-
-
-def _contents(net: Sequential) -> dict[str, NDArray[Any]]:
-    import json
-
+def _header(net: Sequential) -> dict[str, Any]:
     from . import __version__
 
-    header: dict[str, Any] = {
+    return {
         "format": FORMAT,
         "version": __version__,
-        "layers": [_encode(layer) for layer in net.layers],
+        "layers": [_encode(layer, "a layer") for layer in net.layers],
         "input_dim": net.input_dim,
         "dtype": net.dtype.name,
         "seed": net.seed,
-        "optimizer": _encode(net.optimizer),
-        "loss": _encode(net.loss),
-        "metrics": [_encode(metric) for metric in net.metrics],
-        "steps": net._steps,
-        "iterations": net._iterations,
-        "epochs": net._epochs,
+        "optimizer": _encode(net.optimizer, "the optimizer"),
+        "loss": _encode(net.loss, "the loss"),
+        "metrics": [_encode(metric, "a metric") for metric in net.metrics],
+        **{name: getattr(net, f"_{name}") for name in COUNTERS},
     }
-    arrays: dict[str, NDArray[Any]] = {}
-    if net.built:
-        arrays |= {f"parameters/{key}": view for key, view in net.parameters.items()}
-        arrays |= {f"buffers/{key}": view for key, view in net.buffers.items()}
-        for key, state in net.optimizer_state.items():
-            arrays |= {f"state/{key}/{name}": np.asarray(view) for name, view in state.items()}
-    return {HEADER: np.frombuffer(json.dumps(header).encode(), dtype=np.uint8), **arrays}
+
+
+def _views(net: Sequential) -> dict[str, NDArray[Any]]:
+    """Every array of a built network, by its name in a file."""
+    views = {f"parameters/{key}": view for key, view in net.parameters.items()}
+    views |= {f"buffers/{key}": view for key, view in net.buffers.items()}
+    for key, state in net.optimizer_state.items():
+        views |= {f"state/{key}/{name}": view for name, view in state.items()}
+    for name, view in views.items():
+        if not isinstance(view, np.ndarray) or view.dtype.hasobject:
+            raise TypeError(f"{name}: expected an array of numbers, got {view!r}")
+    return views
 
 
 def _write(net: Sequential, file: BinaryIO) -> None:
+    import json
+
     with net._usage.reading("save"):
-        contents = _contents(net)
-        np.savez(file, **contents)  # type: ignore[arg-type]
+        header = np.frombuffer(json.dumps(_header(net)).encode(), dtype=np.uint8)
+        contents: dict[str, Any] = {HEADER: header, **(_views(net) if net.built else {})}
+        np.savez(file, **contents)
 
 
 def to_bytes(net: Sequential) -> bytes:
-    """The bytes that `save` would write."""
+    """Return the bytes that `save` would write; errors as there."""
     file = io.BytesIO()
     _write(net, file)
     return file.getvalue()
@@ -109,115 +116,235 @@ def to_bytes(net: Sequential) -> bytes:
 def save(net: Sequential, path: str | os.PathLike[str]) -> None:
     """Write a network to exactly `path`: the old file stays whole until the new one is.
 
+    Parameters
+    ----------
+    net : Sequential
+        Built or not, compiled or not. Layers, parameters, buffers, optimizer and its state, loss, metrics, seed and
+        counters are kept, so that training goes on to the bits that it would have reached.
+    path : str or path-like
+        A link is followed. A file that is replaced keeps its permissions.
+
     Raises
     ------
     UnknownNameError
-        If a class of the network is in no registry.
+        If a class of the network is in no registry; the message says how to register it.
     TypeError
         If a configuration holds what JSON can't.
     OSError
-        If the file can't be written.
+        If the file can't be written, or is no regular file.
     """
-    import tempfile
+    from contextlib import suppress
 
-    target = os.fspath(path)
-    folder = os.path.dirname(os.path.abspath(target))
-    descriptor, temporary = tempfile.mkstemp(prefix=os.path.basename(target) + ".", suffix=".part", dir=folder)
+    target = os.path.realpath(os.fsdecode(path))
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise OSError(f"{os.fsdecode(path)}: not a regular file, so no network can be written in its place")
+    # Not from tempfile, which makes private files: a new file should have the permissions of any other.
+    temporary = os.path.join(os.path.dirname(target), f".fastmlp-{os.urandom(8).hex()}.part")
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(temporary, flags, 0o666)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "w+b") as file:
             _write(net, file)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, _mode(target))
+        with suppress(FileNotFoundError):
+            os.chmod(temporary, os.stat(target).st_mode & 0o777)
         os.replace(temporary, target)
     except BaseException:
-        os.unlink(temporary)
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
         raise
 
 
-def _mode(target: str) -> int:
-    """Permissions: those of the file that is replaced, or of any new one."""
-    try:
-        return os.stat(target).st_mode & 0o777
-    except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
+# -- reading ---------------------------------------------------------------------------------------------------------
+
+
+class _Damaged(ValueError):
+    """The container can't be read: no archive, cut off, or changed by accident."""
+
+
+class _Archive:
+    """A ``.npz`` whose arrays are read one by one, each checked against its checksum before it is looked at."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise _Damaged("it doesn't begin as a .npz does")
+        self._zip = zipfile.ZipFile(file)
+        self.members = {info.filename.removesuffix(".npy"): info for info in self._zip.infolist()}
+        if len(self.members) < len(self._zip.infolist()):
+            raise _Damaged("it holds two arrays of one name")
+        for name, info in self.members.items():
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
+                raise _Damaged(f"{name} is compressed or encrypted in a way that fastmlp doesn't use")
+
+    def read(self, name: str) -> NDArray[Any]:
+        """A read-only array of numbers; no pickle is ever opened."""
+        if name not in self.members:
+            raise _Damaged(f"it has no {name}")
+        data = self._zip.read(self.members[name])
+        file = io.BytesIO(data)
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        elif version == (2, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+        else:
+            raise _Damaged(f"{name} is a .npy of version {version}")
+        if dtype.hasobject:
+            raise _Damaged(f"{name} holds pickled objects, which are never opened")
+        numbers = memoryview(data)[file.tell() :]
+        if len(numbers) != math.prod(shape) * dtype.itemsize:
+            raise _Damaged(f"{name} has {len(numbers)} bytes for shape {shape} of {dtype}")
+        return np.frombuffer(numbers, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decode(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    kind = value["kind"]
+    if kind == "array":
+        dtype = np.dtype(value["dtype"])
+        if dtype.kind not in "fiubU":
+            raise ValueError(f"an array of {dtype} in the header")
+        return np.array(value["values"], dtype=dtype)
+    if kind == "tuple":
+        return tuple(_decode(part) for part in value["items"])
+    if kind == "dict":
+        return {_decode(key): _decode(part) for key, part in value["items"]}
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of object {kind!r} in the header")
+    cls = getattr(registry, kind).resolve(value["class"])
+    return cls.from_config({name: _decode(part) for name, part in value["config"].items()})
 
 
 def load(path: str | os.PathLike[str]) -> Sequential:
-    """Read a network that `save` wrote: compiled, ready to go on.
+    """Read a network that `save` wrote: compiled if it was, ready to go on.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    Sequential
 
     Raises
     ------
-    FileNotFoundError
+    OSError
+        If the file isn't there or can't be opened.
     ValueError
-        If the file is no fastmlp network, is damaged, or is of a newer format.
+        If the file is no fastmlp network, is damaged, or is of another format; the message names the path.
     UnknownNameError
-        If it names a class that no installed package registers.
+        If it names a class that neither this program nor an installed package registers. Nothing is imported but the
+        plugin of that name.
+    PluginError
+        If that plugin fails to load.
     """
     with open(path, "rb") as file:
-        return _read(file, os.fspath(path))
+        return _read(file, os.fsdecode(path))
 
 
 def from_bytes(data: bytes) -> Sequential:
-    """The network that `to_bytes` wrote."""
-    return _read(io.BytesIO(data), "bytes")
+    """Return the network that `to_bytes` wrote; errors as `load`."""
+    return _read(io.BytesIO(data), "bytes of a network")
 
 
 def _read(file: BinaryIO, source: str) -> Sequential:
-    import json
-    import zipfile
+    import struct
     import zlib
 
-    damaged = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, NotImplementedError, OSError)
+    unreadable = (_Damaged, zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, OverflowError)
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile) or HEADER not in archive.files:
-                raise ValueError("no header")
-            header = json.loads(archive[HEADER].tobytes())
-            arrays = {name: archive[name] for name in archive.files if name != HEADER}
-    except damaged as error:
+        return _rebuild(_Archive(file))
+    except unreadable as error:
         raise ValueError(f"{source}: not a fastmlp network, or damaged ({error})") from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        found = header.get("format") if isinstance(header, dict) else header
-        raise ValueError(f"{source}: expected format {FORMAT}, got {found!r}; a newer fastmlp may read it")
-    try:
-        return _rebuild(header, arrays)
-    except (KeyError, TypeError, AttributeError) as error:
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{source}: {error}") from error
+    except PluginError as error:
+        raise PluginError(f"{source}: {error}", distribution=error.distribution) from error
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{source}: damaged header ({type(error).__name__}: {error})") from error
 
 
-def _rebuild(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Sequential:
-    net = Sequential(
-        [_decode(layer) for layer in header["layers"]],
-        input_dim=header["input_dim"],
-        dtype=header["dtype"],
-        seed=header["seed"],
+class _Header(NamedTuple):
+    """A header whose parts have been made."""
+
+    layers: list[Any]
+    input_dim: int | None
+    dtype: np.dtype[Any]
+    seed: int
+    optimizer: Any
+    loss: Any
+    metrics: list[Any]
+    counters: dict[str, int]
+
+
+def _read_header(archive: _Archive) -> _Header:
+    import json
+
+    try:
+        header = json.loads(archive.read(HEADER).tobytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"damaged header, not JSON ({error})") from error
+    found = header.get("format") if isinstance(header, dict) else None
+    if found != FORMAT:
+        newer = isinstance(found, int) and found > FORMAT
+        raise ValueError(f"expected format {FORMAT}, got {found!r}{'; a newer fastmlp can read it' if newer else ''}")
+    return _Header(
+        layers=_decode(header["layers"]),
+        input_dim=None if header["input_dim"] is None else check_integer("input_dim", header["input_dim"], 1),
+        dtype=check_dtype(header["dtype"]),
+        seed=check_integer("seed", header["seed"], 0),
+        optimizer=_decode(header["optimizer"]),
+        loss=_decode(header["loss"]),
+        metrics=_decode(header["metrics"]),
+        counters={name: check_integer(name, header[name], 0) for name in COUNTERS},
     )
-    if header["optimizer"] is not None:
-        metrics = [_decode(metric) for metric in header["metrics"]]
-        net.compile(_decode(header["optimizer"]), _decode(header["loss"]), metrics)
-    if net.built:
-        _fill(net, arrays)
-    net._steps, net._iterations, net._epochs = (int(header[k]) for k in ("steps", "iterations", "epochs"))
+
+
+def _rebuild(archive: _Archive) -> Sequential:
+    header = _read_header(archive)
+    net = Sequential(header.layers, dtype=header.dtype, seed=header.seed)
+    if header.input_dim is not None:
+        _check_sizes(net, header.input_dim, archive.members)
+        net.build(header.input_dim)
+    if header.optimizer is not None:
+        net.compile(header.optimizer, header.loss, header.metrics)
+    _fill(_views(net) if net.built else {}, archive)
+    for name, count in header.counters.items():
+        setattr(net, f"_{name}", count)
     return net
 
 
-def _fill(net: Sequential, arrays: dict[str, NDArray[Any]]) -> None:
-    """Copies every array to its place; the file must hold just those, in their shapes and dtype."""
-    targets = {f"parameters/{key}": view for key, view in net.parameters.items()}
-    targets |= {f"buffers/{key}": view for key, view in net.buffers.items()}
-    for key, state in net.optimizer_state.items():
-        targets |= {f"state/{key}/{name}": view for name, view in state.items()}
-    if set(targets) != set(arrays):
-        missing, unknown = sorted(set(targets) - set(arrays)), sorted(set(arrays) - set(targets))
+def _check_sizes(net: Sequential, input_dim: int, members: Mapping[str, zipfile.ZipInfo]) -> None:
+    """Compare header and arrays before there is memory: a damaged number could ask for any amount of it."""
+    built = flatten(list(net.layers), input_dim)
+    for which in ("parameter", "buffer"):
+        for key, spec in specs_of(built, which).items():
+            name = f"{which}s/{key}"
+            if name not in members:
+                raise ValueError(f"damaged file: {name} is missing")
+            expected, size = math.prod(spec.shape) * net.dtype.itemsize, members[name].file_size
+            if not expected < size <= expected + NPY_HEADER:
+                raise ValueError(
+                    f"damaged file: {name} should be {net.dtype} {spec.shape}, {expected} bytes, but has {size}"
+                )
+
+
+def _fill(targets: Mapping[str, NDArray[Any]], archive: _Archive) -> None:
+    """Copy every array to its place; the file must hold just those, in their shapes and dtypes."""
+    stored = archive.members.keys() - {HEADER}
+    if targets.keys() != stored:
+        missing, unknown = sorted(targets.keys() - stored), sorted(stored - targets.keys())
         raise ValueError(f"damaged file: missing arrays {missing}, unknown arrays {unknown}")
     for name, target in targets.items():
-        array = arrays[name]
-        if array.shape != target.shape or array.dtype != target.dtype:
+        array = archive.read(name)
+        if array.shape != target.shape or array.dtype.newbyteorder("=") != target.dtype:
             raise ValueError(
                 f"damaged file: {name} should be {target.dtype} {target.shape}, is {array.dtype} {array.shape}"
             )
-    for name, target in targets.items():
-        target[...] = arrays[name]
+        target[...] = array

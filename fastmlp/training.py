@@ -11,7 +11,7 @@ import numpy as np
 
 from . import metrics, steps
 from .callbacks import Callback, History, wants_batches
-from .checks import check_count
+from .checks import check_count, check_integer, check_share
 from .core import plan as core
 from .data import Rows, in_place
 from .threads import team
@@ -101,16 +101,16 @@ class Epoch:
     """One pass over the data."""
 
     def __init__(self, net: Sequential, data: Rows, batch_size: int, limit: int | None, shuffle: bool) -> None:
-        self.net, self.data, self.batch_size = net, data, batch_size
         n = len(data.x)
+        self.net, self.data, self.batch_size = net, data, min(batch_size, n)
         self.order = np.arange(n, dtype=np.int64)
         if shuffle:
             core.shuffle(self.order, net.seed, net._epochs)
-        self.end = n if limit is None else min(n, limit * batch_size)
+        self.end = n if limit is None else min(n, limit * self.batch_size)
 
     def run(self, on_batch: Callable[[int, Mapping[str, float]], None] | None) -> Totals:
         """All steps; compiled in one call where that is possible."""
-        workspace = steps.train_workspace(self.net, min(self.batch_size, len(self.data.x)))
+        workspace = steps.train_workspace(self.net, self.batch_size)
         totals = Totals(self.net)
         try:
             if on_batch is None and not _needs_python(self.net, workspace, self.data):
@@ -200,8 +200,6 @@ class Stream:
 
 def _split(data: Rows, share: float) -> tuple[Rows, Rows | None]:
     """The last share of the rows for validation."""
-    if not 0 <= share < 1:
-        raise ValueError(f"validation_split: expected a number in [0, 1), got {share!r}")
     n = len(data.x)
     kept = n - int(n * share)
     if share == 0 or kept == n:
@@ -269,13 +267,15 @@ def fit(
     """
     batch_size = check_count("batch_size", batch_size)
     epochs = check_count("epochs", epochs)
+    initial_epoch = check_integer("initial_epoch", initial_epoch, 0)
+    split = check_share("validation_split", validation_split)
     limit = None if steps_per_epoch is None else check_count("steps_per_epoch", steps_per_epoch)
     steps.objective(net)
     data: Rows | None = None
     validation: Rows | None = None
     if y is not None:
-        data, validation = _split(steps.prepare(net, x, y, sample_weight, class_weight), float(validation_split))
-    elif sample_weight is not None or class_weight is not None or validation_split:
+        data, validation = _split(steps.prepare(net, x, y, sample_weight, class_weight), split)
+    elif sample_weight is not None or class_weight is not None or split:
         raise ValueError("fit: without y, weights come with the batches, and validation through validation_data")
     elif not isinstance(x, Iterable) or isinstance(x, np.ndarray):
         raise ValueError("fit: y is missing; without it x must be an iterable of (x, y) batches")

@@ -151,7 +151,7 @@ class Workspace:
             for name, array in (("x", rows.x), ("y", rows.y), ("sample_weight", rows.weight)):
                 if array is not None and not np.isfinite(array[index]).all():
                     return name
-        for place, tensor in self.plan.stages:
-            if not np.isfinite(self.view(tensor, batch)).all():
+        for place, tensor, once in self.plan.stages:
+            if not np.isfinite(self.view(tensor, 1 if once else batch)).all():
                 return place
         return "gradients" if np.isfinite(self.run.loss) else "loss"

@@ -19,9 +19,9 @@ WAVES = {  # the kernel reduces arguments itself up to 1e4 / 1e6, and asks libm 
     "float32": [(-100, 100), (-1e4, 1e4), (9.9e3, 1.01e4), (-1.01e4, -9.9e3)],
     "float64": [(-100, 100), (-1e6, 1e6), (9.9e5, 1.01e6), (-1.01e6, -9.9e5)],
 }
-INTERVALS = {  # where a function is neither 0, 1 nor infinite, where its results are subnormal, where it switches
+INTERVALS = {  # where a function is neither 0, 1 nor infinite, is subnormal, or changes its formula
     "exponential": {"float32": [(-110, 90)], "float64": [(-750, 710)]},
-    "tanh": dict.fromkeys(("float32", "float64"), [(0.5, 0.7), (-20, 20)]),
+    "tanh": {"float32": [(0.5, 0.7), (-20, 20)], "float64": [(0.5, 0.7), (-20, 20)]},
     "sigmoid": {"float32": [(-110, 20), (-18, -15)], "float64": [(-750, 40), (-38.5, -35)]},
     "sin": WAVES,
     "cos": WAVES,

@@ -1,12 +1,17 @@
-"""Every kernel, on every level, against its twin in `reference.py`; then what a twin can't show: bounds, bits, corners.
+"""Every kernel on every level against its twin in `reference.py`; then what no twin shows: bounds, bits, corners.
 
-The inputs of `test_twin` are read-only, and every array lies between guards, so writing too far is seen, and reading
-too far gives NaN.
+Inputs are read-only where a kernel doesn't write them, and arrays lie between guards: writing too far is seen,
+reading too far gives NaN.
 """
 
+import ctypes
 import functools
 import inspect
 import itertools
+import mmap
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -16,9 +21,10 @@ from fastmlp._kernels import reference
 from fastmlp._kernels.reference import ACTIVATIONS, LOSSES
 
 GUARD = 61  # numbers before and after an array: odd, so that no vector is aligned
-MC, KC, COPY_FROM, CHUNK = 240, 256, 8, 64  # as in gemm.pyx and batchnorm.pyx
+MC, KC, CHUNK = 480, 256, 64  # as in gemm.pyx (most rows of a block, its depth) and batchnorm.pyx
+FAR_A, PANELS, FAR_B, ROWS = 2048, 8, 4096, 32  # when gemm.pyx copies: bytes from row to row, and who meets them
 RELU, LEAKY_RELU, SIGMOID = 1, 2, 3
-JOINT = [k for k, name in enumerate(LOSSES) if name.endswith(("softmax_crossentropy", "sigmoid_crossentropy"))]
+JOINT = [k for k, name in enumerate(LOSSES) if "softmax" in name or "sigmoid" in name]  # of logits
 THREADS = (1, 2, 3, 5)
 
 
@@ -63,8 +69,7 @@ class Draw:
         return self.inout(np.full(shape, 99, dtype or self.dtype))
 
 
-# One generator per kernel: positional arguments for m rows and n columns (or numbers). Each must end with a call that
-# has the same number of numbers in every array's every axis of the same meaning, and nothing optional.
+# One generator per kernel, of positional arguments for m rows and n columns (or n numbers).
 
 
 def activation_forward(d, m, n):
@@ -167,8 +172,8 @@ def dropout_backward(d, m, n):
 
 CASES = [
     activation_forward, activation_backward, dense_forward, dense_backward, column_sums, batchnorm_forward,
-    batchnorm_backward, batchnorm_update, softmax_forward, softmax_backward, loss, sgd_update, adam_update, all_finite,
-    philox, dropout_forward, dropout_backward,
+    batchnorm_backward, batchnorm_update, softmax_forward, softmax_backward, loss, sgd_update, adam_update,
+    all_finite, philox, dropout_forward, dropout_backward,
 ]  # fmt: skip
 case = pytest.mark.parametrize("case", CASES)
 
@@ -178,11 +183,11 @@ def tile_shape(faces, dtype):
 
 
 def sizes(faces, dtype):
-    """Rows and columns about every edge: of a vector, a tile, the 64 of a chunk of rows, of dropout, of all_finite."""
-    rows, columns = tile_shape(faces, dtype)
-    widths = {0, 1, *range(columns // 2 - 1, columns // 2 + 2), columns - 1, columns, columns + 1, 63, 64, 65, 130}
+    """Rows and columns about every edge: of a vector, a tile, a chunk of rows, the 64 numbers of a group."""
+    MR, NR = tile_shape(faces, dtype)
+    widths = {edge + k for edge in (NR // 2, NR, 64) for k in (-1, 0, 1)} | {0, 1, 130}
     yield from itertools.product((0, 1, 2), sorted(widths))
-    yield from itertools.product((rows - 1, rows, rows + 1, CHUNK, 2 * CHUNK + 1), (1, columns + 1))
+    yield from itertools.product((MR - 1, MR, MR + 1, CHUNK, 2 * CHUNK + 1), (1, NR + 1))
 
 
 def close(actual, desired, dtype, factor=64):
@@ -195,14 +200,14 @@ def close(actual, desired, dtype, factor=64):
 
 def test_every_kernel_has_a_twin(level, faces):
     plan = _kernels.load(level, "plan")
-    public = {name for name, face in vars(faces).items() if callable(face) and not name.startswith("_")}
-    assert public - {"tile_shape"} == {case.__name__ for case in CASES}
+    public = {name for name, face in vars(faces).items() if callable(face) and name[0] != "_"}
+    assert {case.__name__ for case in CASES} == public - {"tile_shape"}
     for face in [*(getattr(faces, case.__name__) for case in CASES), plan.shuffle]:
         mine = inspect.signature(getattr(reference, face.__name__)).parameters
         theirs = inspect.signature(face).parameters
         assert [(p.name, p.default) for p in mine.values()] == [(p.name, p.default) for p in theirs.values()]
-    assert plan.ACTIVATIONS == {name: number for number, name in enumerate(ACTIVATIONS)}
-    assert plan.LOSSES == {name: number for number, name in enumerate(LOSSES)}
+    for numbers, names in ((plan.ACTIVATIONS, ACTIVATIONS), (plan.LOSSES, LOSSES)):
+        assert numbers == {name: number for number, name in enumerate(names)}
 
 
 @case
@@ -223,7 +228,7 @@ def test_twin(faces, dtype, case):
 
 @case
 def test_wrong_arrays_are_refused(faces, dtype, case):
-    """An axis that is longer than the others say, another dtype, gaps between numbers, outputs that are read-only."""
+    """Longer than the others say along an axis, of another dtype, with gaps, read-only though written."""
     face = getattr(faces, case.__name__)
     free = {"column_sums": [(0, 0)], "all_finite": [(0, 0)]}.get(case.__name__, ())  # argument and axis
     draw = Draw(dtype)
@@ -233,7 +238,8 @@ def test_wrong_arrays_are_refused(faces, dtype, case):
                 continue
             swap = {np.dtype("f4"): "f8", np.dtype("f8"): "f4"}.get(array.dtype, "f8")
             wrong = [np.repeat(array, 2, axis=-1)[..., ::2]]
-            wrong += [np.take(array, range(-1, array.shape[k]), k) for k in range(array.ndim) if (at, k) not in free]
+            axes = [k for k in range(array.ndim) if (at, k) not in free]
+            wrong += [np.take(array, range(-1, array.shape[k]), k) for k in axes]
             wrong += [array.astype(swap)] if case is not all_finite else []
             if any(array is written for written in draw.written):
                 wrong.append(array.copy())
@@ -241,6 +247,37 @@ def test_wrong_arrays_are_refused(faces, dtype, case):
             for replacement in wrong:
                 with pytest.raises(ValueError):
                     face(*arguments[:at], replacement, *arguments[at + 1 :])
+
+
+def before_a_closed_page(values):
+    """A copy that ends where a page begins that can't be read."""
+    size = -(-values.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = mmap.mmap(-1, size + mmap.PAGESIZE)
+    page = ctypes.addressof(ctypes.c_char.from_buffer(memory)) + size
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(page), ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
+    array = np.frombuffer(memory, values.dtype, values.size, size - values.nbytes).reshape(values.shape)
+    array[...] = values
+    return array
+
+
+def run_everything(faces, dtype):
+    for case, (m, n) in itertools.product(CASES, sizes(faces, dtype)):
+        for arguments in itertools.islice(case(Draw(dtype), m, n), 30):
+            getattr(faces, case.__name__)(*arguments)
+    for m, k, n in shapes(faces, dtype):
+        d = Draw(dtype)
+        x, kernel, gradient = d.normal(m, k), d.normal(k, n), d.normal(m, n)
+        faces.dense_forward(x, kernel, d.normal(n), d.out(m, n), d.out(m, n))
+        faces.dense_backward(x, kernel, gradient, d.out(k, n), d.out(n), d.out(m, k), SIGMOID, x, x)
+
+
+def test_nothing_beyond_an_array_is_read(level):
+    """In a process of its own, for the sake of the others: reading too far ends it."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = [sys.executable, "-X", "faulthandler", __file__, level]
+    done = subprocess.run(run, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["done"]
 
 
 IN_PLACE = [  # kernel, input and output that may be the same array
@@ -257,7 +294,7 @@ IN_PLACE = [  # kernel, input and output that may be the same array
 ]
 
 
-@pytest.mark.parametrize(("case", "source", "target"), IN_PLACE, ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize(("case", "source", "target"), IN_PLACE, ids=[case.__name__ for case, _, _ in IN_PLACE])
 def test_in_place(faces, dtype, case, source, target):
     for arguments in case(Draw(dtype), 9, 37):
         if case is loss and arguments[0] not in JOINT:
@@ -297,16 +334,19 @@ def same_bits(first, second):
 
 
 def large(faces, dtype):
-    """m, k, n beyond the edges of blocks: rows, depth, and the panels from which blocks are copied."""
-    MR, NR = tile_shape(faces, dtype)
+    """m, k, n beyond the edges of blocks, and where `a`, `b`, both or their transposes are copied."""
+    (MR, NR), far_a, far_b = tile_shape(faces, dtype), FAR_A // dtype.itemsize, FAR_B // dtype.itemsize
     return [
         (MC + 1, KC + 1, NR + 1),
-        (MR + 1, 2 * KC + 1, COPY_FROM * NR + 3),
-        (2 * MC + MR - 1, 3, COPY_FROM * NR),
+        (2 * MC + MR - 1, 3, PANELS * NR),
         (MC, KC, 1),
         (3, 2 * KC, NR),
-        (1, 1, COPY_FROM * NR + 1),
-        (KC + 3, COPY_FROM * NR + NR - 1, COPY_FROM * NR + 1),
+        (1, 1, PANELS * NR + 1),
+        (MR + 1, far_a + 1, PANELS * NR + 3),
+        (far_a + 1, 3, PANELS * NR + NR - 1),
+        (ROWS + 1, 2, far_b + 1),
+        (ROWS - 1, 3, far_b),
+        (MC + ROWS + 1, far_a + KC + 3, far_b + NR // 2 + 3),
     ]
 
 
@@ -321,9 +361,8 @@ def shapes(faces, dtype):
 def factors(dtype, m, k, n):
     """Matrices (m, k), (k, n) of all digits, within -1 .. 1."""
     rng, digits = np.random.default_rng(m + 1000 * k + 100_000 * n), np.finfo(dtype).nmant + 1
-    return [
-        np.ldexp(rng.integers(-(2**digits), 2**digits, shape).astype(dtype), -digits) for shape in ((m, k), (k, n))
-    ]
+    integers = [rng.integers(-(2**digits), 2**digits, shape) for shape in ((m, k), (k, n))]
+    return [np.ldexp(x.astype(dtype), -digits) for x in integers]
 
 
 @functools.cache
@@ -337,7 +376,7 @@ def exact_product(dtype, m, k, n, rows):
 
 
 def assert_product(c, dtype, m, k, n):
-    """|c - a b| <= 2 K eps |a| |b|, element by element, on up to five rows; half an eps pays for rounding a b."""
+    """|c - a b| <= 2 K eps |a| |b| element by element, on up to five rows; eps / 2 pays for rounding a b."""
     rows = tuple(sorted({0, 1, m // 2, m - 2, m - 1} & set(range(m))))
     a, b = (np.abs(x).astype(np.float64) for x in factors(dtype, m, k, n))
     bound = max(2 * k - 0.5, 0) * np.finfo(dtype).eps * (a[list(rows)] @ b)
@@ -346,8 +385,7 @@ def assert_product(c, dtype, m, k, n):
 
 def test_product_is_within_its_bound(faces, dtype):
     for m, k, n in shapes(faces, dtype):
-        for pack in (False, True):
-            assert_product(forward(faces, *factors(dtype, m, k, n), pack=pack)[0], dtype, m, k, n)
+        assert_product(forward(faces, *factors(dtype, m, k, n))[0], dtype, m, k, n)
 
 
 def test_gradient_products_are_within_their_bound(faces, dtype):
@@ -362,29 +400,27 @@ def test_gradient_products_are_within_their_bound(faces, dtype):
 def test_small_integers_are_exact(faces, dtype):
     rng = np.random.default_rng(1)
     for m, k, n in shapes(faces, dtype):
-        x, kernel, bias, d = (rng.integers(-8, 9, shape) for shape in ((m, k), (k, n), (n,), (m, n)))
+        x, kernel, bias, d = (rng.integers(-8, 9, shape).astype(float) for shape in ((m, k), (k, n), (n,), (m, n)))
         xf, kf, bf, df = (value.astype(dtype) for value in (x, kernel, bias, d))
-        for pack in (False, True):
-            np.testing.assert_array_equal(forward(faces, xf, kf, bf, pack=pack)[0], x @ kernel + bias)
+        np.testing.assert_array_equal(forward(faces, xf, kf, bf)[0], x @ kernel + bias)
         for mine, exact in zip(backward(faces, xf, kf, df), (x.T @ d, d.sum(0), d @ kernel.T), strict=True):
             np.testing.assert_array_equal(mine, exact)
 
 
-def test_threads_and_packing_leave_the_bits_alone(faces, dtype):
+def test_threads_leave_the_bits_alone(faces, dtype):
     draw = Draw(dtype)
     for m, k, n in [*large(faces, dtype), (7, 5, 3), (0, 3, 3)]:
         x, kernel, bias, d = draw.normal(m, k), draw.normal(k, n), draw.normal(n), draw.normal(m, n)
         there, back = forward(faces, x, kernel, bias, kind=SIGMOID), backward(faces, x, kernel, d)
-        for threads, pack in itertools.product(THREADS, (False, True)):
-            same_bits(forward(faces, x, kernel, bias, kind=SIGMOID, threads=threads, pack=pack), there)
         for threads in THREADS:
+            same_bits(forward(faces, x, kernel, bias, kind=SIGMOID, threads=threads), there)
             same_bits(backward(faces, x, kernel, d, threads=threads), back)
 
 
 def test_a_row_and_a_column_depend_on_no_other(faces, dtype):
-    MR, NR = tile_shape(faces, dtype)
+    (MR, NR), far_b = tile_shape(faces, dtype), FAR_B // dtype.itemsize
     draw = Draw(dtype)
-    for m, k, n in ((MC + 2 * MR - 1, KC + 3, NR + 5), (2 * MR + 3, 7, COPY_FROM * NR + 1)):
+    for m, k, n in ((MC + 2 * MR - 1, KC + 3, NR + 5), (ROWS + 3, 2 * KC + 1, far_b + 3)):
         x, kernel, bias = draw.normal(m, k), draw.normal(k, n), draw.normal(n)
         whole = forward(faces, x, kernel, bias, kind=SIGMOID)
         for i in range(m):
@@ -419,7 +455,7 @@ def test_columns_and_pieces_give_the_bits_of_the_whole(faces, dtype):
 
 def test_bias_is_added_last_and_is_all_without_inputs(faces, dtype):
     draw = Draw(dtype)
-    for m, k, n in ((13, 300, 37), (13, 0, 37)):
+    for m, k, n in ((13, 300, 37), (13, 0, 37), (ROWS, 0, 1024)):
         x, kernel, bias = draw.normal(m, k), draw.normal(k, n), draw.normal(n)
         z, _ = forward(faces, x, kernel, bias)
         np.testing.assert_array_equal(z, forward(faces, x, kernel)[0] + bias)
@@ -429,7 +465,7 @@ def test_bias_is_added_last_and_is_all_without_inputs(faces, dtype):
 @pytest.mark.parametrize("kind", range(len(ACTIVATIONS)), ids=ACTIVATIONS)
 def test_fused_activation_is_the_activation(faces, dtype, kind):
     draw = Draw(dtype)
-    m, k, n = MC + 7, 19, 45
+    m, k, n = 100, KC + 3, KC + 5
     x, kernel, bias, d = draw.normal(m, k), draw.normal(k, n), draw.normal(n), draw.normal(m, n)
     z, a = forward(faces, x, kernel, bias, kind=kind, slope=0.1)
     same_bits([z], [forward(faces, x, kernel, bias)[0]])
@@ -450,11 +486,12 @@ def test_fused_activation_is_the_activation(faces, dtype, kind):
 def test_wrong_index_bias_and_threads_are_refused(faces):
     x, kernel, z = np.ones((3, 2)), np.ones((2, 4)), np.ones((2, 4))
     faces.dense_forward(x, kernel, None, z, z, index=np.array([2, 0]))
-    for wrong in ({"index": np.array([0, 3])}, {"index": np.array([-1, 0])}, {"index": np.arange(3)}, {"threads": 0}):
+    for index in ([0, 3], [-1, 0], [0, 1, 2]):
         with pytest.raises(ValueError):
-            faces.dense_forward(x, kernel, None, z, z, **{"index": np.array([2, 0]), **wrong})
-    with pytest.raises(ValueError):
-        backward(faces, x, kernel, np.ones((3, 4)), threads=0)
+            faces.dense_forward(x, kernel, None, z, z, index=np.array(index))
+    for run, arguments in ((forward, (x, kernel)), (backward, (x, kernel, x @ kernel))):
+        with pytest.raises(ValueError):
+            run(faces, *arguments, threads=0)
 
 
 # Corners of ReLU
@@ -493,14 +530,15 @@ def test_column_sums_are_within_their_bound(faces, dtype):
 
 
 def test_batchnorm_of_a_huge_mean(faces, dtype):
-    """Two passes: an error e of the mean costs e^2 of the variance, where one pass would cost eps mean^2."""
+    """Two passes, the second giving back what the first lost: the mean is rounded once, the variance is good to its
+    last digits, where one pass would lose eps mean^2."""
     x = (1e6 + np.random.default_rng(0).standard_normal((1000, 37))).astype(dtype)
     one, (mean, var), y = np.ones(37, dtype), np.empty((2, 37), dtype), np.empty_like(x)
     faces.batchnorm_forward(x, one, 0 * one, 1e-5, mean, var, y)
     exact = x.astype(np.longdouble)
     e, eps = mean - exact.mean(0), np.finfo(dtype).eps
-    assert (np.abs(e) <= 4 * eps * 1e6).all()
-    assert (np.abs(var - exact.var(0) - e**2) <= 100 * eps * var).all()
+    assert (np.abs(e) <= 0.5 * eps * 1e6 * 1.01).all()
+    assert (np.abs(var - exact.var(0)) <= 100 * eps * var).all()
     expected = (exact - mean) / np.sqrt(var + np.longdouble(1e-5))
     close(y, expected.astype(dtype), dtype)
 
@@ -617,7 +655,8 @@ def test_crossentropies_of_huge_logits(faces, dtype):
         np.testing.assert_array_equal(a[:2], [[1, 0, 0], [1, 0, 0]])
         np.testing.assert_array_equal(dz[:2], [[0, 0, 0], [1, -1, 0]])
         close(dz[2], np.array([1, 1, -2]) / 3, dtype, 2)
-    values, dz, a = losses(faces, "sigmoid_crossentropy", dtype, [[1e4], [1e4], [-1e4], [-1e4]], [[0], [1], [0], [1]])
+    z, y = [[1e4], [1e4], [-1e4], [-1e4]], [[0], [1], [0], [1]]
+    values, dz, a = losses(faces, "sigmoid_crossentropy", dtype, z, y)
     np.testing.assert_array_equal(values, [1e4, 0, 0, 1e4])
     np.testing.assert_array_equal(a, [[1], [1], [0], [0]])
     np.testing.assert_array_equal(dz, [[1], [0], [0], [-1]])
@@ -754,10 +793,17 @@ def test_shuffle(level, n):
 
 
 def test_shuffle_is_fair(level):
-    """Each of the 24 orders of 4 numbers about as often: chi^2 with 23 degrees of freedom, 1 in 10^6 beyond 71."""
+    """Each of the 24 orders of 4 numbers about as often: chi^2 of 23 degrees of freedom, 1e-6 beyond 71."""
     shuffle, order, counts = _kernels.load(level, "plan").shuffle, np.empty(4, np.intp), {}
     for epoch in range(4800):
         shuffle(order, 11, epoch)
         counts[tuple(order)] = counts.get(tuple(order), 0) + 1
     assert len(counts) == 24
     assert sum((count - 200) ** 2 / 200 for count in counts.values()) < 71
+
+
+if __name__ == "__main__":  # test_nothing_beyond_an_array_is_read
+    guarded = before_a_closed_page
+    for name in ("float32", "float64"):
+        run_everything(_kernels.load(sys.argv[1], "faces"), np.dtype(name))
+    print("done")

@@ -4,7 +4,7 @@ The derivative takes what is cheapest to read: z (ReLU, leaky ReLU, sine, cosine
 """
 from .elementary cimport vcos, vexp, vsigmoid, vsin, vtanh
 from .simd cimport (
-    if_less, lanes, load, load_n, real, splat, splat_f32, splat_f64, store, store_n, vabs, vec
+    if_at_least, if_less, lanes, load, load_n, real, splat, splat_f32, splat_f64, store, store_n, vec
 )
 
 
@@ -32,11 +32,10 @@ cdef inline vec derivative(int kind, vec z, vec a, vec da, double slope, double 
     """da g'(z)."""
     cdef vec zero = splat(0.0, z), one = splat(1.0, z)
     if kind == RELU:
-        # 0 below, at_zero at 0 (either sign), 1 above; a NaN in z counts as above, as it does forward
-        da = if_less(z, zero, zero, da)
+        # the comparison z >= 0, not the sign bit; at_zero at 0 of either sign
         if at_zero != 1.0:
-            da = if_less(zero, vabs(z), da, if_less(vabs(z), one, da * splat(at_zero, z), da))
-        return da
+            return if_less(zero, z, da, if_at_least(z, zero, da * splat(at_zero, z), zero))
+        return if_at_least(z, zero, da, zero)
     elif kind == LEAKY_RELU:
         return if_less(z, zero, da * splat(slope, z), da)
     elif kind == SIGMOID:

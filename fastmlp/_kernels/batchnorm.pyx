@@ -1,7 +1,7 @@
 """Batch normalization (Ioffe, Szegedy: Batch normalization, ICML 2015), per column over the m rows of a batch.
 
-mean = sum x / m, var = sum (x - mean)^2 / m (two passes, divided by m), xhat = (x - mean) inv, inv = 1 / sqrt(var +
-epsilon), y = gamma xhat + beta. Sums go over chunks of CHUNK rows, combined in order: a fixed tree, by shape alone.
+mean = sum x / m, var = sum (x - mean)^2 / m (two passes, the second corrects the first; divided by m),
+xhat = (x - mean) inv, inv = 1 / sqrt(var + epsilon), y = gamma xhat + beta. Sums go over chunks of CHUNK rows, combined in order: a fixed tree, by shape alone.
 """
 from libc.math cimport sqrt
 
@@ -12,22 +12,17 @@ cdef enum:
 
 
 cdef inline vec products(const real *x, Py_ssize_t ldx, const real *y, Py_ssize_t ldy, Py_ssize_t m, Py_ssize_t n,
-                         vec center, vec factor, bint squared) noexcept nogil:
-    """Sums over m rows of n columns: of x where y is NULL, of (x - center)^2 where squared, else of
-    y (x - center) factor."""
+                         vec center, vec factor) noexcept nogil:
+    """Sums over m rows of n columns of y (x - center) factor, or of x - center where y is NULL."""
     cdef vec total = splat(0.0, center), part, v
     cdef Py_ssize_t i = 0, end
     while i < m:
         end = min(i + CHUNK, m)
         part = splat(0.0, center)
         while i < end:
-            v = load_n(x + i * ldx, n, center)
+            v = load_n(x + i * ldx, n, center) - center
             if y != NULL:
-                v = (v - center) * factor
-                part = fma(load_n(y + i * ldy, n, center), v, part)
-            elif squared:
-                v = v - center
-                part = fma(v, v, part)
+                part = fma(load_n(y + i * ldy, n, center), v * factor, part)
             else:
                 part = part + v
             i += 1
@@ -35,24 +30,45 @@ cdef inline vec products(const real *x, Py_ssize_t ldx, const real *y, Py_ssize_
     return total
 
 
+cdef inline void deviations(const real *x, Py_ssize_t ldx, Py_ssize_t m, Py_ssize_t n, vec center, vec *first,
+                            vec *second) noexcept nogil:
+    """Sums over m rows of n columns of x - center, and of its square."""
+    cdef vec d, part, square
+    cdef Py_ssize_t i = 0, end
+    first[0] = second[0] = splat(0.0, center)
+    while i < m:
+        end = min(i + CHUNK, m)
+        part = square = splat(0.0, center)
+        while i < end:
+            d = load_n(x + i * ldx, n, center) - center
+            part = part + d
+            square = fma(d, d, square)
+            i += 1
+        first[0] = first[0] + part
+        second[0] = second[0] + square
+
+
 cdef inline void sums_over(const real *x, Py_ssize_t ldx, Py_ssize_t m, Py_ssize_t j0, Py_ssize_t j1, real *out,
                            vec like) noexcept nogil:
     cdef Py_ssize_t W = lanes(like), j = j0, n
     while j < j1:
         n = min(W, j1 - j)
-        store_n(out + j, products(x + j, ldx, <const real *> NULL, 0, m, n, splat(0.0, like), like, False), n)
+        store_n(out + j, products(x + j, ldx, <const real *> NULL, 0, m, n, splat(0.0, like), like), n)
         j += W
 
 
 cdef inline void statistics_over(const real *x, Py_ssize_t ldx, Py_ssize_t m, Py_ssize_t j0, Py_ssize_t j1, real *mean,
                                  real *var, vec like) noexcept nogil:
     cdef Py_ssize_t W = lanes(like), j = j0, n
-    cdef vec mu, count = splat(<double> m, like), zero = splat(0.0, like)
+    cdef vec mu, first, second, count = splat(<double> m, like), zero = splat(0.0, like)
     while j < j1:
         n = min(W, j1 - j)
-        mu = products(x + j, ldx, <const real *> NULL, 0, m, n, zero, zero, False) / count
-        store_n(mean + j, mu, n)
-        store_n(var + j, products(x + j, ldx, <const real *> NULL, 0, m, n, mu, zero, True) / count, n)
+        mu = products(x + j, ldx, <const real *> NULL, 0, m, n, zero, zero) / count
+        # what rounding took from the mean shows in the mean of the deviations, and is given back
+        deviations(x + j, ldx, m, n, mu, &first, &second)
+        first = first / count
+        store_n(mean + j, mu + first, n)
+        store_n(var + j, second / count - first * first, n)
         j += W
 
 
@@ -63,7 +79,7 @@ cdef inline void backward_sums_over(const real *x, Py_ssize_t ldx, const real *d
     while j < j1:
         n = min(W, j1 - j)
         store_n(d_gamma + j, products(x + j, ldx, dy + j, ldd, m, n, load_n(mean + j, n, like),
-                                      load_n(inv + j, n, like), False), n)
+                                      load_n(inv + j, n, like)), n)
         j += W
 
 

@@ -1,4 +1,4 @@
-"""Elementary functions on vectors: exp, log, log1p, tanh, sigmoid, sin and cos.
+"""Elementary functions on vectors: exp, log1p, tanh, sigmoid, sin and cos.
 
 Straight lines of arithmetic: both sides of a select are computed, and a lane depends on nothing but its argument.
 NaN gives NaN. "ULP" is the distance from the exact value in units in the last place of the result, for float32 /
@@ -9,10 +9,10 @@ function, with the leading terms of Taylor kept, then rounded to the dtype; "err
 over its interval in exact arithmetic. A constant that comes in parts has trailing zeros in all but the last, so that
 k * part is exact without FMA for the integers k that occur.
 """
-from libc.math cimport INFINITY, NAN, cos, fabs, sin
+from libc.math cimport cos, fabs, sin
 
-from .simd cimport (any_less, fma, if_bit, if_less, lane, lanes, splat, vabs, vcopysign, vec, vexponent, vf32, vldexp,
-                    vpow2, vround, vscale, with_lane)
+from .simd cimport (any_less, fma, if_bit, if_less, lane, lanes, splat, vabs, vcopysign, vec, vf32, vldexp,
+                    vpow2, vround, with_lane)
 
 
 cdef inline vec step(vec p, vec x, double c) noexcept nogil:
@@ -102,7 +102,7 @@ cdef inline vec vtanh(vec x) noexcept nogil:
     return vcopysign(if_less(a, splat(0.5625, x), p, y), x)
 
 
-# log
+# log1p
 
 cdef inline vec log_sum(vec f, vec k) noexcept nogil:
     """k ln(2) + log(1 + f) for 1 + f in [sqrt(1/2), sqrt(2)].
@@ -121,21 +121,6 @@ cdef inline vec log_sum(vec f, vec k) noexcept nogil:
                  0.6666666666666735)
         p = fma(s, fma(z, p, h), k * splat(-1.7239444525614835e-13, f))
         return fma(k, splat(0.6931471805601177, f), f - (h - p))
-
-
-cdef inline vec vlog(vec x) noexcept nogil:
-    """k ln(2) + log(2^-k x). Everywhere: 0.85 / 0.85 ULP; -inf at +-0, NaN below."""
-    cdef vec zero = splat(0.0, x), inf = splat(INFINITY, x), normal, power, positive, k, y
-    if vec is vf32:  # least normal and subnormal numbers; multiplied by 2^power, the latter are normal
-        normal, positive, power = splat(1.1754944e-38, x), splat(1e-45, x), splat(24.0, x)
-        y = if_less(x, normal, x * splat(16777216.0, x), x)
-    else:
-        normal, positive, power = splat(2.2250738585072014e-308, x), splat(5e-324, x), splat(54.0, x)
-        y = if_less(x, normal, x * splat(18014398509481984.0, x), x)
-    k = vexponent(y)
-    y = log_sum(vscale(y, -k) - splat(1.0, x), k - if_less(x, normal, power, zero))
-    y = if_less(x, inf, y, x)
-    return if_less(x, positive, if_less(x, zero, splat(NAN, x), -inf), y)
 
 
 cdef inline vec vlog1p(vec x) noexcept nogil:

@@ -9,7 +9,7 @@ from libc.string cimport memcpy
 
 from .activations cimport IDENTITY, LEAKY_RELU, RELU, activation_backward, activation_forward
 from .simd cimport (
-    MAX_LANES, MR, NV, VBYTES, fma, if_less, lanes, load, load_n, narrow, prefetch, real, rows_1, rows_2, rows_4,
+    MAX_LANES, MR, NV, VBYTES, fma, if_at_least, if_less, lanes, load, load_n, narrow, prefetch, real, rows_1, rows_2, rows_4,
     rows_full, rows_t, share, splat, splat_f32, splat_f64, store, store_n, vec, vtranspose, wide, width_t
 )
 
@@ -62,7 +62,7 @@ cdef inline void finish(const gemm_t *g, Py_ssize_t i, Py_ssize_t j, Py_ssize_t 
             if g.z != NULL:
                 y = fetch(<const real *> g.z + (i + r) * g.ldz + at, n, width, like)
                 if g.kind == RELU and g.at_zero == 1.0:
-                    x = if_less(y, zero, zero, x)
+                    x = if_at_least(y, zero, x, zero)
                 elif g.kind == LEAKY_RELU:
                     x = if_less(y, zero, x * slope, x)
             c = <real *> g.c + (i + r) * g.ldc + at

@@ -15,8 +15,7 @@ cdef enum:
     NO_METRIC = 0
     SPARSE_ACCURACY = 1
     CATEGORICAL_ACCURACY = 2
-    BINARY_ACCURACY = 3              # probabilities, at 0.5
-    BINARY_LOGIT_ACCURACY = 4        # logits, at 0
+    BINARY_ACCURACY = 3              # at 0.5
 
 cdef double softmax_forward(const real *z, real *a, Py_ssize_t n) noexcept nogil
 cdef void softmax_backward(const real *a, const real *da, real *dz, Py_ssize_t n) noexcept nogil

@@ -3,10 +3,12 @@
 Cross-entropies of softmax and sigmoid are taken from the logits z, jointly, so that they neither overflow nor lose
 digits: log softmax(z)_k = z_k - max z - log sum exp(z - max z), and log(1 + e^-|z|) for the sigmoid.
 """
-from libc.math cimport exp, fabs, log, log1p
+from libc.math cimport log
 
-from .elementary cimport vexp, vsigmoid
-from .simd cimport lane, lanes, load, load_n, real, splat, splat_f32, splat_f64, store, store_n, vec
+from .elementary cimport vexp, vlog1p, vsigmoid
+from .simd cimport (
+    if_less, lane, lanes, load, load_n, real, splat, splat_f32, splat_f64, store, store_n, vabs, vec
+)
 
 
 cdef inline double exponentials(const real *z, real *a, Py_ssize_t n, real high, vec like) noexcept nogil:
@@ -92,26 +94,33 @@ cdef double softmax_crossentropy(const real *z, real *a, const real *y, Py_ssize
     return total
 
 
-cdef inline void sigmoid_over(const real *z, real *a, Py_ssize_t n, vec like) noexcept nogil:
-    cdef Py_ssize_t W = lanes(like), j = 0
+cdef inline double sigmoid_over(const real *z, real *a, const real *y, Py_ssize_t n, vec like) noexcept nogil:
+    """a = sigmoid(z); returns the sum of max(z, 0) - y z + log(1 + e^-|z|), in the order of the columns."""
+    cdef Py_ssize_t W = lanes(like), j = 0, k, m
+    cdef vec x, value, zero = splat(0.0, like)
+    cdef double total = 0
     while j < n:
-        store_n(a + j, vsigmoid(load_n(z + j, min(W, n - j), like)), min(W, n - j))
+        m = min(W, n - j)
+        x = load_n(z + j, m, like)
+        # the logits are read before `a`, which may lie over them, is written
+        value = if_less(x, zero, zero, x) - load_n(y + j, m, like) * x + vlog1p(vexp(zero - vabs(x)))
+        store_n(a + j, vsigmoid(x), m)
+        for k in range(m):
+            total += lane(value, k)
         j += W
+    return total
 
 
 cdef double sigmoid_crossentropy(const real *z, real *a, const real *y, Py_ssize_t n, double weight,
                                  real *dz) noexcept nogil:
     """mean of max(z, 0) - y z + log(1 + e^-|z|), gradient (sigmoid(z) - y) / n."""
     cdef Py_ssize_t j
-    cdef double total = 0, x
+    cdef double total
     cdef real scale = <real> (weight / n)
-    for j in range(n):
-        x = z[j]
-        total += (x if x > 0 or x != x else 0.0) - y[j] * x + log1p(exp(-fabs(x)))
     if real is float:
-        sigmoid_over(z, a, n, splat_f32(0))
+        total = sigmoid_over(z, a, y, n, splat_f32(0))
     else:
-        sigmoid_over(z, a, n, splat_f64(0))
+        total = sigmoid_over(z, a, y, n, splat_f64(0))
     for j in range(n):
         dz[j] = scale * (a[j] - y[j])
     return total / n
@@ -169,13 +178,12 @@ cdef inline Py_ssize_t argmax(const real *a, Py_ssize_t n) noexcept nogil:
 
 
 cdef double accuracy_row(int kind, const real *a, const real *y, Py_ssize_t label, Py_ssize_t n) noexcept nogil:
-    """1 where the largest output is the label; for the binary kinds the share of outputs on the right side."""
+    """1 where the largest output is the label; for the binary kind the share of outputs on the right side."""
     cdef Py_ssize_t j, right = 0
-    cdef real border = <real> 0.5 if kind == BINARY_ACCURACY else <real> 0
     if kind == SPARSE_ACCURACY:
         return argmax(a, n) == label
     elif kind == CATEGORICAL_ACCURACY:
         return argmax(a, n) == argmax(y, n)
     for j in range(n):
-        right += (a[j] > border) == (y[j] > <real> 0.5)
+        right += (a[j] > <real> 0.5) == (y[j] > <real> 0.5)
     return <double> right / n

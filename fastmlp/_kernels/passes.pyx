@@ -17,12 +17,14 @@ cdef enum:
     LINE = 64            # numbers: a cut there keeps two members off one cache line
 
 
-cdef void gather(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, const real *like) noexcept nogil:
-    """Rows of the caller's x, copied: for a first layer other than Dense."""
+cdef void gather(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, int member, const real *like) noexcept nogil:
+    """Rows of the caller's x, copied: for a first layer other than Dense, which might hide what is not finite."""
     cdef real *a = at(run, op.a, like)
     cdef Py_ssize_t i
     for i in range(i0, i1):
         memcpy(a + i * op.lda, <const real *> run.base[X] + run.x_starts[i], op.units * sizeof(real))
+        if not all_finite(a + i * op.lda, op.units):
+            run.bad[member] = 1
 
 
 cdef inline const Py_ssize_t *starts_of(const op_t *op, const run_t *run) noexcept nogil:
@@ -89,6 +91,8 @@ cdef void batchnorm_columns(const op_t *op, run_t *run, int member, int team, co
         return
     if op.code == BATCHNORM_STATISTICS:
         batchnorm_statistics(at(run, op.x, like), op.ldx, run.batch, first, last, op.epsilon, mean, var, inv)
+        if not all_finite(var + first, n):      # an infinite one would make outputs of 0, and stay in the running one
+            run.bad[member] = 1
     elif op.code == BATCHNORM_RUNNING:
         memcpy(mean + first, at(run, op.running_mean, like) + first, n * sizeof(real))
         batchnorm_inverse(at(run, op.running_var, like) + first, n, op.epsilon, inv + first)
@@ -157,7 +161,7 @@ cdef void forward_op(const op_t *op, run_t *run, int member, int team, const rea
         return
     share(run.batch, 1, member, team, &i0, &i1)
     if code == GATHER:
-        gather(op, run, i0, i1, like)
+        gather(op, run, i0, i1, member, like)
     elif code == LOSS:
         loss(op, run, i0, i1, like)
     elif code == BATCHNORM:

@@ -11,7 +11,7 @@ from .random cimport permutation
 from .simd cimport enter_fp, has_openmp, leave_fp, real, team_barrier, team_member, team_size
 from . cimport activations, losses, passes
 
-cdef double GRAIN = 60000.0     # multiply-adds that a member of the team should have, or it costs more than it brings
+cdef double GRAIN = 400000.0     # multiply-adds that a member of the team should have, or it costs more than it brings
 
 
 cdef double now() noexcept nogil:
@@ -321,6 +321,5 @@ LOSSES = {
 }
 METRICS = {
     "sparse": losses.SPARSE_ACCURACY, "categorical": losses.CATEGORICAL_ACCURACY, "binary": losses.BINARY_ACCURACY,
-    "binary_logits": losses.BINARY_LOGIT_ACCURACY,
 }
 REFERENCE_SHIFT = SHIFT

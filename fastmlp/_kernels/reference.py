@@ -15,15 +15,9 @@ Array = npt.NDArray[Any]
 # Place in the tuple = number of the kind, as in ACTIVATIONS and LOSSES of `plan.pyx`.
 ACTIVATIONS = ("identity", "relu", "leaky_relu", "sigmoid", "tanh", "exponential", "sin", "cos")
 LOSSES = (
-    "half_squared_error",
-    "mean_squared_error",
-    "sparse_softmax_crossentropy",
-    "softmax_crossentropy",
-    "sigmoid_crossentropy",
-    "sparse_crossentropy",
-    "crossentropy",
-    "binary_crossentropy",
-)
+    "half_squared_error", "mean_squared_error", "sparse_softmax_crossentropy", "softmax_crossentropy",
+    "sigmoid_crossentropy", "sparse_crossentropy", "crossentropy", "binary_crossentropy",
+)  # fmt: skip
 
 
 def _sigmoid(z: Array) -> Any:
@@ -60,13 +54,13 @@ def activation_backward(
 ) -> None:
     """``dz = da g'(z)`` for ``a = g(z)``, elementwise, all of one shape; dz may be da.
 
-    The derivative of ReLU is `at_zero` at 0 of either sign, and 1 where z is NaN; EQUATIONS, row 6.
+    The mask of ReLU is the comparison z >= 0, and `at_zero` at 0 of either sign; EQUATIONS, row 6.
     """
     match ACTIVATIONS[kind]:
         case "identity":
             dz[...] = da
         case "relu":
-            dz[...] = np.where(z < 0, 0, np.where(z == 0, at_zero * da, da))
+            dz[...] = np.where(z >= 0, np.where(z == 0, at_zero * da, da), 0)
         case "leaky_relu":
             dz[...] = np.where(z < 0, slope * da, da)
         case "sigmoid":
@@ -91,12 +85,11 @@ def dense_forward(
     slope: float = 0.0,
     index: Array | None = None,
     threads: int = 1,
-    pack: bool = False,
 ) -> None:
     """``z = x[index] kernel + bias``, ``a = g(z)``; EQUATIONS, row 1.
 
     x (rows, inputs), kernel (inputs, units), bias (units,), z and a (batch, units), index (batch,) of row
-    numbers; without it, rows = batch. `threads` and `pack` change nothing.
+    numbers; without it, rows = batch. `threads` changes nothing.
     """
     product = (x if index is None else x[index]) @ kernel
     z[...] = product if bias is None else product + bias
@@ -238,15 +231,7 @@ def sgd_update(
 
 
 def adam_update(
-    w: Array,
-    g: Array,
-    m: Array,
-    v: Array,
-    learning_rate: float,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    step: int,
+    w: Array, g: Array, m: Array, v: Array, learning_rate: float, beta1: float, beta2: float, epsilon: float, step: int
 ) -> None:
     """Algorithm 1 of Kingma, Ba: Adam, ICLR 2015, for step t >= 1; all (n,).
 

@@ -48,9 +48,14 @@ typedef struct { char size[1]; } narrow;
     FASTMLP_INLINE void store_##S(T *p, V v) { *(V##_unaligned *)p = v; }                                              \
     FASTMLP_INLINE V bits_##S(I m) { V v; memcpy(&v, &m, sizeof v); return v; }                                        \
     FASTMLP_INLINE I ints_##S(V v) { I m; memcpy(&m, &v, sizeof m); return m; }                                        \
-    /* c < 0 ? x : y by lane; a NaN in c takes y */                                                                    \
+    /* c < d ? x : y by lane; a NaN takes y */                                                                         \
     FASTMLP_INLINE V if_less_##S(V c, V d, V x, V y) {                                                                 \
         I m = (I)(c < d);                                                                                              \
+        return bits_##S((ints_##S(x) & m) | (ints_##S(y) & ~m));                                                       \
+    }                                                                                                                  \
+    /* c >= d ? x : y by lane; a NaN takes y */                                                                         \
+    FASTMLP_INLINE V if_at_least_##S(V c, V d, V x, V y) {                                                             \
+        I m = (I)(c >= d);                                                                                             \
         return bits_##S((ints_##S(x) & m) | (ints_##S(y) & ~m));                                                       \
     }                                                                                                                  \
     FASTMLP_INLINE V abs_##S(V x) { return bits_##S(ints_##S(x) & ~ints_##S(splat_##S((T)-0.0))); }                    \
@@ -129,23 +134,6 @@ FASTMLP_INLINE vf32 pow2_f32(vf32 k) {
 FASTMLP_INLINE vf64 pow2_f64(vf64 k) {
     vi64 n = ints_f64(k + splat_f64(6755399441055744.0)) - ints_f64(splat_f64(6755399441055744.0));
     return bits_f64((n + 1023) << 52);
-}
-/* x 2^k for integers k by adding to the exponent field; x and the result normal */
-FASTMLP_INLINE vf32 scale_f32(vf32 x, vf32 k) {
-    return bits_f32(ints_f32(x) + (ints_f32(k + splat_f32(12582912.0f)) << 23));
-}
-FASTMLP_INLINE vf64 scale_f64(vf64 x, vf64 k) {
-    return bits_f64(ints_f64(x) + (ints_f64(k + splat_f64(6755399441055744.0)) << 52));
-}
-/* the integer k with x = 2^k m, m in [sqrt(1/2), sqrt(2)), for normal x > 0: the bits of sqrt(1/2) come off, and a bias
- * that keeps k + bias positive in the exponent field */
-FASTMLP_INLINE vf32 exponent_f32(vf32 x) {
-    vu32 n = ((vu32)ints_f32(x) + (0x40000000u - 0x3f3504f3u)) >> 23;
-    return bits_f32(ints_f32(splat_f32(12582912.0f)) + (vi32)n) - splat_f32(12582912.0f + 128.0f);
-}
-FASTMLP_INLINE vf64 exponent_f64(vf64 x) {
-    vu64 n = ((vu64)ints_f64(x) + (0x4000000000000000u - 0x3fe6a09e667f3bcdu)) >> 52;
-    return bits_f64(ints_f64(splat_f64(6755399441055744.0)) + (vi64)n) - splat_f64(6755399441055744.0 + 1024.0);
 }
 /* x 2^k rounded once, subnormal results too, for |x| near 1 and |k| up to twice the range of exponents: in two
  * steps, of which the first is exact */

@@ -40,6 +40,8 @@ cdef extern from "simd.h" nogil:
     vf64 fma_f64(vf64, vf64, vf64)
     vf32 if_less_f32(vf32, vf32, vf32, vf32)
     vf64 if_less_f64(vf64, vf64, vf64, vf64)
+    vf32 if_at_least_f32(vf32, vf32, vf32, vf32)
+    vf64 if_at_least_f64(vf64, vf64, vf64, vf64)
     vf32 abs_f32(vf32)
     vf64 abs_f64(vf64)
     vf32 copysign_f32(vf32, vf32)
@@ -52,10 +54,6 @@ cdef extern from "simd.h" nogil:
     vf64 round_f64(vf64)
     vf32 pow2_f32(vf32)
     vf64 pow2_f64(vf64)
-    vf32 scale_f32(vf32, vf32)
-    vf64 scale_f64(vf64, vf64)
-    vf32 exponent_f32(vf32)
-    vf64 exponent_f64(vf64)
     vf32 ldexp_f32(vf32, vf32)
     vf64 ldexp_f64(vf64, vf64)
     bint any_less_f32(vf32, vf32)
@@ -146,6 +144,14 @@ cdef inline vec if_less(vec c, vec d, vec x, vec y) noexcept nogil:
         return if_less_f64(c, d, x, y)
 
 
+cdef inline vec if_at_least(vec c, vec d, vec x, vec y) noexcept nogil:
+    """x where c >= d, else y (also where c or d is NaN)."""
+    if vec is vf32:
+        return if_at_least_f32(c, d, x, y)
+    else:
+        return if_at_least_f64(c, d, x, y)
+
+
 cdef inline vec vabs(vec x) noexcept nogil:
     if vec is vf32:
         return abs_f32(x)
@@ -191,28 +197,12 @@ cdef inline vec vpow2(vec k) noexcept nogil:
         return pow2_f64(k)
 
 
-cdef inline vec vscale(vec x, vec k) noexcept nogil:
-    """x 2^k for integers k, where x and the result are normal numbers."""
-    if vec is vf32:
-        return scale_f32(x, k)
-    else:
-        return scale_f64(x, k)
-
-
 cdef inline vec vldexp(vec x, vec k) noexcept nogil:
     """x 2^k rounded once, for |x| near 1 and integers k up to twice the range: overflows, underflows gradually."""
     if vec is vf32:
         return ldexp_f32(x, k)
     else:
         return ldexp_f64(x, k)
-
-
-cdef inline vec vexponent(vec x) noexcept nogil:
-    """The integer k with 2^-k x in [sqrt(1/2), sqrt(2)), for normal x > 0."""
-    if vec is vf32:
-        return exponent_f32(x)
-    else:
-        return exponent_f64(x)
 
 
 cdef inline bint any_less(vec c, vec d) noexcept nogil:

@@ -149,9 +149,18 @@ class Lowering(Backward):
             out or stages[-1].out,
             d_out,
             d_input,
-            [(stage.place, stage.out) for stage in stages],
+            [trace for stage in stages for trace in _traces(stage)],
             [what for what in self._python if what],
         )
+
+
+def _traces(stage: Stage) -> list[tuple[int, Tensor, bool]]:
+    """Where a NaN or an infinity of this stage shows: in the variance that it took, or in what it gave."""
+    traces = [(stage.place, stage.out, False)]
+    if "var" in stage.extra:
+        units = stage.out.units
+        traces.insert(0, (stage.place, Tensor(stage.extra["var"], units, units), True))
+    return traces
 
 
 REFERENCES: tuple[str, ...] = (

@@ -61,7 +61,7 @@ class Plan(NamedTuple):
     out: Tensor
     d_out: Tensor | None
     d_input: Tensor | None
-    stages: list[tuple[int, Tensor]]  # for telling where a NaN began
+    stages: list[tuple[int, Tensor, bool]]  # for telling where a NaN began; one row, or one for each of the batch
     python: list[str]  # what runs in Python, in words
 
 

@@ -1,0 +1,156 @@
+"""Memory: a step allocates nothing that grows with the batch, an epoch nothing that grows with the data's width."""
+
+import gc
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import fastmlp as fm
+from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
+
+FEATURES = 50
+FEW = 2048  # bytes: objects of Python, whose number doesn't depend on the data
+
+
+def network(loss="sparse_categorical_crossentropy", dtype="float32"):
+    last = {"binary_crossentropy": "sigmoid", "mse": "tanh"}.get(loss, "softmax")
+    layers = [Dense(40), BatchNorm(), Activation("relu"), Dropout(0.2), Dense(30, "tanh"), Dense(10, last)]
+    net = fm.Sequential(layers, input_dim=FEATURES, dtype=dtype, seed=0)
+    net.compile("adam", loss, ["accuracy"])
+    return net
+
+
+def data(n, loss="sparse_categorical_crossentropy", dtype="float32"):
+    """What is read in place: C-contiguous, in the network's dtype; labels in int64."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, FEATURES)).astype(dtype)
+    if loss.startswith("sparse"):
+        return x, rng.integers(0, 10, n)
+    return x, rng.uniform(size=(n, 10)).astype(dtype)
+
+
+def peak_of(call):
+    """Bytes above what is there at the start; those that NumPy takes are counted too."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        call()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return peak - before
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The number of threads decides nothing here but the time."""
+    with fm.num_threads(1):
+        yield
+
+
+def test_the_measure_sees_numpy():
+    """An array of a megabyte, or the tests below would show nothing."""
+    assert 1e6 < peak_of(lambda: np.ones(10**6, np.int8)) < 1.1e6
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    "loss", ["sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy", "mse"]
+)
+def test_a_step_allocates_nothing_that_grows_with_the_batch(loss, weighted, dtype):
+    """After the first step: 256 or 4096 rows, whichever comes when."""
+    net = network(loss, dtype)
+    x, y = data(4096, loss, dtype)
+    weight = np.random.default_rng(1).uniform(0.1, 1, 4096).astype(dtype) if weighted else None
+    net.train_on_batch(x, y, weight)
+
+    def step(n):
+        return peak_of(lambda: net.train_on_batch(x[:n], y[:n], None if weight is None else weight[:n]))
+
+    step(256)
+    peaks = {n: step(n) for n in (256, 4096, 1, 4096)}
+    assert abs(peaks[4096] - peaks[256]) < FEW, peaks
+    assert peaks[4096] < 16 * 1024, peaks
+
+
+def test_a_step_keeps_nothing():
+    """A hundred steps leave no more behind than one."""
+    net = network()
+    x, y = data(512)
+    for _ in range(3):
+        net.train_on_batch(x, y)
+    gc.collect()
+    tracemalloc.start()
+    net.train_on_batch(x, y)
+    before, _ = tracemalloc.get_traced_memory()
+    for _ in range(100):
+        net.train_on_batch(x, y)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < FEW
+
+
+def test_steps_go_on_in_the_same_memory():
+    """Two steps run in one workspace: nothing is laid out anew for a batch that isn't larger."""
+    net = network()
+    x, y = data(600)
+    net.train_on_batch(x, y)
+    first = {key: view.ctypes.data for key, view in net.parameters.items()}
+    workspace = net._training
+    for n in (600, 5, 600):
+        net.train_on_batch(x[:n], y[:n])
+        assert net._training is workspace
+    assert first == {key: view.ctypes.data for key, view in net.parameters.items()}
+
+
+def test_predict_allocates_its_result_alone():
+    """Once a workspace is there, and nothing of it where `out` is given."""
+    net = network()
+    x, _ = data(20_000)
+    out = np.empty((20_000, 10), np.float32)
+    net.predict(x, out=out)
+    assert peak_of(lambda: net.predict(x, out=out)) < 16 * 1024
+    assert out.nbytes <= peak_of(lambda: net.predict(x)) < out.nbytes + 16 * 1024
+
+
+def test_batch_size_bounds_the_memory_of_predict():
+    """The workspace is that of batch_size rows, not of all."""
+    x, _ = data(50_000)
+    small, large = (peak_of(lambda n=n: network().predict(x[:n], batch_size=64)) for n in (64, 50_000))
+    assert large - small < 50_000 * 10 * 4 + FEW + 64 * 1024
+
+
+ROWS = 60_000
+LARGE = {  # x in dtypes that are read in place, and that are cast batch by batch
+    "float32": lambda: np.ones((ROWS, FEATURES), np.float32),
+    "float32, every other column": lambda: np.ones((ROWS, 2 * FEATURES), np.float32)[:, ::2],
+    "float32, Fortran": lambda: np.ones((FEATURES, ROWS), np.float32).T,
+    "float32, longer rows": lambda: np.ones((ROWS, FEATURES + 3), np.float32)[:, 1:-2],
+    "float64": lambda: np.ones((ROWS, FEATURES)),
+    "int8": lambda: np.ones((ROWS, FEATURES), np.int8),
+    "bool": lambda: np.ones((ROWS, FEATURES), bool),
+    "big-endian": lambda: np.ones((ROWS, FEATURES), ">f4"),
+}
+
+
+@pytest.mark.parametrize("layout", LARGE)
+@pytest.mark.parametrize("call", ["fit", "shuffled", "split", "validated", "evaluate", "predict"])
+def test_x_is_never_copied_whole(layout, call):
+    """Inputs are read where they are, or cast batch by batch: an epoch's peak is the order of the rows and a few of
+    their labels' size, not the 12 MB of the inputs in the network's dtype."""
+    x, y = LARGE[layout](), np.zeros(ROWS, np.int64)
+    calls = {
+        "fit": lambda net: net.fit(x, y, batch_size=1000, shuffle=False, verbose=0),
+        "shuffled": lambda net: net.fit(x, y, batch_size=1000, verbose=0),
+        "split": lambda net: net.fit(x, y, batch_size=1000, validation_split=0.5, verbose=0),
+        "validated": lambda net: net.fit(x[:1000], y[:1000], validation_data=(x, y), batch_size=1000, verbose=0),
+        "evaluate": lambda net: net.evaluate(x, y, batch_size=1000),
+        "predict": lambda net: net.predict(x),
+    }
+    net = fm.Sequential([Dense(2, "softmax")], input_dim=FEATURES, seed=0)
+    net.compile("sgd", "sparse_categorical_crossentropy")
+    calls[call](net)  # with a workspace
+    peak = peak_of(lambda: calls[call](net))
+    assert peak < 4 * y.nbytes < x.size * 4 / 6
