@@ -50,4 +50,8 @@ def __getattr__(name: str) -> Any:
         from .serialization import load
 
         return load
+    if name in ("datasets", "serialization"):
+        from importlib import import_module
+
+        return import_module(f".{name}", __name__)
     raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")

@@ -109,16 +109,20 @@ class EarlyStopping(Callback):
         self.min_delta = min_delta
         self.mode = mode
         self.restore_best_weights = restore_best_weights
+        self._forget()
 
-    def on_train_begin(self, net: Sequential) -> None:
+    def _forget(self) -> None:
         self.best: float | None = None
         self.best_epoch: int | None = None
         self.stopped_epoch: int | None = None
         self._kept: dict[str, NDArray[Any]] = {}
 
+    def on_train_begin(self, net: Sequential) -> None:
+        self._forget()
+
     def _better(self, value: float) -> bool:
         if self.best is None:
-            return True
+            return value == value  # NaN is never the best
         up = self.mode == "max" or (self.mode == "auto" and self.monitor.endswith("accuracy"))
         return value > self.best + self.min_delta if up else value < self.best - self.min_delta
 

@@ -68,6 +68,15 @@ def in_place(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
     )
 
 
+def check_range(array: NDArray[Any], dtype: np.dtype[Any], name: str = "x") -> None:
+    """Refuses finite numbers that `dtype` can't hold, without a copy; infinities are left to who meets them."""
+    if array.dtype.kind != "f" or array.dtype.itemsize <= dtype.itemsize or not array.size:
+        return
+    most = np.finfo(dtype).max
+    if any(np.isfinite(extreme) and abs(extreme) > most for extreme in (array.min(), array.max())):
+        raise ValueError(f"{name}: values beyond the range of {dtype}; scale them, or use float64")
+
+
 def cast(array: NDArray[Any], dtype: np.dtype[Any], name: str = "x") -> NDArray[Any]:
     """`array` in `dtype`, contiguous and aligned; a finite number beyond its range is an error."""
     with np.errstate(over="raise"):

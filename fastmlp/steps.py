@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import losses, metrics, optimizers
-from .data import Rows, cast, check_targets, check_weights, in_place
+from .data import Rows, cast, check_range, check_targets, check_weights, in_place
 from .errors import NonFiniteError
 from .registry import metrics as metric_registry
 from .state import Views
@@ -55,6 +55,7 @@ def prepare(
     """Checked data of a call; the inputs keep their dtype."""
     loss, _ = objective(net)
     rows = net._as_rows(x)
+    check_range(rows, net._dtype)
     units = net._built[-1].units
     targets = check_targets(y, len(rows), units, loss, net._dtype)
     weight = check_weights(sample_weight, class_weight, targets, len(rows), net._dtype)

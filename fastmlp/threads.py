@@ -10,6 +10,8 @@ from threading import local
 
 __all__ = ["get_num_threads", "num_threads", "set_num_threads"]
 
+MOST = 1024  # a mistyped number must not ask the system for a million threads
+
 _chosen = local()
 _forked = False
 
@@ -18,8 +20,8 @@ def _check(n: object, source: str = "number of threads") -> int:
     if isinstance(n, bool) or not hasattr(n, "__index__"):
         raise TypeError(f"{source}: expected an integer, got {n!r}")
     count = n.__index__()
-    if count < 1:
-        raise ValueError(f"{source}: expected at least 1, got {count}")
+    if not 1 <= count <= MOST:
+        raise ValueError(f"{source}: expected an integer of at least 1 and at most {MOST}, got {count}")
     return int(count)
 
 
@@ -45,10 +47,10 @@ def _default() -> int:
     """``FASTMLP_NUM_THREADS``, else ``OMP_NUM_THREADS``, else what affinity and control group allow."""
     for name in ("FASTMLP_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(name, "").split(",")[0].strip()
-        if text.isdigit() and int(text) > 0:
+        if text.isdigit() and 1 <= int(text) <= MOST:
             return int(text)
         if text:
-            raise ValueError(f"{name}: expected an integer of at least 1, got {text!r}")
+            raise ValueError(f"{name}: expected an integer of at least 1 and at most {MOST}, got {text!r}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota()
     return cores if quota is None else min(cores, quota)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,7 @@ class Totals:
     def __init__(self, net: Sequential) -> None:
         self._net = net
         self.sums = np.zeros(3)  # loss, compiled metric, weight
+        self.rows = 0
         for _, metric in steps.named_metrics(net):
             metric.reset()
 
@@ -38,6 +40,7 @@ class Totals:
         """Add a step that Python has seen."""
         run = workspace.run
         self.sums += (run.loss, run.metric, run.weight)
+        self.rows += batch
         for metric in self._net.metrics:
             if type(metric) is not metrics.Accuracy:
                 steps.update_metric(metric, workspace, batch)
@@ -115,6 +118,7 @@ class Epoch:
         try:
             if on_batch is None and not _needs_python(self.net, workspace, self.data):
                 self._compiled(workspace, totals)
+                totals.rows = self.end
             else:
                 self._stepwise(workspace, totals, on_batch)
         finally:
@@ -175,9 +179,7 @@ class Stream:
     def run(self, on_batch: Callable[[int, Mapping[str, float]], None] | None) -> Totals:
         """All steps."""
         totals: Totals | None = None
-        for number, batch in enumerate(self.batches):
-            if number == self.limit:
-                break
+        for number, batch in enumerate(islice(self.batches, self.limit)):
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
                 raise TypeError(f"fit: expected batches (x, y) or (x, y, weight), got {type(batch).__name__}")
             data = steps.readable(self.net, steps.prepare(self.net, *batch))
@@ -280,6 +282,8 @@ def fit(
     elif not isinstance(x, Iterable) or isinstance(x, np.ndarray):
         raise ValueError("fit: y is missing; without it x must be an iterable of (x, y) batches")
     if validation_data is not None:
+        if split:
+            raise ValueError("fit: give validation_data or validation_split, not both")
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
             raise ValueError("validation_data: expected (x, y) or (x, y, sample_weight)")
         validation = steps.prepare(net, *validation_data)
@@ -308,8 +312,7 @@ def fit(
         if validation is not None:
             logs |= _evaluate(net, validation, max(batch_size, 256)).logs("val_")
         if show:
-            rows = None if data is None else len(data.x)
-            print(_line(epoch, epochs, logs, seconds, rows), flush=True)
+            print(_line(epoch, epochs, logs, totals.rows / seconds), flush=True)
         for hook in hooks:
             hook.on_epoch_end(net, epoch, logs)
         if net.stop_training:
@@ -327,8 +330,7 @@ def _shows(verbose: int | str) -> bool:
     return bool(verbose)
 
 
-def _line(epoch: int, epochs: int, logs: Mapping[str, float], seconds: float, rows: int | None) -> str:
+def _line(epoch: int, epochs: int, logs: Mapping[str, float], speed: float) -> str:
     width = len(str(epochs))
     values = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
-    speed = f"  {rows / seconds:,.0f} samples/s" if rows and seconds > 0 else ""
-    return f"epoch {epoch + 1:>{width}}/{epochs}  {values}{speed}"
+    return f"epoch {epoch + 1:>{width}}/{epochs}  {values}  {speed:,.0f} samples/s"

@@ -1,5 +1,5 @@
-"""The same seed gives the same bits: at any number of threads, in any layout of the data, step by step or by epochs; and
-what else runs beside a network, threads of Python and forked processes, changes none of them."""
+"""The same seed gives the same bits: at any number of threads, in any layout of the data, step by step or by epochs;
+and what else runs beside a network, threads of Python and forked processes, changes none of them."""
 
 import os
 import threading
@@ -11,7 +11,12 @@ import fastmlp as fm
 from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
 from fastmlp.usage import Usage
 
-SIZES = [((64, 256, 128, 10), 128, 300), ((200, 600, 300, 5), 300, 650), ((5, 9, 3), 7, 40)]  # widths, batch, rows
+SIZES = [  # widths, batch, rows; all but the third are work for eight threads: in GEMMs, and row by row in the fourth
+    ((64, 256, 128, 10), 128, 300),
+    ((200, 600, 300, 5), 300, 650),
+    ((5, 9, 3), 7, 40),
+    ((4, 3000, 3, 5), 300, 400),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +127,7 @@ def normalized(dtype, activation):
     ("make", "activation"), [(wide, "sigmoid"), *((normalized, name) for name in ("relu", "sigmoid", "sin", "tanh"))]
 )
 def test_a_row_of_predict_is_its_own(make, activation, dtype, same_bits):
-    """``predict(x)[i]`` has the bits of ``predict(x[i:i+1])[0]``, whatever stands beside it and however many go at a time."""
+    """``predict(x)[i]`` has the bits of ``predict(x[i:i+1])[0]``, whatever stands beside it, in whatever portions."""
     net = make(dtype, activation)
     x = np.random.default_rng(0).normal(size=(70, net.input_dim)).astype(dtype)
     whole = net.predict(x)
@@ -269,6 +274,38 @@ def test_seed_none_draws_one_and_keeps_it(snapshot, same_bits):
         net.fit(x, y, epochs=2, batch_size=batch, verbose=0)
     assert drawn.seed == seed != other.seed
     assert same_bits(snapshot(drawn), snapshot(again))
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_dropout_masks_are_keyed_by_seed_step_layer_and_element(rate, same_bits):
+    """A unit is dropped with probability `rate`, else divided by 1 - rate; a mask is drawn anew for each of these, and
+    is the same in the same place, whatever the batch."""
+    n, units = 60, 70
+
+    def masks(seed=1, steps=0, rows=n):
+        net = fm.Sequential([Dropout(rate), Dense(units), Dropout(rate)], input_dim=units, seed=seed, dtype="float64")
+        net.compile(fm.optimizers.SGD(0.0), "mse")
+        ones = np.ones((rows, units))
+        for _ in range(steps):
+            net.train_on_batch(ones[:1], ones[:1])
+        net.parameters["1.kernel"] = np.zeros((units, units))
+        net.parameters["1.bias"] = np.ones(units)
+        after, _ = net.vjp(ones, training=True)
+        net.parameters["1.bias"] = np.zeros(units)
+        net.parameters["1.kernel"] = np.eye(units)
+        both, _ = net.vjp(ones, training=True)
+        assert np.isin(after, [0, 1 / (1 - rate)]).all()
+        return after > 0, both > 0
+
+    after, both = masks()
+    for other, _ in (masks(seed=2), masks(steps=1)):
+        assert abs((other != after).mean() - 2 * rate * (1 - rate)) < 0.05
+    assert same_bits(masks(rows=1)[0], after[:1])
+    deviation = np.sqrt(rate * (1 - rate) / after.size)
+    assert abs(after.mean() - (1 - rate)) < 5 * deviation
+    assert abs(both.mean() - (1 - rate) ** 2) < 5 * deviation + 0.01  # independent of the layer before
+    rows, columns = np.unique(after, axis=0), np.unique(after, axis=1)
+    assert (len(rows), columns.shape[1]) == (n, units)
 
 
 # Layout of the data
@@ -534,8 +571,8 @@ class Meddler(fm.activations.Activation):
 @pytest.mark.parametrize("first", ["predict", "evaluate", "fit", "train_on_batch", "loss_and_gradients", "vjp"])
 @pytest.mark.parametrize("second", ["fit", "train_on_batch", "apply_gradients", "compile", "predict", "vjp"])
 def test_changing_a_network_that_another_thread_uses(first, second, snapshot, same_bits):
-    """A call that changes a network beside any other, or any beside one that changes it, is a RuntimeError; the one that
-    came first goes on as if nothing had been."""
+    """A call that changes a network beside any other, or any beside one that changes it, is a RuntimeError; the one
+    that came first goes on as if nothing had been."""
     meddler = Meddler()
     net = fm.Sequential([Dense(4, meddler), Dense(2)], input_dim=3, seed=0)
     net.compile("adam", "mse")
@@ -621,8 +658,8 @@ threads = int(sys.argv[1])
 
 
 def made():
-    layers = [fm.layers.Dense(600, "relu"), fm.layers.BatchNorm(), fm.layers.Dropout(0.1), fm.layers.Dense(5, "softmax")]
-    net = fm.Sequential(layers, input_dim=200, seed=0)
+    layers = [fm.layers.Dense(600, "relu"), fm.layers.BatchNorm(), fm.layers.Dropout(0.1)]
+    net = fm.Sequential([*layers, fm.layers.Dense(5, "softmax")], input_dim=200, seed=0)
     net.compile("adam", "sparse_categorical_crossentropy")
     return net
 
@@ -643,7 +680,8 @@ def child(end, net):
         asked = fm.get_num_threads()
         fm.set_num_threads(4)
         net.predict(x)
-    end.send((results, asked, [(w.category.__name__, str(w.message)) for w in caught], len(os.listdir("/proc/self/task"))))
+    warned = [(warning.category.__name__, str(warning.message)) for warning in caught]
+    end.send((results, asked, warned, len(os.listdir("/proc/self/task"))))
 
 
 rng = np.random.default_rng(0)

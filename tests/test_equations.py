@@ -1,5 +1,6 @@
 """The rows of EQUATIONS, each against literal NumPy or numbers worked by hand; a test's name has the row's number."""
 
+import itertools
 import math
 import re
 
@@ -635,6 +636,16 @@ def test_row18_default_follows_the_activation(activation, variance):
         assert spread(*layers)[0] == pytest.approx(variance, rel=0.02), layers
 
 
+def test_row18_layers_draw_independently():
+    """Layers of one shape begin with different weights, as do networks of another seed; equal seeds give equal ones."""
+    layers = [[Dense(9), Dense(9, use_bias=False), Dense(9)] for _ in range(3)]
+    nets = [network(*each, inputs=9, seed=seed) for each, seed in zip(layers, (0, 0, 1), strict=True)]
+    first, same, other = ([net.parameters[f"{k}.kernel"] for k in range(3)] for net in nets)
+    np.testing.assert_array_equal(first, same)
+    for a, b in [*itertools.combinations(first, 2), *zip(first, other, strict=True)]:
+        assert not np.intersect1d(a, b).size
+
+
 def test_row18_default_stops_at_the_next_dense_layer():
     """An activation recommends for the kernel that feeds it, not for those before; what is given wins."""
     assert spread(Dense(FAN_OUT), Dense(4, "relu"))[0] == pytest.approx(1 / FAN_IN, rel=0.02)
@@ -678,7 +689,8 @@ def test_row21_forward(m, epsilon):
 
 @pytest.mark.parametrize("m", [2, 12, 200])
 def test_row21_backward(m):
-    """d_gamma = sum d zbar, d_beta = sum d, dz = gamma inv (d - mean d - zbar mean (d zbar)), d = dJ / d(gamma zbar + beta)."""
+    """With d = dJ / d(gamma zbar + beta): d_gamma = sum d zbar, d_beta = sum d,
+    dz = gamma / sqrt(s2 + eps) (d - mean d - zbar mean (d zbar))."""
     net, x, y, z = normalizing(m)
     p = net.parameters
     inv = 1 / np.sqrt(z.var(axis=0) + 1e-5)
@@ -693,6 +705,11 @@ def test_row21_backward(m):
     close(gradients["1.beta"], d.sum(axis=0))
     close(gradients["0.kernel"], x.T @ dz, 1e-11)
     assert np.abs(gradients["0.bias"]).max() < 1e-12  # the mean takes every bias away
+
+
+def test_row21_defaults():
+    """The share kept is 0.9, epsilon 1e-5."""
+    assert BatchNorm().get_config() == {"momentum": 0.9, "epsilon": 1e-5, "name": None}
 
 
 @pytest.mark.parametrize("momentum", [0.9, 0.0, 0.5])
@@ -768,6 +785,10 @@ class Recorder(fm.activations.Activation):
         return np.ones_like(z)
 
 
+def joined(batches):
+    return [row for batch in batches for row in batch]
+
+
 def recorded(n, batch_size, epochs, **options):
     recorder = Recorder()
     net = network(Activation(recorder), Dense(1), inputs=1, seed=5, optimizer=fm.optimizers.SGD(1e-6), loss="mse")
@@ -775,29 +796,31 @@ def recorded(n, batch_size, epochs, **options):
     return recorder.batches
 
 
-@pytest.mark.parametrize(("n", "batch_size", "sizes"), [(10, 4, [4, 4, 2]), (8, 4, [4, 4]), (3, 9, [3]), (5, 1, [1] * 5)])
+@pytest.mark.parametrize(
+    ("n", "batch_size", "sizes"), [(10, 4, [4, 4, 2]), (8, 4, [4, 4]), (3, 9, [3]), (5, 1, [1] * 5)]
+)
 def test_row22_every_row_once_an_epoch(n, batch_size, sizes):
     """An epoch visits every row once, in batches of batch_size and an incomplete last one."""
     batches = recorded(n, batch_size, 3)
     assert [len(batch) for batch in batches] == 3 * sizes
     for epoch in range(3):
-        rows = sum(batches[epoch * len(sizes) : (epoch + 1) * len(sizes)], [])
+        rows = joined(batches[epoch * len(sizes) : (epoch + 1) * len(sizes)])
         assert sorted(rows) == list(range(n))
     in_order = recorded(n, batch_size, 2, shuffle=False)
-    assert sum(in_order, []) == 2 * list(range(n))
+    assert joined(in_order) == 2 * list(range(n))
 
 
 def test_row22_shuffling_is_another_order_each_epoch():
     """Each epoch draws a permutation of its own; none is the order of the data."""
-    rows = sum(recorded(50, 50, 4), [])
+    rows = joined(recorded(50, 50, 4))
     epochs = {tuple(rows[at : at + 50]) for at in range(0, 200, 50)}
     assert len(epochs) == 4
     assert tuple(range(50)) not in epochs
 
 
 def test_row22_every_permutation_is_as_likely():
-    """Of 4 rows each of the 24 orders comes about as often: chi^2 with 23 degrees of freedom is below 50 (p < 0.001)."""
-    rows = sum(recorded(4, 4, 2400), [])
+    """Of 4 rows each of the 24 orders comes about as often: chi^2 of 23 degrees of freedom is below 50 (p = 0.001)."""
+    rows = joined(recorded(4, 4, 2400))
     orders = [tuple(rows[at : at + 4]) for at in range(0, len(rows), 4)]
     counts = [orders.count(order) for order in set(orders)]
     assert len(counts) == 24

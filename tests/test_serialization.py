@@ -520,7 +520,7 @@ def test_one_byte_changed_is_found_or_does_no_harm(path, data, trained, snapshot
     rng = np.random.default_rng(0)
     found = 0
     directory = content.rfind(b"PK\x01\x02", 0, -4000)
-    places = np.r_[rng.integers(0, len(content), 200), rng.integers(directory, len(content), 200)]
+    places = np.r_[rng.integers(0, len(content), 100), rng.integers(directory, len(content), 100)]
     for place in places:
         changed = bytearray(content)
         changed[place] ^= 1 << rng.integers(8)
@@ -572,11 +572,13 @@ KEYS = ("layers", "input_dim", "dtype", "seed", "optimizer", "loss", "metrics", 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_header_with_a_part_missing(key, rewrite):
-    refused(rewrite(lambda header: [header.pop(key)] and None), f"damaged header.*{key}")
+    refused(
+        rewrite(lambda header: {name: part for name, part in header.items() if name != key}), f"damaged header.*{key}"
+    )
 
 
 @pytest.mark.parametrize("key", KEYS)
-@pytest.mark.parametrize("value", ["x", -1, 1.5, [], {}, [{}], {"kind": "array"}, True], ids=repr)
+@pytest.mark.parametrize("value", ["x", -1, 1.5, [[]], {}, [{}], {"kind": "array"}, True], ids=repr)
 def test_header_with_a_part_of_another_kind(key, value, rewrite):
     refused(rewrite(lambda header: header.update({key: value})))
 

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from . import registry
-from .checks import check_dtype, check_integer
-from .configuration import REGISTRIES as KINDS
-from .errors import PluginError, UnknownNameError
-from .layers import arrays as specs_of
-from .layers import flatten
-from .model import Sequential
+from ..checks import check_dtype, check_integer
+from ..errors import PluginError, UnknownNameError
+from ..layers import arrays as specs_of
+from ..layers import flatten
+from ..model import Sequential
+from ._archive import UNREADABLE, Archive
+from ._objects import decode, encode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,53 +34,25 @@ __all__ = ["from_bytes", "load", "save", "to_bytes"]
 FORMAT = 1
 HEADER = "fastmlp.json"
 COUNTERS = ("steps", "iterations", "epochs")
-MAGIC = b"PK\x03\x04"
 NPY_HEADER = 2**16  # bytes that may precede the numbers of an array
 
 
 # -- writing ---------------------------------------------------------------------------------------------------------
 
 
-def _encode(value: Any, where: str) -> Any:
-    """`value` as JSON has it; `where` is its place in the network, for messages."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, np.ndarray) and value.dtype.kind in "fiubU":
-        return {"kind": "array", "dtype": value.dtype.str, "values": value.tolist()}
-    if isinstance(value, list):
-        return [_encode(part, where) for part in value]
-    if isinstance(value, tuple):
-        return {"kind": "tuple", "items": [_encode(part, where) for part in value]}
-    if isinstance(value, dict):
-        items = [[_encode(key, where), _encode(part, where)] for key, part in value.items()]
-        return {"kind": "dict", "items": items}
-    for kind in KINDS:
-        of_kind: registry.Registry[Any] = getattr(registry, kind)
-        if of_kind.base is not None and isinstance(value, of_kind.base):
-            label = f"{type(value).__name__}."
-            config = {name: _encode(part, label + name) for name, part in value.get_config().items()}
-            return {"kind": kind, "class": of_kind.identify(value), "config": config}
-    raise TypeError(
-        f"a network with {where} = {value!r} can't be saved: make it a number, a string, a list, or an object of a "
-        "registered class (a function as learning rate can be set again after loading)"
-    )
-
-
 def _header(net: Sequential) -> dict[str, Any]:
-    from . import __version__
+    from .. import __version__
 
     return {
         "format": FORMAT,
         "version": __version__,
-        "layers": [_encode(layer, "a layer") for layer in net.layers],
+        "layers": [encode(layer, "a layer") for layer in net.layers],
         "input_dim": net.input_dim,
         "dtype": net.dtype.name,
         "seed": net.seed,
-        "optimizer": _encode(net.optimizer, "the optimizer"),
-        "loss": _encode(net.loss, "the loss"),
-        "metrics": [_encode(metric, "a metric") for metric in net.metrics],
+        "optimizer": encode(net.optimizer, "the optimizer"),
+        "loss": encode(net.loss, "the loss"),
+        "metrics": [encode(metric, "a metric") for metric in net.metrics],
         **{name: getattr(net, f"_{name}") for name in COUNTERS},
     }
 
@@ -159,66 +131,6 @@ def save(net: Sequential, path: str | os.PathLike[str]) -> None:
 # -- reading ---------------------------------------------------------------------------------------------------------
 
 
-class _Damaged(ValueError):
-    """The container can't be read: no archive, cut off, or changed by accident."""
-
-
-class _Archive:
-    """A ``.npz`` whose arrays are read one by one, each checked against its checksum before it is looked at."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        if file.read(len(MAGIC)) != MAGIC:
-            raise _Damaged("it doesn't begin as a .npz does")
-        self._zip = zipfile.ZipFile(file)
-        self.members = {info.filename.removesuffix(".npy"): info for info in self._zip.infolist()}
-        if len(self.members) < len(self._zip.infolist()):
-            raise _Damaged("it holds two arrays of one name")
-        for name, info in self.members.items():
-            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
-                raise _Damaged(f"{name} is compressed or encrypted in a way that fastmlp doesn't use")
-
-    def read(self, name: str) -> NDArray[Any]:
-        """A read-only array of numbers; no pickle is ever opened."""
-        if name not in self.members:
-            raise _Damaged(f"it has no {name}")
-        data = self._zip.read(self.members[name])
-        file = io.BytesIO(data)
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        elif version == (2, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-        else:
-            raise _Damaged(f"{name} is a .npy of version {version}")
-        if dtype.hasobject:
-            raise _Damaged(f"{name} holds pickled objects, which are never opened")
-        numbers = memoryview(data)[file.tell() :]
-        if len(numbers) != math.prod(shape) * dtype.itemsize:
-            raise _Damaged(f"{name} has {len(numbers)} bytes for shape {shape} of {dtype}")
-        return np.frombuffer(numbers, dtype).reshape(shape, order="F" if fortran else "C")
-
-
-def _decode(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_decode(part) for part in value]
-    if not isinstance(value, dict):
-        return value
-    kind = value["kind"]
-    if kind == "array":
-        dtype = np.dtype(value["dtype"])
-        if dtype.kind not in "fiubU":
-            raise ValueError(f"an array of {dtype} in the header")
-        return np.array(value["values"], dtype=dtype)
-    if kind == "tuple":
-        return tuple(_decode(part) for part in value["items"])
-    if kind == "dict":
-        return {_decode(key): _decode(part) for key, part in value["items"]}
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind of object {kind!r} in the header")
-    cls = getattr(registry, kind).resolve(value["class"])
-    return cls.from_config({name: _decode(part) for name, part in value["config"].items()})
-
-
 def load(path: str | os.PathLike[str]) -> Sequential:
     """Read a network that `save` wrote: compiled if it was, ready to go on.
 
@@ -252,13 +164,9 @@ def from_bytes(data: bytes) -> Sequential:
 
 
 def _read(file: BinaryIO, source: str) -> Sequential:
-    import struct
-    import zlib
-
-    unreadable = (_Damaged, zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, OverflowError)
     try:
-        return _rebuild(_Archive(file))
-    except unreadable as error:
+        return _rebuild(Archive(file))
+    except UNREADABLE as error:
         raise ValueError(f"{source}: not a fastmlp network, or damaged ({error})") from error
     except UnknownNameError as error:
         raise UnknownNameError(f"{source}: {error}") from error
@@ -283,7 +191,7 @@ class _Header(NamedTuple):
     counters: dict[str, int]
 
 
-def _read_header(archive: _Archive) -> _Header:
+def _read_header(archive: Archive) -> _Header:
     import json
 
     try:
@@ -295,18 +203,18 @@ def _read_header(archive: _Archive) -> _Header:
         newer = isinstance(found, int) and found > FORMAT
         raise ValueError(f"expected format {FORMAT}, got {found!r}{'; a newer fastmlp can read it' if newer else ''}")
     return _Header(
-        layers=_decode(header["layers"]),
+        layers=decode(header["layers"]),
         input_dim=None if header["input_dim"] is None else check_integer("input_dim", header["input_dim"], 1),
         dtype=check_dtype(header["dtype"]),
         seed=check_integer("seed", header["seed"], 0),
-        optimizer=_decode(header["optimizer"]),
-        loss=_decode(header["loss"]),
-        metrics=_decode(header["metrics"]),
+        optimizer=decode(header["optimizer"]),
+        loss=decode(header["loss"]),
+        metrics=decode(header["metrics"]),
         counters={name: check_integer(name, header[name], 0) for name in COUNTERS},
     )
 
 
-def _rebuild(archive: _Archive) -> Sequential:
+def _rebuild(archive: Archive) -> Sequential:
     header = _read_header(archive)
     net = Sequential(header.layers, dtype=header.dtype, seed=header.seed)
     if header.input_dim is not None:
@@ -335,7 +243,7 @@ def _check_sizes(net: Sequential, input_dim: int, members: Mapping[str, zipfile.
                 )
 
 
-def _fill(targets: Mapping[str, NDArray[Any]], archive: _Archive) -> None:
+def _fill(targets: Mapping[str, NDArray[Any]], archive: Archive) -> None:
     """Copy every array to its place; the file must hold just those, in their shapes and dtypes."""
     stored = archive.members.keys() - {HEADER}
     if targets.keys() != stored:
