@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from fastmlp._kernels import level, load, reference
 
 faces = load(level, "faces")

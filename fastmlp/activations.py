@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .checks import check_number, real_array
 from .configurable import Configurable
 from .registry import activations as registry
 
@@ -70,7 +71,10 @@ class Activation(Configurable):
 
     def backward(self, z: NDArray[Any], a: NDArray[Any], da: NDArray[Any]) -> NDArray[Any]:
         """Return ``dz``, the gradient of the loss by `z`, from `da`, that by ``a = forward(z)``."""
-        dz: NDArray[Any] = da * self.derivative(z, a)
+        slope = real_array(f"derivative of {self!r}", self.derivative(z, a))
+        if slope.shape != z.shape:
+            raise ValueError(f"derivative of {self!r}: expected shape {z.shape}, got {slope.shape}")
+        dz: NDArray[Any] = da * slope
         return dz
 
     def __call__(self, z: Any) -> NDArray[Any]:
@@ -134,9 +138,7 @@ class LeakyReLU(Activation):
     initializer = "he_normal"
 
     def __init__(self, alpha: float = 0.01) -> None:
-        if not np.isfinite(alpha):
-            raise ValueError(f"alpha: expected a finite number, got {alpha!r}")
-        self.alpha = float(alpha)
+        self.alpha = check_number("alpha", alpha)
 
     def forward(self, z: NDArray[Any]) -> NDArray[Any]:
         return np.where(z < 0, z * z.dtype.type(self.alpha), z)

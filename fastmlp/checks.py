@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
-from typing import Any
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-__all__ = ["check_count", "check_dtype", "check_integer", "check_seed", "check_share"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["check_count", "check_dtype", "check_integer", "check_number", "check_seed", "check_share", "real_array"]
 
 
 def check_integer(name: str, value: object, least: int) -> int:
@@ -25,9 +30,20 @@ def check_count(name: str, value: object) -> int:
     return check_integer(name, value, 1)
 
 
+def check_number(name: str, value: Any, least: float = -math.inf) -> float:
+    """A finite number of at least `least`; a string is no number, also where float() would read it."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    number = float(value)
+    if not math.isfinite(number) or number < least:
+        bound = "" if least == -math.inf else f" of at least {least:g}"
+        raise ValueError(f"{name}: expected a finite number{bound}, got {value!r}")
+    return number
+
+
 def check_share(name: str, value: Any) -> float:
     """A number in [0, 1)."""
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__float__"):
+    if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name}: expected a number, got {value!r}")
     number = float(value)
     if not 0 <= number < 1:
@@ -37,8 +53,11 @@ def check_share(name: str, value: Any) -> float:
 
 def check_dtype(dtype: Any) -> np.dtype[Any]:
     """float32 or float64."""
-    found = np.dtype(dtype)
-    if found not in (np.dtype(np.float32), np.dtype(np.float64)):
+    try:
+        found = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found not in (np.dtype(np.float32), np.dtype(np.float64)) or not found.isnative:
         raise ValueError(f"dtype: expected 'float32' or 'float64', got {dtype!r}")
     return found
 
@@ -51,3 +70,16 @@ def check_seed(seed: object) -> int:
     if number >= 2**64:
         raise ValueError(f"seed: expected less than 2^64, got {number}")
     return number
+
+
+def real_array(name: str, value: object) -> NDArray[Any]:
+    """An array of real, integer or bool numbers."""
+    if value is None:
+        raise TypeError(f"{name}: expected real numbers in an array, got None")
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise TypeError(f"{name}: expected an array of numbers, got {type(value).__name__} ({error})") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name}: expected real, integer or bool numbers, got dtype {array.dtype}; convert it first")
+    return array

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .checks import check_number, real_array
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .losses import Loss
 
-__all__ = ["Rows", "as_rows", "cast", "check_targets", "check_weights", "in_place"]
+__all__ = ["Rows", "as_rows", "cast", "check_range", "check_targets", "check_weights", "in_place"]
 
 
 class Rows(NamedTuple):
@@ -31,20 +33,9 @@ class Rows(NamedTuple):
         )
 
 
-def _real(name: str, value: object) -> NDArray[Any]:
-    """An array of real, integer or bool numbers."""
-    try:
-        array = np.asarray(value)
-    except (ValueError, TypeError) as error:
-        raise TypeError(f"{name}: expected an array of numbers, got {type(value).__name__} ({error})") from None
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name}: expected real, integer or bool numbers, got dtype {array.dtype}; convert it first")
-    return array
-
-
 def as_rows(x: object, inputs: int | None, *, empty: bool = False, name: str = "x") -> NDArray[Any]:
     """`x` as an array ``(n, inputs)``, of whatever dtype and layout it has."""
-    array = _real(name, x)
+    array = real_array(name, x)
     if array.ndim != 2:
         hint = "; one sample is x[None, :], one feature x[:, None]" if array.ndim == 1 else ""
         raise ValueError(f"{name}: expected 2 dimensions (samples, features), got shape {array.shape}{hint}")
@@ -88,7 +79,7 @@ def cast(array: NDArray[Any], dtype: np.dtype[Any], name: str = "x") -> NDArray[
 
 def check_targets(y: object, n: int, units: int, loss: Loss, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Targets as the loss takes them: labels ``(n,)`` in int64, or rows ``(n, units)`` in `dtype`."""
-    array = _real("y", y)
+    array = real_array("y", y)
     if array.shape[:1] != (n,):
         raise ValueError(f"y: expected {n} samples, as x has, got shape {array.shape}")
     if loss.labels:
@@ -131,17 +122,18 @@ def check_weights(
     sample_weight: object,
     class_weight: Mapping[int, float] | None,
     y: NDArray[Any],
-    n: int,
+    units: int,
+    loss: Loss,
     dtype: np.dtype[Any],
 ) -> NDArray[Any] | None:
     """Weights ``(n,)``: those of the samples times those of their classes; None if there are none."""
-    weight = None
+    weight, n = None, len(y)
     if sample_weight is not None:
-        weight = _real("sample_weight", sample_weight)
+        weight = real_array("sample_weight", sample_weight)
         if weight.shape != (n,):
             raise ValueError(f"sample_weight: expected shape ({n},), got {weight.shape}")
     if class_weight is not None:
-        factors = _class_factors(class_weight, y)
+        factors = _class_factors(class_weight, y, loss, units)
         weight = factors if weight is None else weight * factors
     if weight is None:
         return None
@@ -153,7 +145,15 @@ def check_weights(
     return weight
 
 
-def _class_factors(class_weight: Mapping[int, float], y: NDArray[Any]) -> NDArray[Any]:
+def _class_factors(class_weight: Mapping[int, float], y: NDArray[Any], loss: Loss, units: int) -> NDArray[Any]:
+    if not isinstance(class_weight, Mapping):
+        raise TypeError(
+            f"class_weight: expected a mapping of classes to weights, got {class_weight!r}, "
+            f"{type(class_weight).__name__}"
+        )
+    if loss.accuracy == "shape":
+        raise ValueError(f"class_weight: targets of {type(loss).__name__} have no classes; give sample_weight")
+    classes = max(units, 2)
     labels = y
     if y.ndim == 2:
         labels = y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > 0.5).astype(np.int64)
@@ -161,5 +161,7 @@ def _class_factors(class_weight: Mapping[int, float], y: NDArray[Any]) -> NDArra
     for label, factor in class_weight.items():
         if isinstance(label, bool) or not hasattr(label, "__index__"):
             raise TypeError(f"class_weight: expected integers as classes, got {label!r}")
-        factors[labels == label] = factor
+        if not 0 <= label < classes:
+            raise ValueError(f"class_weight: expected classes 0 to {classes - 1}, got {label}")
+        factors[labels == label] = check_number("class_weight", factor, 0.0)
     return factors

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import activations as _activations
-from .checks import check_integer, check_share
+from .checks import check_integer, check_number, check_share
 from .configurable import Configurable
 from .registry import activations as activation_registry
 from .registry import initializers as initializer_registry
@@ -57,6 +57,7 @@ class Layer(Configurable):
 
     def __init__(self, *, name: str | None = None) -> None:
         self.name = _check_name(name)
+        self.owned = False  # whether a network has it
 
     def _start(self) -> None:
         """Forgets what an earlier build asked for."""
@@ -69,13 +70,22 @@ class Layer(Configurable):
         self, name: str, shape: tuple[int, ...], initializer: Any = "zeros", *, decay: bool = False
     ) -> None:
         """Ask for a learned array; `decay` tells weight decay to shrink it. To be called from `build`."""
-        shape = tuple(check_integer(f"shape of {name!r}", n, 0) for n in shape)
+        shape = self._check_array(name, shape)
         self._parameter_specs[name] = ParameterSpec(shape, initializer_registry.get(initializer), decay)
 
     def add_buffer(self, name: str, shape: tuple[int, ...], value: float = 0.0) -> None:
         """Ask for an array that is kept and saved but not learned. To be called from `build`."""
-        shape = tuple(check_integer(f"shape of {name!r}", n, 0) for n in shape)
+        shape = self._check_array(name, shape)
         self._buffer_specs[name] = BufferSpec(shape, float(value))
+
+    def _check_array(self, name: object, shape: object) -> tuple[int, ...]:
+        if not isinstance(name, str) or not name or "." in name:
+            raise ValueError(f"name of an array: expected a string without dots, got {name!r}")
+        if name in self._parameter_specs or name in self._buffer_specs:
+            raise ValueError(f"{type(self).__name__} asks for {name!r} twice")
+        if not isinstance(shape, (tuple, list)):
+            raise TypeError(f"shape of {name!r}: expected a tuple of integers, got {shape!r}")
+        return tuple(check_integer(f"shape of {name!r}", n, 0) for n in shape)
 
     def build(self, input_dim: int) -> int:
         """Ask for parameters, given the number of inputs; return the number of outputs."""
@@ -211,8 +221,8 @@ class BatchNorm(Layer):
     def __init__(self, *, momentum: float = 0.9, epsilon: float = 1e-5, name: str | None = None) -> None:
         super().__init__(name=name)
         self.momentum = check_share("momentum", momentum)
-        self.epsilon = float(epsilon)
-        if not 0 < self.epsilon < float("inf"):
+        self.epsilon = check_number("epsilon", epsilon, 0.0)
+        if not self.epsilon:
             raise ValueError(f"epsilon: expected a positive number, got {epsilon!r}")
 
     def build(self, input_dim: int) -> int:
@@ -269,6 +279,7 @@ def _flatten(layers: list[Layer], prefix: str, inputs: int, built: list[BuiltLay
         layer._start()
         parts = layer.compose(inputs)
         if parts is not None:
+            check_layers(f"compose of {layer!r}", parts)
             inputs = _flatten(parts, key + ".", inputs, built)
             continue
         if isinstance(layer, Dense):
@@ -277,6 +288,23 @@ def _flatten(layers: list[Layer], prefix: str, inputs: int, built: list[BuiltLay
         built.append(BuiltLayer(key, layer, inputs, units))
         inputs = units
     return inputs
+
+
+def check_layers(source: str, layers: object) -> None:
+    """Distinct layers of distinct names, none of which lives in another network."""
+    if not isinstance(layers, (tuple, list)):
+        raise TypeError(f"{source}: expected a list of layers, got {layers!r}")
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            raise TypeError(f"{source}: expected layers, got {layer!r}")
+    if len({id(layer) for layer in layers}) < len(layers):
+        raise ValueError(f"{source}: a layer object stands twice in the network; make two")
+    names = [layer.name for layer in layers if layer.name is not None]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{source}: two layers have one name: {sorted(n for n in set(names) if names.count(n) > 1)}")
+    for layer in layers:
+        if getattr(layer, "parameters", None) or getattr(layer, "owned", False):
+            raise ValueError(f"{source}: {layer!r} belongs to another network; make a new layer")
 
 
 def _recommended(layers: list[Layer]) -> str:

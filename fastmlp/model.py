@@ -13,7 +13,7 @@ from .callbacks import Callback, History
 from .checks import check_count, check_dtype, check_integer, check_seed
 from .data import Rows, as_rows, cast, in_place
 from .errors import NotBuiltError
-from .layers import BuiltLayer, Layer, flatten
+from .layers import Activation, BatchNorm, BuiltLayer, Dense, Dropout, Layer, check_layers, flatten
 from .lowering import Lowering
 from .registry import layers as layer_registry
 from .state import Arenas, Views
@@ -26,6 +26,20 @@ if TYPE_CHECKING:
 __all__ = ["Sequential"]
 
 PREDICT_ROWS = 1024  # rows of a prediction that are in flight at a time
+
+
+class _Counter:
+    """One of the counters in a network's memory, where the kernels count too."""
+
+    def __init__(self, place: int) -> None:
+        self._place = place
+
+    def __get__(self, net: Sequential, owner: type[Sequential]) -> int:
+        return 0 if net._arenas is None else int(net._arenas.counters[self._place])
+
+    def __set__(self, net: Sequential, value: int) -> None:
+        if net._arenas is not None:
+            net._arenas.counters[self._place] = value
 
 
 class Sequential:
@@ -51,10 +65,14 @@ class Sequential:
         dtype: Any = "float32",
         seed: int | None = None,
     ) -> None:
-        self.layers: tuple[Layer, ...] = tuple(layer_registry.get(layer) for layer in layers)
-        _check_distinct(self.layers)
+        if isinstance(layers, (str, Mapping, Layer)) or not isinstance(layers, Iterable):
+            raise TypeError(f"layers: expected a list of layers, got {layers!r}")
         self._dtype = check_dtype(dtype)
         self.seed = check_seed(seed)
+        self.layers: tuple[Layer, ...] = tuple(layer_registry.get(layer) for layer in layers)
+        check_layers("layers", self.layers)
+        for layer in self.layers:
+            layer.owned = True
         self.stop_training = False
         self.optimizer: optimizers.Optimizer | None = None
         self.loss: losses.Loss | None = None
@@ -62,9 +80,6 @@ class Sequential:
         self._built: list[BuiltLayer] = []
         self._arenas: Arenas | None = None
         self._usage = Usage()
-        self._steps = 0  # steps done: keys dropout
-        self._iterations = 0  # the optimizer's
-        self._epochs = 0  # keys shuffling
         self._reset_plans()
         if input_dim is not None:
             self.build(input_dim)
@@ -73,6 +88,11 @@ class Sequential:
         self._training: Workspace | None = None
         self._evaluating: Workspace | None = None
         self._predicting: list[Workspace] = []
+
+    # Counters: steps key dropout, iterations are the optimizer's, epochs key shuffling.
+    _steps = _Counter(0)
+    _iterations = _Counter(1)
+    _epochs = _Counter(2)
 
     # -- building ------------------------------------------------------------------------------------------------
 
@@ -109,6 +129,11 @@ class Sequential:
             if self.optimizer is not None:
                 self._reset_optimizer(self.optimizer)
 
+    def _unbuild(self) -> None:
+        """Back to before `build`, for a first call that was refused."""
+        self._built, self._arenas = [], None
+        self._reset_plans()
+
     def _memory(self) -> Arenas:
         if self._arenas is None:
             raise NotBuiltError(
@@ -132,8 +157,8 @@ class Sequential:
 
         chosen = optimizer_registry.get(optimizer)
         chosen_loss = None if loss is None else loss_registry.get(loss)
-        if isinstance(metrics, str):
-            raise TypeError(f"metrics: expected a list of names, got the string {metrics!r}")
+        if isinstance(metrics, (str, Mapping)) or not isinstance(metrics, Iterable):
+            raise TypeError(f"metrics: expected a list of names or metrics, got {metrics!r}")
         chosen_metrics = tuple(metric_registry.get(metric) for metric in metrics)
         if chosen_loss is not None:
             self._check_output(chosen_loss)
@@ -149,11 +174,15 @@ class Sequential:
 
     def _check_output(self, loss: losses.Loss) -> None:
         """A loss of probabilities needs a last activation that gives some."""
-        last: Any = getattr(self.layers[-1], "activation", None) if self.layers else None
-        if loss.probabilities and last is not None and last.output != "probabilities":
+        last: Any = self.layers[-1] if self.layers else None
+        if isinstance(last, (Activation, Dense)):
+            last = last.activation
+        elif not isinstance(last, (BatchNorm, Dropout)):
+            return  # a layer of somebody's own may well give probabilities
+        if loss.probabilities and getattr(last, "output", None) != "probabilities":
             remedy = "sigmoid" if loss.accuracy == "binary" else "softmax"
             raise ValueError(
-                f"{type(loss).__name__} expects probabilities, but the last activation is {last!r}: use "
+                f"{type(loss).__name__} expects probabilities, but the network ends in {last!r}: use "
                 f"activation={remedy!r} in the last layer, or {type(loss).__name__}(from_logits=True)"
             )
 
@@ -211,6 +240,8 @@ class Sequential:
             out = np.empty((len(rows), units), self._dtype)
         else:
             _check_out(out, (len(rows), units), self._dtype)
+            if np.may_share_memory(out, rows):
+                rows = rows.copy()  # outputs would be written over rows that are still to be read
         if not len(rows):
             return out
         with self._usage.reading("predict"):
@@ -329,17 +360,6 @@ class Sequential:
         from .serialization import from_bytes, to_bytes
 
         return from_bytes, (to_bytes(self),)
-
-
-def _check_distinct(layers: tuple[Layer, ...]) -> None:
-    if len({id(layer) for layer in layers}) < len(layers):
-        raise ValueError("a layer object stands twice in the network; make two")
-    names = [layer.name for layer in layers if layer.name is not None]
-    if len(set(names)) < len(names):
-        raise ValueError(f"two layers have one name: {sorted(n for n in set(names) if names.count(n) > 1)}")
-    taken = [layer for layer in layers if getattr(layer, "parameters", None)]
-    if taken:
-        raise ValueError(f"{taken[0]!r} belongs to another network; make a new layer")
 
 
 def _check_out(out: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .checks import check_number, check_share
 from .configurable import Configurable
 from .registry import optimizers as registry
 
@@ -45,12 +46,12 @@ class Optimizer(Configurable):
 
     @learning_rate.setter
     def learning_rate(self, value: LearningRate) -> None:
-        self._learning_rate = value if callable(value) else _non_negative("learning_rate", value)
+        self._learning_rate = value if callable(value) else check_number("learning_rate", value, 0.0)
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of one step, counted from 1."""
         rate = self._learning_rate
-        return _non_negative("learning_rate", rate(step)) if callable(rate) else rate
+        return check_number("learning_rate", rate(step), 0.0) if callable(rate) else rate
 
     def init_state(self, param: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return new arrays shaped as `param`, by name: what this optimizer remembers of a parameter."""
@@ -73,16 +74,6 @@ class Optimizer(Configurable):
 registry.base = Optimizer
 
 
-def _non_negative(name: str, value: Any, below: float = float("inf")) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: expected a number, got {value!r}") from None
-    if not 0 <= number < below:
-        raise ValueError(f"{name}: expected a number in [0, {below}), got {value!r}")
-    return number
-
-
 @registry.builtin("sgd")
 class SGD(Optimizer):
     """``w -= lr g``; with momentum ``v = mu v - lr g, w += v``, and Nesterov's ``w += mu v - lr g``.
@@ -98,7 +89,7 @@ class SGD(Optimizer):
 
     def __init__(self, learning_rate: LearningRate = 0.01, momentum: float = 0.0, nesterov: bool = False) -> None:
         super().__init__(learning_rate)
-        self.momentum = _non_negative("momentum", momentum, 1.0)
+        self.momentum = check_share("momentum", momentum)
         self.nesterov = bool(nesterov)
 
     def init_state(self, param: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -144,9 +135,9 @@ class Adam(Optimizer):
         epsilon: float = 1e-8,
     ) -> None:
         super().__init__(learning_rate)
-        self.beta1 = _non_negative("beta1", beta1, 1.0)
-        self.beta2 = _non_negative("beta2", beta2, 1.0)
-        self.epsilon = _non_negative("epsilon", epsilon)
+        self.beta1 = check_share("beta1", beta1)
+        self.beta2 = check_share("beta2", beta2)
+        self.epsilon = check_number("epsilon", epsilon, 0.0)
 
     def init_state(self, param: NDArray[Any]) -> dict[str, NDArray[Any]]:
         return {"m": np.zeros_like(param), "v": np.zeros_like(param)}

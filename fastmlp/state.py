@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .checks import real_array
 from .core import ARENA, SHIFT
+from .data import check_range
 from .layers import BuiltLayer, arrays
 
 if TYPE_CHECKING:
@@ -29,6 +31,17 @@ def aligned(numbers: int, dtype: Any) -> NDArray[Any]:
     return raw[start : start + numbers * itemsize].view(dtype)
 
 
+def _checked_state(optimizer: Optimizer, view: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """What ``init_state`` gives for a parameter: arrays by name."""
+    state = optimizer.init_state(view)
+    if not isinstance(state, dict):
+        raise TypeError(f"init_state of {optimizer!r}: expected a dict of arrays, got {type(state).__name__}")
+    for name, array in state.items():
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"init_state of {optimizer!r}: expected an array as {name!r}, got {type(array).__name__}")
+    return dict(state)
+
+
 class Views(Mapping[str, "NDArray[Any]"]):
     """Fixed keys to writable views; ``views[key] = values`` copies in, shape checked."""
 
@@ -43,11 +56,10 @@ class Views(Mapping[str, "NDArray[Any]"]):
 
     def __setitem__(self, key: str, value: object) -> None:
         target = self[key]
-        array = np.asarray(value)
+        array = real_array(key, value)
         if array.shape != target.shape:
             raise ValueError(f"{key}: expected shape {target.shape}, got {array.shape}")
-        if array.dtype.kind not in "fiub":
-            raise TypeError(f"{key}: expected real numbers, got dtype {array.dtype}")
+        check_range(array, target.dtype, key)
         target[...] = array
 
     def __iter__(self) -> Iterator[str]:
@@ -78,6 +90,7 @@ class Arenas:
         self.flat_gradients = aligned(self.size, self.dtype)
         self.flat_buffers = aligned(buffer_size, self.dtype)
         self.flat_state = aligned(0, self.dtype)
+        self.counters = np.zeros(3, dtype=np.int64)  # steps done, the optimizer's, epochs
         self.parameters = self._views(self.flat_parameters, shapes)
         self.gradients = self._views(self.flat_gradients, shapes)
         self.buffers = self._views(self.flat_buffers, buffer_shapes)
@@ -120,16 +133,19 @@ class Arenas:
             rng = np.random.default_rng([seed, number])
             for name, spec in place.layer._parameter_specs.items():
                 key = f"{place.key}.{name}"
-                value = np.asarray(spec.initializer(spec.shape, rng, self.dtype))
+                what = f"initializer {spec.initializer!r} of {key}"
+                drawn = spec.initializer(spec.shape, rng, self.dtype)
+                value = real_array(what, drawn)
                 if value.shape != spec.shape:
-                    raise ValueError(
-                        f"initializer {spec.initializer!r} of {key}: expected shape {spec.shape}, got {value.shape}"
-                    )
+                    raise ValueError(f"{what}: expected shape {spec.shape}, got {value.shape}")
+                if not np.isfinite(value).all():
+                    raise ValueError(f"{what}: expected finite numbers, got NaN or infinity")
+                check_range(value, self.dtype, what)
                 self.parameters[key][...] = value
 
     def reset_state(self, optimizer: Optimizer, compiled: bool) -> None:
         """Zero state for a built-in optimizer, slot after slot in one arena; a plugin's arrays are its own."""
-        states = {key: dict(optimizer.init_state(view)) for key, view in self.parameters.items()}
+        states = {key: _checked_state(optimizer, view) for key, view in self.parameters.items()}
         self.state = states
         if not compiled:
             return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import losses, metrics, optimizers
+from .checks import real_array
 from .data import Rows, cast, check_range, check_targets, check_weights, in_place
 from .errors import NonFiniteError
 from .registry import metrics as metric_registry
@@ -54,11 +55,17 @@ def prepare(
 ) -> Rows:
     """Checked data of a call; the inputs keep their dtype."""
     loss, _ = objective(net)
+    fresh = not net.built
     rows = net._as_rows(x)
-    check_range(rows, net._dtype)
-    units = net._built[-1].units
-    targets = check_targets(y, len(rows), units, loss, net._dtype)
-    weight = check_weights(sample_weight, class_weight, targets, len(rows), net._dtype)
+    try:
+        check_range(rows, net._dtype)
+        units = net._built[-1].units
+        targets = check_targets(y, len(rows), units, loss, net._dtype)
+        weight = check_weights(sample_weight, class_weight, targets, units, loss, net._dtype)
+    except Exception:
+        if fresh:  # a refused call leaves no parameters behind
+            net._unbuild()
+        raise
     return Rows(rows, targets, weight)
 
 
@@ -79,7 +86,6 @@ def train_workspace(net: Sequential, rows: int) -> Workspace:
         plan = net._lowering(rows, training=True).train(loss, accuracy_kind(net), optimizer)
         net._training = Workspace(plan, net._memory(), net.seed, optimizer)
     workspace = net._training
-    workspace.run.step, workspace.run.iteration = net._steps, net._iterations + 1
     return workspace
 
 
@@ -106,10 +112,7 @@ def step(net: Sequential, workspace: Workspace, offset: int, batch: int) -> None
     with kept_buffers(net, workspace):
         if not workspace.execute(batch, "forward", "backward", "check"):
             raise non_finite(net, workspace, batch)
-    workspace.execute(0, "optimizer", "update")
-    net._steps += 1
-    net._iterations += 1
-    workspace.run.step, workspace.run.iteration = net._steps, net._iterations + 1
+        workspace.commit()
 
 
 def kept_buffers(net: Sequential, workspace: Workspace, *, always: bool = False) -> Restore:
@@ -138,7 +141,10 @@ def named_metrics(net: Sequential) -> list[tuple[str, metrics.Metric]]:
 def update_metric(metric: metrics.Metric, workspace: Workspace, batch: int) -> None:
     """Shows a metric in NumPy the batch that was run."""
     target, weight = workspace.target(batch)
-    metric.update(target, workspace.view(workspace.plan.out, batch), weight)
+    output = workspace.view(workspace.plan.out, batch)
+    for array in (target, output):
+        array.flags.writeable = False  # views and copies of this call: what one metric does, the next must not see
+    metric.update(target, output, weight)
 
 
 def non_finite(net: Sequential, workspace: Workspace, batch: int) -> NonFiniteError:
@@ -201,10 +207,15 @@ def apply_gradients(net: Sequential, gradients: Mapping[str, Any]) -> None:
     if net.optimizer is None:
         raise RuntimeError("the network is not compiled: call compile(optimizer=...) first")
     views = Views(net._memory().gradients)
+    if not isinstance(gradients, Mapping):
+        raise TypeError(f"gradients: expected a mapping keyed as parameters, got {type(gradients).__name__}")
     if set(gradients) != set(views):
         missing, unknown = sorted(set(views) - set(gradients)), sorted(set(gradients) - set(views))
         raise ValueError(f"gradients: expected the keys of parameters; missing {missing}, unknown {unknown}")
-    arrays = {key: cast(np.asarray(gradient), net._dtype, key) for key, gradient in gradients.items()}
+    arrays = {
+        key: cast(real_array(f"gradient {key}", gradient), net._dtype, f"gradient {key}")
+        for key, gradient in gradients.items()
+    }
     for key, array in arrays.items():
         if array.shape != views[key].shape:
             raise ValueError(f"gradient {key}: expected shape {views[key].shape}, got {array.shape}")
@@ -225,12 +236,9 @@ def apply(net: Sequential, views: Views, arrays: dict[str, NDArray[Any]]) -> Non
         views[key] = array
     plan = net._lowering(0, training=True).step(optimizer)
     workspace = Workspace(plan, net._memory(), net.seed, optimizer)
-    workspace.run.step, workspace.run.iteration = net._steps, net._iterations + 1
     workspace.bind(Rows(np.empty((0, 1), net._dtype)))
     workspace.begin(0, 0, optimizer.learning_rate_at(net._iterations + 1))
-    workspace.execute(0, "optimizer")
-    net._steps += 1
-    net._iterations += 1
+    workspace.commit()
 
 
 def vjp(net: Sequential, x: Any, *, training: bool = False) -> tuple[NDArray[Any], Pullback]:
@@ -255,7 +263,6 @@ def vjp(net: Sequential, x: Any, *, training: bool = False) -> tuple[NDArray[Any
     with net._usage.reading("vjp"):
         plan = net._lowering(batch, training=training).vjp()
         workspace = Workspace(plan, net._memory(), net.seed, own_gradients=True)
-        workspace.run.step = net._steps
         workspace.bind(Rows(rows))
         workspace.begin(0, batch)
         with kept_buffers(net, workspace, always=True):
@@ -264,7 +271,7 @@ def vjp(net: Sequential, x: Any, *, training: bool = False) -> tuple[NDArray[Any
     assert d_out is not None and d_input is not None
 
     def backward(dy: Any) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
-        dy = np.asarray(dy)
+        dy = real_array("dy", dy)
         target = workspace.view(d_out, batch)
         if dy.shape != target.shape:
             raise ValueError(f"dy: expected shape {target.shape}, got {dy.shape}")

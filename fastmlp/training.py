@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,10 +31,11 @@ class Totals:
     """Weighted sums over the batches of an epoch."""
 
     def __init__(self, net: Sequential) -> None:
-        self._net = net
+        # copies: an evaluation within a callback must not reset what an epoch has counted
+        self.metrics = [(name, copy.copy(metric)) for name, metric in steps.named_metrics(net)]
         self.sums = np.zeros(3)  # loss, compiled metric, weight
         self.rows = 0
-        for _, metric in steps.named_metrics(net):
+        for _, metric in self.metrics:
             metric.reset()
 
     def add(self, workspace: Workspace, batch: int) -> None:
@@ -41,7 +43,7 @@ class Totals:
         run = workspace.run
         self.sums += (run.loss, run.metric, run.weight)
         self.rows += batch
-        for metric in self._net.metrics:
+        for _, metric in self.metrics:
             if type(metric) is not metrics.Accuracy:
                 steps.update_metric(metric, workspace, batch)
 
@@ -49,7 +51,7 @@ class Totals:
         """Means, by name."""
         loss, hits, weight = self.sums.tolist()
         logs = {f"{prefix}loss": loss / weight if weight else float("nan")}
-        for name, metric in steps.named_metrics(self._net):
+        for name, metric in self.metrics:
             compiled = type(metric) is metrics.Accuracy
             logs[prefix + name] = (hits / weight if weight else float("nan")) if compiled else float(metric.result())
         return logs
@@ -87,7 +89,12 @@ def _evaluate(net: Sequential, data: Rows, batch_size: int) -> Totals:
                 workspace.bind(data, order)
                 first, last = workspace.plan.sections["forward"]
                 rates = np.zeros(-(-n // batch_size))
-                workspace.run.epoch(first, last, 0, n, batch_size, net.seed, rates, team(), totals.sums, np.inf, True)
+                at = 0
+                while at < n:  # back every tenth of a second, for Ctrl-C
+                    part = rates[at // batch_size :]
+                    at, _ = workspace.run.epoch(
+                        first, last, at, n, batch_size, net.seed, part, team(), totals.sums, 0.1, True
+                    )
                 return totals
             for at in range(0, n, batch_size):
                 index = order[at : at + batch_size]
@@ -126,21 +133,18 @@ class Epoch:
         return totals
 
     def _compiled(self, workspace: Workspace, totals: Totals) -> None:
-        """Comes back every tenth of a second, so that Ctrl-C is answered; counters are the run's own."""
+        """Comes back every tenth of a second, so that Ctrl-C is answered; steps are counted where they are run."""
         net, run, at = self.net, workspace.run, 0
         workspace.bind(self.data, self.order)
         first, _ = workspace.plan.sections["forward"]
-        _, last = workspace.plan.sections["update"]
+        _, last = workspace.plan.sections["commit"]
         rates = self._learning_rates()
         begun = net._steps
         while at < self.end:
-            try:
-                at, fine = run.epoch(
-                    *(first, last, at, self.end, self.batch_size, net.seed),
-                    *(rates[run.step - begun :], team(), totals.sums),
-                )
-            finally:
-                net._steps, net._iterations = run.step, run.iteration - 1
+            at, fine = run.epoch(
+                *(first, last, at, self.end, self.batch_size, net.seed),
+                *(rates[net._steps - begun :], team(), totals.sums),
+            )
             if not fine:
                 batch = min(self.batch_size, self.end - at)
                 workspace.begin(at, batch)
@@ -212,7 +216,11 @@ def _split(data: Rows, share: float) -> tuple[Rows, Rows | None]:
     def rows(part: slice) -> Rows:
         return Rows(*(None if array is None else array[part] for array in data))  # type: ignore[arg-type]
 
-    return rows(slice(0, kept)), rows(slice(kept, None))
+    train, validation = rows(slice(0, kept)), rows(slice(kept, None))
+    for name, part in (("training", train), ("validation", validation)):
+        if part.weight is not None and not part.weight.sum() > 0:
+            raise ValueError(f"validation_split: the weights of the {name} share sum to 0")
+    return train, validation
 
 
 def fit(
@@ -288,7 +296,7 @@ def fit(
             raise ValueError("validation_data: expected (x, y) or (x, y, sample_weight)")
         validation = steps.prepare(net, *validation_data)
     history = History()
-    hooks = [*callbacks, history]
+    hooks = [*_checked_callbacks(callbacks), history]
     watching = [hook for hook in hooks if wants_batches(hook)]
     show = _shows(verbose)
     net.stop_training = False
@@ -320,6 +328,16 @@ def fit(
     for hook in hooks:
         hook.on_train_end(net)
     return history
+
+
+def _checked_callbacks(callbacks: object) -> Iterable[Callback]:
+    if isinstance(callbacks, (str, Callback)) or not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks: expected a list of callbacks, got {callbacks!r}")
+    checked = list(callbacks)
+    for callback in checked:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks: expected instances of fm.callbacks.Callback, got {callback!r}")
+    return checked
 
 
 def _shows(verbose: int | str) -> bool:

@@ -52,7 +52,7 @@ class Workspace:
         self.optimizer = optimizer
         self.backward: dict[int, Any] = {}  # what Python layers gave back
         self.work = aligned(plan.work, arenas.dtype)
-        self.run = core.Run(plan.ops, plan.table, plan.capacity, arenas.dtype == np.float64)
+        self.run = core.Run(plan.ops, plan.table, arenas.counters, plan.capacity, arenas.dtype == np.float64)
         flat, self.gradients = arenas.flat_gradients, arenas.gradients
         if own_gradients:
             flat = aligned(arenas.size, arenas.dtype)
@@ -105,7 +105,7 @@ class Workspace:
     def begin(self, offset: int, batch: int, learning_rate: float = 0.0) -> None:
         """Open a step over `batch` rows of the order, from `offset` on."""
         self._offset, self.learning_rate = offset, learning_rate
-        self.step, self.iteration = self.run.step, self.run.iteration
+        self.step, self.iteration = int(self.arenas.counters[0]), int(self.arenas.counters[1]) + 1
         self.run.begin(offset, batch, self.seed, learning_rate)
 
     def execute(self, batch: int, *sections: str) -> bool:
@@ -118,7 +118,19 @@ class Workspace:
                         return False
                 else:
                     segment(self, batch)
-        return not sections or bool(np.isfinite(self.run.loss))
+        return bool(np.isfinite(self.run.loss))
+
+    def commit(self) -> None:
+        """Update what is learned and count the step: in one call, if all of it is compiled."""
+        *before, last = self._segments["commit"] or [(0, 0)]
+        if not isinstance(last, tuple):
+            before, last = [*before, last], (0, 0)
+        for segment in before:
+            if isinstance(segment, tuple):
+                self.run.execute(*segment, team())
+            else:
+                segment(self, 0)
+        self.run.execute(*last, team(), True)
 
     def view(self, tensor: Tensor, batch: int) -> NDArray[Any]:
         """The first `batch` rows of a tensor in the work arena, or in the caller's output."""

@@ -91,6 +91,26 @@ def test_threads_change_no_bit(threads, size, dtype, trained, same_bits):
     assert size == 2 or running >= threads  # or the test would show nothing
 
 
+def test_threads_change_no_bit_of_unfused_layers(dtype, snapshot, same_bits):
+    """Layers that no GEMM takes in, each wide enough for several threads: first, between others, and last."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(300, 2500)).astype(dtype), rng.uniform(size=(300, 2500))
+    results = []
+    for threads in (1, 2, 5, 8, 5):
+        first = [BatchNorm(), Activation("tanh"), Dropout(0.1), Activation("sin"), BatchNorm(), Dense(3)]
+        middle = [Dense(2500), Dropout(0.1), Activation("softmax"), BatchNorm(), Dense(3)]
+        net = fm.Sequential([*first, *middle, Dense(2500, "softmax")], input_dim=2500, dtype=dtype, seed=0)
+        net.compile("sgd", "mse")
+        with fm.num_threads(threads):
+            logs = [net.train_on_batch(x, y) for _ in range(2)]
+            outputs = {"predict": net.predict(x), "vjp": net.vjp(x)[0], "training": net.vjp(x, training=True)[0]}
+        results.append((logs, {**snapshot(net), **outputs}))
+    for logs, arrays in results[1:]:
+        assert logs == results[0][0]
+        for name, array in results[0][1].items():
+            assert same_bits(arrays[name], array), name
+
+
 @pytest.mark.parametrize("threads", [1, 4])
 def test_training_is_repeatable(threads, snapshot, same_bits):
     """Made and trained twice; and another seed gives other bits."""

@@ -76,21 +76,25 @@ cdef void run_ops(const op_t *ops, Py_ssize_t n, run_t *run, int threads, const 
 cdef class Run:
     """The operations of a plan together with the memory they work on; one caller at a time.
 
-    `ops` is a structured array (see `op_dtype`), `table` row offsets, both kept alive here.
+    `ops` is a structured array of the fields of op_t, `table` row offsets, `counters` the network's steps and the
+    optimizer's, which a step that is kept counts up in the same call; all are kept alive here.
     """
     cdef run_t run
     cdef Py_buffer[9] views
     cdef bint[9] bound
     cdef op_t *ops
     cdef Py_ssize_t n_ops, capacity
-    cdef Py_buffer ops_view, table_view, index_view
+    cdef Py_buffer ops_view, table_view, index_view, counters_view
+    cdef Py_ssize_t *counters
     cdef bint has_index, double_precision
     cdef int scratch_threads
     cdef void *raw_scratch
 
-    def __cinit__(self, ops, table, Py_ssize_t capacity, bint double_precision):
+    def __cinit__(self, ops, table, counters, Py_ssize_t capacity, bint double_precision):
         PyObject_GetBuffer(ops, &self.ops_view, PyBUF_STRIDES)
         PyObject_GetBuffer(table, &self.table_view, PyBUF_STRIDES)
+        PyObject_GetBuffer(counters, &self.counters_view, PyBUF_STRIDES)
+        self.counters = <Py_ssize_t *> self.counters_view.buf
         if self.ops_view.itemsize != sizeof(op_t):
             raise ValueError("operations of another version of fastmlp")
         self.ops = <op_t *> self.ops_view.buf
@@ -120,6 +124,8 @@ cdef class Run:
             PyBuffer_Release(&self.ops_view)
         if self.table_view.obj is not None:
             PyBuffer_Release(&self.table_view)
+        if self.counters_view.obj is not None:
+            PyBuffer_Release(&self.counters_view)
 
     def bind(self, int arena, array):
         """Points an arena at an array (None: at nothing). Rows may be strided, numbers in a row not."""
@@ -170,6 +176,8 @@ cdef class Run:
     cdef void open(self, Py_ssize_t offset, Py_ssize_t batch) noexcept nogil:
         self.run.index = <const Py_ssize_t *> self.index_view.buf + offset
         self.run.batch = batch
+        self.run.step = self.counters[0]
+        self.run.iteration = self.counters[1] + 1
         if self.double_precision:
             start(&self.run, <const double *> NULL)
         else:
@@ -184,8 +192,14 @@ cdef class Run:
         with nogil:
             self.open(offset, batch)
 
-    def execute(self, Py_ssize_t first, Py_ssize_t last, int threads):
-        """Operations first .. last, one run of compiled ones; False if a number that is not finite stopped them."""
+    cdef void count(self) noexcept nogil:
+        self.counters[0] += 1
+        self.counters[1] += 1
+
+    def execute(self, Py_ssize_t first, Py_ssize_t last, int threads, bint counts=False):
+        """Operations first .. last, one run of compiled ones; False if a number that is not finite stopped them.
+
+        `counts` if they complete a step."""
         cdef Py_ssize_t k
         if not 0 <= first <= last <= self.n_ops:
             raise IndexError(f"operations {first} .. {last} of {self.n_ops}")
@@ -195,12 +209,14 @@ cdef class Run:
         for k in range(threads):
             if self.run.bad[k]:
                 return False
+        if counts:
+            self.count()
         return True
 
     def epoch(self, Py_ssize_t first, Py_ssize_t last, Py_ssize_t offset, Py_ssize_t end, Py_ssize_t batch_size, seed,
               const double[::1] learning_rates, int threads, double[::1] totals, double seconds=0.1,
               bint evaluating=False):
-        """Steps over offset .. end of the order, until done or for `seconds`, counted on from `step` and `iteration`.
+        """Steps over offset .. end of the order, until done or for `seconds`.
 
         Returns the row reached and whether all was finite; totals (loss, metric, weight) are added to. An evaluation
         counts no steps, and lets NaN through."""
@@ -224,30 +240,12 @@ cdef class Run:
                     totals[1] += self.run.metric
                     totals[2] += self.run.weight
                     offset += self.run.batch
-                    self.run.step += not evaluating
-                    self.run.iteration += not evaluating
+                    if not evaluating:
+                        self.count()
                     done += 1
                 if now() > deadline:
                     break
         return offset, fine
-
-    @property
-    def step(self):
-        """Steps done, for the masks of dropout."""
-        return self.run.step
-
-    @step.setter
-    def step(self, Py_ssize_t value):
-        self.run.step = value
-
-    @property
-    def iteration(self):
-        """Number of the optimizer's next step, from 1."""
-        return self.run.iteration
-
-    @iteration.setter
-    def iteration(self, Py_ssize_t value):
-        self.run.iteration = value
 
     @property
     def loss(self):

@@ -48,17 +48,16 @@ class Lowering(Backward):
         self._emit("check", size=size, cost=size)
         marks["check"] = len(self._ops)
         self._optimizer(optimizer)
-        marks["optimizer"] = len(self._ops)
         for stage in stages:
             if stage.kind == "batchnorm":
                 self._batchnorm_update(stage)
-        marks["update"] = len(self._ops)
+        marks["commit"] = len(self._ops)
         return self._finish(stages, marks, out=out, d_out=d_out)
 
     def step(self, optimizer: Optimizer) -> Plan:
         """The optimizer alone."""
         self._optimizer(optimizer)
-        return self._finish([], {"optimizer": len(self._ops)}, out=Tensor(NONE, 0, 0))
+        return self._finish([], {"commit": len(self._ops)}, out=Tensor(NONE, 0, 0))
 
     def vjp(self) -> Plan:
         """Forward, and the way back from a gradient that the caller writes into ``d_out``."""
@@ -115,6 +114,12 @@ class Lowering(Backward):
             self._emit_python(optimizer_call(), f"optimizer {optimizer!r}")
             return
         size = self.arenas.size
+        slots = len(optimizer.init_state(np.zeros(1, self.arenas.dtype)))
+        if self.arenas.flat_state.size != slots * size:
+            raise RuntimeError(
+                f"{optimizer!r} keeps other state than when the network was compiled (was its momentum changed?): "
+                "call compile again"
+            )
         fields: dict[str, Any] = dict(sweep.fields)
         self._emit(sweep.code, size=size, slots=size, cost=8 * size, **fields)
 

@@ -1,13 +1,17 @@
 """The one door back into Python: what a plan calls between two runs of compiled operations.
 
-Each function makes a call ``(workspace, batch)``; arrays that user code gets to read are read-only views.
+Each function makes a call ``(workspace, batch)``; arrays that user code gets to read are read-only views, and what it
+returns is checked before it is used.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ..checks import real_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,12 +30,17 @@ def _read_only(x: NDArray[Any]) -> NDArray[Any]:
 
 def _put(target: NDArray[Any], value: object, what: str) -> None:
     """Copies what user code returned, once its shape and kind are right."""
-    array = np.asarray(value)
+    array = real_array(what, value)
     if array.shape != target.shape:
         raise ValueError(f"{what}: expected an array of shape {target.shape}, got {array.shape}")
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{what}: expected real numbers, got dtype {array.dtype}")
     np.copyto(target, array, casting="same_kind" if array.dtype.kind == "f" else "unsafe")
+
+
+def _pair(value: object, what: str, names: str) -> tuple[Any, Any]:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        got = f"{len(value)} values" if isinstance(value, (tuple, list)) else type(value).__name__
+        raise TypeError(f"{what}: expected ({names}), got {got}")
+    return value[0], value[1]
 
 
 def activation_forward(activation: Activation, x: Tensor, out: Tensor, key: str) -> Call:
@@ -60,13 +69,16 @@ def activation_backward(activation: Activation, stage: Stage, d: Tensor, key: st
 
 def layer_forward(place: BuiltLayer, number: int, x: Tensor, out: Tensor, training: bool) -> Call:
     """``out, backward = layer.forward(x)``; the workspace keeps `backward`."""
-    what = f"layer {place.key}: output of {place.layer!r}"
+    what = f"layer {place.key}: forward of {place.layer!r}"
 
     def call(workspace: Any, batch: int) -> None:
         rng = np.random.default_rng([workspace.seed, workspace.step, number])
         rows = _read_only(workspace.view(x, batch))
-        y, workspace.backward[number] = place.layer.forward(rows, training=training, rng=rng)
+        y, backward = _pair(place.layer.forward(rows, training=training, rng=rng), what, "outputs, backward")
+        if not callable(backward):
+            raise TypeError(f"{what}: expected a function as backward, got {type(backward).__name__}")
         _put(workspace.view(out, batch), y, what)
+        workspace.backward[number] = backward
 
     return call
 
@@ -76,10 +88,15 @@ def layer_backward(place: BuiltLayer, number: int, d: Tensor, dx: Tensor) -> Cal
     what = f"layer {place.key}: backward of {place.layer!r}"
 
     def call(workspace: Any, batch: int) -> None:
-        d_input, gradients = workspace.backward[number](_read_only(workspace.view(d, batch)))
+        answer = workspace.backward[number](_read_only(workspace.view(d, batch)))
+        d_input, gradients = _pair(answer, what, "d_input, gradients")
         _put(workspace.view(dx, batch), d_input, f"{what}, d_input")
+        if not isinstance(gradients, Mapping):
+            raise TypeError(f"{what}: expected a dict of gradients, got {type(gradients).__name__}")
         if set(gradients) != set(place.layer.parameters):
-            raise ValueError(f"{what}: expected gradients of {sorted(place.layer.parameters)}, got {sorted(gradients)}")
+            raise ValueError(
+                f"{what}: expected gradients of {sorted(place.layer.parameters)}, got {sorted(map(str, gradients))}"
+            )
         for name, gradient in gradients.items():
             _put(workspace.gradients[f"{place.key}.{name}"], gradient, f"{what}, gradient of {name!r}")
 
@@ -93,7 +110,8 @@ def loss_call(loss: Loss, z: Tensor, d: Tensor) -> Call:
     def call(workspace: Any, batch: int) -> None:
         target, weight = workspace.target(batch)
         with np.errstate(all="ignore"):
-            value, gradient = loss.value_and_gradient(target, _read_only(workspace.view(z, batch)))
+            answer = loss.value_and_gradient(_read_only(target), _read_only(workspace.view(z, batch)))
+        value, gradient = _pair(answer, what, "value per row, gradient")
         rows = np.empty(batch)
         _put(rows, value, f"{what}, value per row")
         out = workspace.view(d, batch)
@@ -108,23 +126,31 @@ def loss_call(loss: Loss, z: Tensor, d: Tensor) -> Call:
 
 
 def optimizer_call() -> Call:
-    """``optimizer.update`` of every parameter; if one fails, all are put back."""
+    """``optimizer.update`` of every parameter; if one fails, or spoils its state, all are put back."""
 
     def call(workspace: Any, batch: int) -> None:
         arenas, optimizer = workspace.arenas, workspace.optimizer
-        kept = [
-            arenas.flat_parameters.copy(),
-            {k: {n: s.copy() for n, s in v.items()} for k, v in arenas.state.items()},
-        ]
+        parameters = arenas.flat_parameters.copy()
+        states = {key: dict(state) for key, state in arenas.state.items()}
+        values = {key: {name: array.copy() for name, array in state.items()} for key, state in states.items()}
         try:
             for key, parameter in arenas.parameters.items():
-                gradient = _read_only(workspace.gradients[key])
-                optimizer.update(parameter, gradient, arenas.state[key], workspace.learning_rate, workspace.iteration)
+                gradient, state = _read_only(workspace.gradients[key]), arenas.state[key]
+                optimizer.update(parameter, gradient, state, workspace.learning_rate, workspace.iteration)
+                if any(state.get(name) is not array for name, array in states[key].items()) or len(state) != len(
+                    states[key]
+                ):
+                    raise ValueError(
+                        f"optimizer {optimizer!r}: update must change the arrays of its state in place, and neither "
+                        f"add, drop nor replace any; state of {key!r}: {sorted(states[key])}, then {sorted(state)}"
+                    )
         except BaseException:
-            arenas.flat_parameters[:] = kept[0]
-            for key, state in kept[1].items():
-                for name, values in state.items():
-                    arenas.state[key][name][...] = values
+            arenas.flat_parameters[:] = parameters
+            for key, state in states.items():
+                for name, array in state.items():
+                    array[...] = values[key][name]
+                arenas.state[key].clear()
+                arenas.state[key].update(state)
             raise
 
     return call
