@@ -109,9 +109,8 @@ def markdown(table):
     for r in table:
         times = [f"{r['microseconds'][peer]:.1f}" if peer in r["microseconds"] else "-" for peer in peers]
         ratio = f"{r['ratio']:.2f} ({r['quartiles'][0]:.2f} to {r['quartiles'][1]:.2f}, {r['fastest_peer']})"
-        lines.append(
-            "| " + " | ".join([r["kind"], r["network"], *times, ratio, f"{r['gflops']:.0f}" if r["gflops"] else ""]) + " |"
-        )
+        gflops = f"{r['gflops']:.0f}" if r["gflops"] else ""
+        lines.append("| " + " | ".join([r["kind"], r["network"], *times, ratio, gflops]) + " |")
     return "\n".join(lines)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 NETWORKS = {
@@ -20,14 +22,12 @@ def data(name, dtype=np.float32, seed=0):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((batch, sizes[0])).astype(dtype)
     y = rng.integers(0, sizes[-1], batch)
-    kernels = [
-        (rng.standard_normal((m, n)) * np.sqrt(2 / m)).astype(dtype) for m, n in zip(sizes, sizes[1:], strict=False)
-    ]
+    kernels = [(rng.standard_normal((m, n)) * np.sqrt(2 / m)).astype(dtype) for m, n in pairwise(sizes)]
     return x, y, kernels
 
 
 def flops(name):
     """Floating-point operations of a training step: three GEMMs a layer, but no gradient of the input."""
     sizes, batch = NETWORKS[name]
-    pairs = list(zip(sizes, sizes[1:], strict=False))
+    pairs = list(pairwise(sizes))
     return 2 * batch * (3 * sum(m * n for m, n in pairs) - pairs[0][0] * pairs[0][1])

@@ -1,4 +1,4 @@
-"""The libraries that a user could pick instead, each behind the same three methods; those not installed are left out."""
+"""The libraries that a user could pick instead, each behind the same methods; those not installed are left out."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def check_weights(
         weight = factors if weight is None else weight * factors
     if weight is None:
         return None
-    if not np.isfinite(weight).all() or (weight < 0).any():
+    if n and not (weight.min() >= 0 and weight.max() < np.inf):  # false for NaN too
         raise ValueError("weights: expected finite numbers of at least 0")
     weight = cast(weight, dtype, "sample_weight")
     if n and not weight.sum() > 0:

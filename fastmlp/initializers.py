@@ -274,3 +274,6 @@ class GlorotUniform(VarianceScaling):
 
     def __init__(self) -> None:
         super().__init__(1.0, "fan_avg", "uniform")
+
+
+get = registry.get

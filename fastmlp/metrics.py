@@ -52,7 +52,29 @@ class Accuracy(Metric):
 
     Labels: the largest output is the label. Rows of probabilities: the largest output is the largest target. One
     output, or yes-or-no outputs: on the same side of 0.5 as the target, averaged over the outputs.
+
+    Parameters
+    ----------
+    kind : {None, "sparse", "categorical", "binary"}
+        None takes what goes with the loss; a kind of one's own choice is computed in NumPy.
     """
+
+    def __init__(self, kind: str | None = None) -> None:
+        if kind not in (None, "sparse", "categorical", "binary"):
+            raise ValueError(f"kind: expected None, 'sparse', 'categorical' or 'binary', got {kind!r}")
+        self.kind = kind
+
+    def rows(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
+        if self.kind == "binary":
+            return np.asarray(((y_pred > 0.5) == (y_true > 0.5)).mean(axis=1))
+        labels = y_true if self.kind == "sparse" else y_true.argmax(axis=1)
+        return np.asarray(y_pred.argmax(axis=1) == labels)
+
+
+def _difference(name: str, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
+    if y_true.shape != y_pred.shape:
+        raise ValueError(f"{name}: expected targets of shape {y_pred.shape}, as the outputs, got {y_true.shape}")
+    return np.asarray(y_pred - y_true)
 
 
 @registry.builtin("mean_squared_error", "mse")
@@ -60,7 +82,7 @@ class MeanSquaredError(Metric):
     """``mean (yhat - y)^2`` over rows and outputs."""
 
     def rows(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(np.square(y_pred - y_true).mean(axis=1))
+        return np.asarray(np.square(_difference("mean_squared_error", y_true, y_pred)).mean(axis=1))
 
 
 @registry.builtin("mean_absolute_error", "mae")
@@ -68,7 +90,7 @@ class MeanAbsoluteError(Metric):
     """``mean |yhat - y|`` over rows and outputs."""
 
     def rows(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(np.abs(y_pred - y_true).mean(axis=1))
+        return np.asarray(np.abs(_difference("mean_absolute_error", y_true, y_pred)).mean(axis=1))
 
 
 get = registry.get

@@ -233,15 +233,16 @@ class Sequential:
         out : ndarray, optional
             Where to write: C-contiguous, of the network's dtype, ``(n, units)``.
         """
-        rows = self._as_rows(x, empty=True)
-        units = self._built[-1].units
         chunk = PREDICT_ROWS if batch_size is None else check_count("batch_size", batch_size)
+        with steps.unbuilt_if_refused(self):
+            rows = self._as_rows(x, empty=True)
+            units = self._built[-1].units
+            if out is not None:
+                _check_out(out, (len(rows), units), self._dtype)
         if out is None:
             out = np.empty((len(rows), units), self._dtype)
-        else:
-            _check_out(out, (len(rows), units), self._dtype)
-            if np.may_share_memory(out, rows):
-                rows = rows.copy()  # outputs would be written over rows that are still to be read
+        elif np.may_share_memory(out, rows):
+            rows = rows.copy()  # outputs would be written over rows that are still to be read
         if not len(rows):
             return out
         with self._usage.reading("predict"):

@@ -133,7 +133,7 @@ class Arenas:
             rng = np.random.default_rng([seed, number])
             for name, spec in place.layer._parameter_specs.items():
                 key = f"{place.key}.{name}"
-                what = f"initializer {spec.initializer!r} of {key}"
+                what = f"initializer {spec.initializer!r} of {key}, shape {spec.shape}"
                 drawn = spec.initializer(spec.shape, rng, self.dtype)
                 value = real_array(what, drawn)
                 if value.shape != spec.shape:

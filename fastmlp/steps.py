@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from . import losses, metrics, optimizers
 from .checks import real_array
 from .data import Rows, cast, check_range, check_targets, check_weights, in_place
-from .errors import NonFiniteError
+from .errors import NonFiniteError, UnknownNameError
 from .registry import metrics as metric_registry
 from .state import Views
 from .workspace import Workspace
@@ -46,6 +47,18 @@ def objective(net: Sequential) -> tuple[losses.Loss, optimizers.Optimizer]:
     return net.loss, net.optimizer
 
 
+@contextmanager
+def unbuilt_if_refused(net: Sequential) -> Iterator[None]:
+    """A first call that is refused leaves no parameters: its number of features may be the mistake."""
+    fresh = not net.built
+    try:
+        yield
+    except Exception:
+        if fresh:
+            net._unbuild()
+        raise
+
+
 def prepare(
     net: Sequential,
     x: Any,
@@ -55,24 +68,19 @@ def prepare(
 ) -> Rows:
     """Checked data of a call; the inputs keep their dtype."""
     loss, _ = objective(net)
-    fresh = not net.built
-    rows = net._as_rows(x)
-    try:
+    with unbuilt_if_refused(net):
+        rows = net._as_rows(x)
         check_range(rows, net._dtype)
         units = net._built[-1].units
         targets = check_targets(y, len(rows), units, loss, net._dtype)
         weight = check_weights(sample_weight, class_weight, targets, units, loss, net._dtype)
-    except Exception:
-        if fresh:  # a refused call leaves no parameters behind
-            net._unbuild()
-        raise
     return Rows(rows, targets, weight)
 
 
 def accuracy_kind(net: Sequential) -> str | None:
     """What "accuracy" means here, if it is asked for."""
     loss, _ = objective(net)
-    if not any(type(metric) is metrics.Accuracy for metric in net.metrics):
+    if not any(is_compiled(metric) for metric in net.metrics):
         return None
     if loss.accuracy != "shape":
         return loss.accuracy
@@ -125,7 +133,7 @@ def logs(net: Sequential, workspace: Workspace, batch: int) -> dict[str, float]:
     run = workspace.run
     logs = {"loss": run.loss / (run.weight or 1.0)}
     for name, metric in named_metrics(net):
-        if type(metric) is metrics.Accuracy:
+        if is_compiled(metric):
             logs[name] = run.metric / (run.weight or 1.0)
         else:
             metric.reset()
@@ -135,7 +143,27 @@ def logs(net: Sequential, workspace: Workspace, batch: int) -> dict[str, float]:
 
 
 def named_metrics(net: Sequential) -> list[tuple[str, metrics.Metric]]:
-    return [(metric_registry.identify(metric), metric) for metric in net.metrics]
+    """The metrics with their names in logs; accuracy beside a loss in NumPy is computed in NumPy too."""
+    named = []
+    for metric in net.metrics:
+        try:
+            name = metric_registry.identify(metric)
+        except UnknownNameError:  # an object of the user's own class needs no name to be used
+            name = type(metric).__name__
+        if is_compiled(metric) and losses.kernel_of(objective(net)[0]) is None:
+            metric = metrics.Accuracy(accuracy_kind(net))
+        named.append((name, metric))
+    return named
+
+
+def is_compiled(metric: metrics.Metric) -> bool:
+    """Whether a metric is computed by the loss's kernel: accuracy of the kind that goes with the loss."""
+    return type(metric) is metrics.Accuracy and metric.kind is None
+
+
+def copy_of(metric: metrics.Metric) -> metrics.Metric:
+    """A metric of the same configuration, with sums of its own."""
+    return type(metric).from_config(metric.get_config())
 
 
 def update_metric(metric: metrics.Metric, workspace: Workspace, batch: int) -> None:

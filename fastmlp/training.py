@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import metrics, steps
+from . import steps
 from .callbacks import Callback, History, wants_batches
 from .checks import check_count, check_integer, check_share
 from .core import plan as core
@@ -32,7 +31,7 @@ class Totals:
 
     def __init__(self, net: Sequential) -> None:
         # copies: an evaluation within a callback must not reset what an epoch has counted
-        self.metrics = [(name, copy.copy(metric)) for name, metric in steps.named_metrics(net)]
+        self.metrics = [(name, steps.copy_of(metric)) for name, metric in steps.named_metrics(net)]
         self.sums = np.zeros(3)  # loss, compiled metric, weight
         self.rows = 0
         for _, metric in self.metrics:
@@ -44,7 +43,7 @@ class Totals:
         self.sums += (run.loss, run.metric, run.weight)
         self.rows += batch
         for _, metric in self.metrics:
-            if type(metric) is not metrics.Accuracy:
+            if not steps.is_compiled(metric):
                 steps.update_metric(metric, workspace, batch)
 
     def logs(self, prefix: str = "") -> dict[str, float]:
@@ -52,14 +51,14 @@ class Totals:
         loss, hits, weight = self.sums.tolist()
         logs = {f"{prefix}loss": loss / weight if weight else float("nan")}
         for name, metric in self.metrics:
-            compiled = type(metric) is metrics.Accuracy
+            compiled = steps.is_compiled(metric)
             logs[prefix + name] = (hits / weight if weight else float("nan")) if compiled else float(metric.result())
         return logs
 
 
 def _needs_python(net: Sequential, workspace: Workspace, data: Rows) -> bool:
     """Whether steps must come back to Python: foreign code in them, metrics in NumPy, inputs to be cast."""
-    foreign = any(type(metric) is not metrics.Accuracy for metric in net.metrics)
+    foreign = any(not steps.is_compiled(metric) for _, metric in steps.named_metrics(net))
     return foreign or not workspace.compiled or not in_place(data.x, net.dtype)
 
 
@@ -223,6 +222,33 @@ def _split(data: Rows, share: float) -> tuple[Rows, Rows | None]:
     return train, validation
 
 
+def _data(
+    net: Sequential,
+    x: Any,
+    y: Any,
+    split: float,
+    validation_data: Sequence[Any] | None,
+    sample_weight: Any,
+    class_weight: Mapping[int, float] | None,
+) -> tuple[Rows | None, Rows | None]:
+    """Checked rows for training (None: `x` is an iterable of batches) and for validation."""
+    data: Rows | None = None
+    validation: Rows | None = None
+    if y is not None:
+        data, validation = _split(steps.prepare(net, x, y, sample_weight, class_weight), split)
+    elif sample_weight is not None or class_weight is not None or split:
+        raise ValueError("fit: without y, weights come with the batches, and validation through validation_data")
+    elif not isinstance(x, Iterable) or isinstance(x, np.ndarray):
+        raise ValueError("fit: y is missing; without it x must be an iterable of (x, y) batches")
+    if validation_data is not None:
+        if split:
+            raise ValueError("fit: give validation_data or validation_split, not both")
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+            raise ValueError("validation_data: expected (x, y) or (x, y, sample_weight)")
+        validation = steps.prepare(net, *validation_data)
+    return data, validation
+
+
 def fit(
     net: Sequential,
     x: Any,
@@ -281,24 +307,13 @@ def fit(
     split = check_share("validation_split", validation_split)
     limit = None if steps_per_epoch is None else check_count("steps_per_epoch", steps_per_epoch)
     steps.objective(net)
-    data: Rows | None = None
-    validation: Rows | None = None
-    if y is not None:
-        data, validation = _split(steps.prepare(net, x, y, sample_weight, class_weight), split)
-    elif sample_weight is not None or class_weight is not None or split:
-        raise ValueError("fit: without y, weights come with the batches, and validation through validation_data")
-    elif not isinstance(x, Iterable) or isinstance(x, np.ndarray):
-        raise ValueError("fit: y is missing; without it x must be an iterable of (x, y) batches")
-    if validation_data is not None:
-        if split:
-            raise ValueError("fit: give validation_data or validation_split, not both")
-        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-            raise ValueError("validation_data: expected (x, y) or (x, y, sample_weight)")
-        validation = steps.prepare(net, *validation_data)
-    history = History()
-    hooks = [*_checked_callbacks(callbacks), history]
-    watching = [hook for hook in hooks if wants_batches(hook)]
+    hooks = _checked_callbacks(callbacks)
     show = _shows(verbose)
+    with steps.unbuilt_if_refused(net):
+        data, validation = _data(net, x, y, split, validation_data, sample_weight, class_weight)
+    history = History()
+    hooks.append(history)
+    watching = [hook for hook in hooks if wants_batches(hook)]
     net.stop_training = False
     for hook in hooks:
         hook.on_train_begin(net)
@@ -330,7 +345,7 @@ def fit(
     return history
 
 
-def _checked_callbacks(callbacks: object) -> Iterable[Callback]:
+def _checked_callbacks(callbacks: object) -> list[Callback]:
     if isinstance(callbacks, (str, Callback)) or not isinstance(callbacks, Iterable):
         raise TypeError(f"callbacks: expected a list of callbacks, got {callbacks!r}")
     checked = list(callbacks)

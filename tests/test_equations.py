@@ -624,14 +624,17 @@ class Unusual(fm.activations.Activation):
 )
 def test_row18_default_follows_the_activation(activation, variance):
     """By default the initializer that the next activation recommends, past BatchNorm and Dropout."""
-    after = [] if activation is None else [Activation(activation)]
+
+    def after():
+        return [] if activation is None else [Activation(activation)]
+
     for layers in (
         [Dense(FAN_OUT, activation)],
-        [Dense(FAN_OUT), *after],
-        [Dense(FAN_OUT), BatchNorm(), *after],
-        [Dense(FAN_OUT), Dropout(0.5), *after],
-        [Dense(FAN_OUT), BatchNorm(), Dropout(0.1), *after],
-        [Dense(FAN_OUT, "identity"), Dropout(0.1), BatchNorm(), *after, Dropout(0.1)],
+        [Dense(FAN_OUT), *after()],
+        [Dense(FAN_OUT), BatchNorm(), *after()],
+        [Dense(FAN_OUT), Dropout(0.5), *after()],
+        [Dense(FAN_OUT), BatchNorm(), Dropout(0.1), *after()],
+        [Dense(FAN_OUT, "identity"), Dropout(0.1), BatchNorm(), *after(), Dropout(0.1)],
     ):
         assert spread(*layers)[0] == pytest.approx(variance, rel=0.02), layers
 

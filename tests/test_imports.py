@@ -16,8 +16,8 @@ CHECKOUT = Path(__file__).parent.parent / "fastmlp"
 # What is imported
 
 STDLIB = (  # small, and all that `import fastmlp` may take from the standard library beside what NumPy has taken
-    *("__future__", "collections.abc", "contextlib", "functools", "importlib", "inspect", "math", "numbers", "os"),
-    *("re", "sys", "threading", "time", "types", "typing", "warnings"),
+    *("__future__", "collections.abc", "contextlib", "copy", "functools", "importlib", "inspect", "math", "numbers"),
+    *("os", "re", "sys", "threading", "time", "types", "typing", "warnings"),
 )
 CYTHON = re.compile(r"cython_runtime|_cython_\w+|_cyutility")
 NEVER = (
