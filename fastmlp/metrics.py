@@ -23,6 +23,7 @@ class Metric(Configurable):
 
     total: float = 0.0
     weight: float = 0.0
+    labels: bool = True  # whether targets may be labels; if not, they must be rows as wide as the outputs
 
     def reset(self) -> None:
         """Forget what was seen."""
@@ -71,26 +72,24 @@ class Accuracy(Metric):
         return np.asarray(y_pred.argmax(axis=1) == labels)
 
 
-def _difference(name: str, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
-    if y_true.shape != y_pred.shape:
-        raise ValueError(f"{name}: expected targets of shape {y_pred.shape}, as the outputs, got {y_true.shape}")
-    return np.asarray(y_pred - y_true)
-
-
 @registry.builtin("mean_squared_error", "mse")
 class MeanSquaredError(Metric):
     """``mean (yhat - y)^2`` over rows and outputs."""
 
+    labels = False
+
     def rows(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(np.square(_difference("mean_squared_error", y_true, y_pred)).mean(axis=1))
+        return np.asarray(np.square(y_pred - y_true).mean(axis=1))
 
 
 @registry.builtin("mean_absolute_error", "mae")
 class MeanAbsoluteError(Metric):
     """``mean |yhat - y|`` over rows and outputs."""
 
+    labels = False
+
     def rows(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(np.abs(_difference("mean_absolute_error", y_true, y_pred)).mean(axis=1))
+        return np.asarray(np.abs(y_pred - y_true).mean(axis=1))
 
 
 get = registry.get

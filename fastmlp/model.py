@@ -162,6 +162,12 @@ class Sequential:
         chosen_metrics = tuple(metric_registry.get(metric) for metric in metrics)
         if chosen_loss is not None:
             self._check_output(chosen_loss)
+            for metric in chosen_metrics:
+                if chosen_loss.labels and not metric.labels:
+                    raise ValueError(
+                        f"metric {metric_registry.identify(metric)!r} compares outputs with rows of targets, but the "
+                        f"targets of {type(chosen_loss).__name__} are labels"
+                    )
         with self._usage.changing("compile"):
             if self.built:
                 self._reset_optimizer(chosen)
