@@ -12,7 +12,16 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["check_count", "check_dtype", "check_integer", "check_number", "check_seed", "check_share", "real_array"]
+__all__ = [
+    "check_count",
+    "check_dtype",
+    "check_integer",
+    "check_number",
+    "check_out",
+    "check_seed",
+    "check_share",
+    "real_array",
+]
 
 
 def check_integer(name: str, value: object, least: int) -> int:
@@ -83,3 +92,12 @@ def real_array(name: str, value: object) -> NDArray[Any]:
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: expected real, integer or bool numbers, got dtype {array.dtype}; convert it first")
     return array
+
+
+def check_out(out: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
+    """An array to write to: of that shape and dtype, contiguous."""
+    if not isinstance(out, np.ndarray) or out.dtype != dtype or out.shape != shape:
+        got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise ValueError(f"out: expected an array of {dtype} and shape {shape}, got {got}")
+    if not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned):
+        raise ValueError("out: expected a writable C-contiguous array")

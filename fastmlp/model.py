@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import losses, metrics, optimizers, steps
+from . import evaluation, losses, metrics, optimizers, steps
 from .callbacks import Callback, History
-from .checks import check_count, check_dtype, check_integer, check_seed
-from .data import Rows, as_rows, cast, in_place
+from .checks import check_dtype, check_integer, check_seed
+from .data import as_rows
 from .errors import NotBuiltError
 from .layers import Activation, BatchNorm, BuiltLayer, Dense, Dropout, Layer, check_layers, flatten
 from .lowering import Lowering
 from .registry import layers as layer_registry
-from .state import Arenas, Views
+from .state import Arenas, Counter, Views
 from .usage import Usage
 from .workspace import Workspace
 
@@ -24,22 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Sequential"]
-
-PREDICT_ROWS = 1024  # rows of a prediction that are in flight at a time
-
-
-class _Counter:
-    """One of the counters in a network's memory, where the kernels count too."""
-
-    def __init__(self, place: int) -> None:
-        self._place = place
-
-    def __get__(self, net: Sequential, owner: type[Sequential]) -> int:
-        return 0 if net._arenas is None else int(net._arenas.counters[self._place])
-
-    def __set__(self, net: Sequential, value: int) -> None:
-        if net._arenas is not None:
-            net._arenas.counters[self._place] = value
 
 
 class Sequential:
@@ -74,9 +58,9 @@ class Sequential:
         for layer in self.layers:
             layer.owned = True
         self.stop_training = False
-        self.optimizer: optimizers.Optimizer | None = None
-        self.loss: losses.Loss | None = None
-        self.metrics: tuple[metrics.Metric, ...] = ()
+        self._optimizer: optimizers.Optimizer | None = None
+        self._loss: losses.Loss | None = None
+        self._metrics: tuple[metrics.Metric, ...] = ()
         self._built: list[BuiltLayer] = []
         self._arenas: Arenas | None = None
         self._usage = Usage()
@@ -90,9 +74,9 @@ class Sequential:
         self._predicting: list[Workspace] = []
 
     # Counters: steps key dropout, iterations are the optimizer's, epochs key shuffling.
-    _steps = _Counter(0)
-    _iterations = _Counter(1)
-    _epochs = _Counter(2)
+    _steps = Counter(0)
+    _iterations = Counter(1)
+    _epochs = Counter(2)
 
     # -- building ------------------------------------------------------------------------------------------------
 
@@ -160,6 +144,8 @@ class Sequential:
         if isinstance(metrics, (str, Mapping)) or not isinstance(metrics, Iterable):
             raise TypeError(f"metrics: expected a list of names or metrics, got {metrics!r}")
         chosen_metrics = tuple(metric_registry.get(metric) for metric in metrics)
+        if len(set(map(steps.metric_name, chosen_metrics))) < len(chosen_metrics):
+            raise ValueError(f"metrics: two of one name, of which the logs could keep one: {list(chosen_metrics)}")
         if chosen_loss is not None:
             self._check_output(chosen_loss)
             for metric in chosen_metrics:
@@ -171,8 +157,23 @@ class Sequential:
         with self._usage.changing("compile"):
             if self.built:
                 self._reset_optimizer(chosen)
-            self.optimizer, self.loss, self.metrics = chosen, chosen_loss, chosen_metrics
+            self._optimizer, self._loss, self._metrics = chosen, chosen_loss, chosen_metrics
             self._reset_plans()
+
+    @property
+    def optimizer(self) -> optimizers.Optimizer | None:
+        """What `compile` chose; its settings may be changed between steps."""
+        return self._optimizer
+
+    @property
+    def loss(self) -> losses.Loss | None:
+        """What `compile` chose."""
+        return self._loss
+
+    @property
+    def metrics(self) -> tuple[metrics.Metric, ...]:
+        """What `compile` chose."""
+        return self._metrics
 
     def _reset_optimizer(self, optimizer: optimizers.Optimizer) -> None:
         self._memory().reset_state(optimizer, optimizers.sweep_of(optimizer) is not None)
@@ -239,48 +240,11 @@ class Sequential:
         out : ndarray, optional
             Where to write: C-contiguous, of the network's dtype, ``(n, units)``.
         """
-        chunk = PREDICT_ROWS if batch_size is None else check_count("batch_size", batch_size)
-        with steps.unbuilt_if_refused(self):
-            rows = self._as_rows(x, empty=True)
-            units = self._built[-1].units
-            if out is not None:
-                _check_out(out, (len(rows), units), self._dtype)
-        if out is None:
-            out = np.empty((len(rows), units), self._dtype)
-        elif np.may_share_memory(out, rows):
-            rows = rows.copy()  # outputs would be written over rows that are still to be read
-        if not len(rows):
-            return out
-        with self._usage.reading("predict"):
-            workspace = self._take(min(chunk, len(rows)))
-            try:
-                for at in range(0, len(rows), chunk):
-                    part = rows[at : at + chunk]
-                    batch = len(part)
-                    workspace.bind_out(out[at : at + chunk])
-                    workspace.bind(Rows(part if in_place(part, self._dtype) else cast(part, self._dtype)))
-                    workspace.begin(0, batch)
-                    workspace.execute(batch, "forward")
-            finally:
-                workspace.unbind()
-                self._predicting.append(workspace)
-        return out
+        return evaluation.predict(self, x, batch_size, out)
 
     def __call__(self, x: Any) -> NDArray[Any]:
         """`predict`."""
         return self.predict(x)
-
-    def _take(self, rows: int) -> Workspace:
-        """A workspace that nobody uses, for batches of up to `rows`."""
-        try:
-            workspace = self._predicting.pop()
-        except IndexError:
-            pass
-        else:
-            if workspace.plan.capacity >= rows:
-                return workspace
-        plan = self._lowering(rows, training=False).predict()
-        return Workspace(plan, self._memory(), self.seed)
 
     def _lowering(self, capacity: int, *, training: bool) -> Lowering:
         return Lowering(self._built, self._memory(), capacity, training=training)
@@ -351,9 +315,7 @@ class Sequential:
 
     def evaluate(self, x: Any, y: Any, *, batch_size: int = 32, sample_weight: Any = None) -> dict[str, float]:
         """Loss and metrics over the data; running statistics, no dropout."""
-        from .training import evaluate
-
-        return evaluate(self, x, y, batch_size=batch_size, sample_weight=sample_weight)
+        return evaluation.evaluate(self, x, y, batch_size=batch_size, sample_weight=sample_weight)
 
     # -- files ---------------------------------------------------------------------------------------------------
 
@@ -367,11 +329,3 @@ class Sequential:
         from .serialization import from_bytes, to_bytes
 
         return from_bytes, (to_bytes(self),)
-
-
-def _check_out(out: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
-    if not isinstance(out, np.ndarray) or out.dtype != dtype or out.shape != shape:
-        got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise ValueError(f"out: expected an array of {dtype} and shape {shape}, got {got}")
-    if not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned):
-        raise ValueError("out: expected a writable C-contiguous array")

@@ -42,6 +42,7 @@ class Optimizer(Configurable):
 
     @property
     def learning_rate(self) -> LearningRate:
+        """A number, or a function of the step; what is set holds from the next step on."""
         return self._learning_rate
 
     @learning_rate.setter

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .optimizers import Optimizer
 
-__all__ = ["Arenas", "Views", "aligned"]
+__all__ = ["Arenas", "Counter", "Views", "aligned"]
 
 LINE = 64
 
@@ -155,3 +155,17 @@ class Arenas:
             views = self.views_of(self.flat_state[slot * self.size : (slot + 1) * self.size])
             for key, view in views.items():
                 states[key][name] = view
+
+
+class Counter:
+    """One of the counters in a network's memory, where the kernels count too."""
+
+    def __init__(self, place: int) -> None:
+        self._place = place
+
+    def __get__(self, net: Any, owner: type) -> int:
+        return 0 if net._arenas is None else int(net._arenas.counters[self._place])
+
+    def __set__(self, net: Any, value: int) -> None:
+        if net._arenas is not None:
+            net._arenas.counters[self._place] = value

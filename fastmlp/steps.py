@@ -88,17 +88,17 @@ def accuracy_kind(net: Sequential) -> str | None:
 
 
 def train_workspace(net: Sequential, rows: int) -> Workspace:
-    """The workspace of training, for batches of up to `rows`, made anew where it is too small."""
+    """The workspace of training, for batches of up to `rows`, made anew where it is too small or for other settings."""
     loss, optimizer = objective(net)
-    if net._training is None or net._training.plan.capacity < rows:
+    workspace: Workspace | None = net._training
+    if workspace is None or workspace.plan.capacity < rows or workspace.sweep != optimizers.sweep_of(optimizer):
         plan = net._lowering(rows, training=True).train(loss, accuracy_kind(net), optimizer)
-        net._training = Workspace(plan, net._memory(), net.seed, optimizer)
-    workspace = net._training
+        workspace = net._training = Workspace(plan, net._memory(), net.seed, optimizer)
     return workspace
 
 
 def evaluation_workspace(net: Sequential, rows: int) -> Workspace:
-    """As `_train_workspace`, for `evaluate`."""
+    """As `train_workspace`, for `evaluate`."""
     loss, _ = objective(net)
     if net._evaluating is None or net._evaluating.plan.capacity < rows:
         plan = net._lowering(rows, training=False).evaluate(loss, accuracy_kind(net))
@@ -113,14 +113,20 @@ def readable(net: Sequential, data: Rows) -> Rows:
     return data._replace(x=cast(data.x, net._dtype))
 
 
-def step(net: Sequential, workspace: Workspace, offset: int, batch: int) -> None:
-    """A whole step over rows that are bound; raises before anything of it is kept."""
+def step(net: Sequential, workspace: Workspace, offset: int, batch: int) -> bool:
+    """A whole step over rows that are bound; raises before anything of it is kept.
+
+    False, and no step, if the weights of the batch sum to 0: then no row of it counts.
+    """
     _, optimizer = objective(net)
     workspace.begin(offset, batch, optimizer.learning_rate_at(net._iterations + 1))
-    with kept_buffers(net, workspace):
+    if workspace.run.weight == 0:
+        return False
+    with net._usage.stepping(), kept_buffers(net, workspace):
         if not workspace.execute(batch, "forward", "backward", "check"):
             raise non_finite(net, workspace, batch)
         workspace.commit()
+    return True
 
 
 def kept_buffers(net: Sequential, workspace: Workspace, *, always: bool = False) -> Restore:
@@ -131,10 +137,10 @@ def kept_buffers(net: Sequential, workspace: Workspace, *, always: bool = False)
 def logs(net: Sequential, workspace: Workspace, batch: int) -> dict[str, float]:
     """Loss and metrics of one batch."""
     run = workspace.run
-    logs = {"loss": run.loss / (run.weight or 1.0)}
+    logs = {"loss": run.loss / run.weight}
     for name, metric in named_metrics(net):
         if is_compiled(metric):
-            logs[name] = run.metric / (run.weight or 1.0)
+            logs[name] = run.metric / run.weight
         else:
             metric.reset()
             update_metric(metric, workspace, batch)
@@ -146,14 +152,19 @@ def named_metrics(net: Sequential) -> list[tuple[str, metrics.Metric]]:
     """The metrics with their names in logs; accuracy beside a loss in NumPy is computed in NumPy too."""
     named = []
     for metric in net.metrics:
-        try:
-            name = metric_registry.identify(metric)
-        except UnknownNameError:  # an object of the user's own class needs no name to be used
-            name = type(metric).__name__
+        name = metric_name(metric)
         if is_compiled(metric) and losses.kernel_of(objective(net)[0]) is None:
             metric = metrics.Accuracy(accuracy_kind(net))
         named.append((name, metric))
     return named
+
+
+def metric_name(metric: metrics.Metric) -> str:
+    """Its name in logs; an object of the user's own class needs no registered one."""
+    try:
+        return metric_registry.identify(metric)
+    except UnknownNameError:
+        return type(metric).__name__
 
 
 def is_compiled(metric: metrics.Metric) -> bool:
@@ -221,10 +232,10 @@ def loss_and_gradients(
         workspace.bind(data)
         try:
             workspace.begin(0, batch)
-            with kept_buffers(net, workspace, always=True):
+            with net._usage.stepping(), kept_buffers(net, workspace, always=True):
                 if not workspace.execute(batch, "forward", "backward", "check"):
                     raise non_finite(net, workspace, batch)
-            loss = workspace.run.loss / (workspace.run.weight or 1.0)
+            loss = workspace.run.loss / workspace.run.weight
         finally:
             workspace.unbind()
         return loss, {key: view.copy() for key, view in workspace.gradients.items()}
@@ -266,7 +277,8 @@ def apply(net: Sequential, views: Views, arrays: dict[str, NDArray[Any]]) -> Non
     workspace = Workspace(plan, net._memory(), net.seed, optimizer)
     workspace.bind(Rows(np.empty((0, 1), net._dtype)))
     workspace.begin(0, 0, optimizer.learning_rate_at(net._iterations + 1))
-    workspace.commit()
+    with net._usage.stepping():
+        workspace.commit()
 
 
 def vjp(net: Sequential, x: Any, *, training: bool = False) -> tuple[NDArray[Any], Pullback]:

@@ -1,4 +1,4 @@
-"""``fit`` and ``evaluate``: epochs over data, one compiled call each where nothing on the way needs Python."""
+"""``fit``: epochs over data, one compiled call each where nothing on the way needs Python."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from . import steps
 from .callbacks import Callback, History, wants_batches
 from .checks import check_count, check_integer, check_share
 from .core import plan as core
-from .data import Rows, in_place
+from .data import Rows
+from .evaluation import Totals, needs_python, run_evaluation, staged
 from .threads import team
 
 if TYPE_CHECKING:
@@ -23,87 +24,7 @@ if TYPE_CHECKING:
     from .model import Sequential
     from .workspace import Workspace
 
-__all__ = ["evaluate", "fit"]
-
-
-class Totals:
-    """Weighted sums over the batches of an epoch."""
-
-    def __init__(self, net: Sequential) -> None:
-        # copies: an evaluation within a callback must not reset what an epoch has counted
-        self.metrics = [(name, steps.copy_of(metric)) for name, metric in steps.named_metrics(net)]
-        self.sums = np.zeros(3)  # loss, compiled metric, weight
-        self.rows = 0
-        for _, metric in self.metrics:
-            metric.reset()
-
-    def add(self, workspace: Workspace, batch: int) -> None:
-        """Add a step that Python has seen."""
-        run = workspace.run
-        self.sums += (run.loss, run.metric, run.weight)
-        self.rows += batch
-        for _, metric in self.metrics:
-            if not steps.is_compiled(metric):
-                steps.update_metric(metric, workspace, batch)
-
-    def logs(self, prefix: str = "") -> dict[str, float]:
-        """Means, by name."""
-        loss, hits, weight = self.sums.tolist()
-        logs = {f"{prefix}loss": loss / weight if weight else float("nan")}
-        for name, metric in self.metrics:
-            compiled = steps.is_compiled(metric)
-            logs[prefix + name] = (hits / weight if weight else float("nan")) if compiled else float(metric.result())
-        return logs
-
-
-def _needs_python(net: Sequential, workspace: Workspace, data: Rows) -> bool:
-    """Whether steps must come back to Python: foreign code in them, metrics in NumPy, inputs to be cast."""
-    foreign = any(not steps.is_compiled(metric) for _, metric in steps.named_metrics(net))
-    return foreign or not workspace.compiled or not in_place(data.x, net.dtype)
-
-
-def _staged(net: Sequential, workspace: Workspace, data: Rows, index: NDArray[np.int64]) -> None:
-    """Binds some rows; only those that can't be read in place are copied."""
-    if in_place(data.x, net.dtype):
-        workspace.bind(data, index)
-    else:
-        workspace.bind(data.take(index, net.dtype))
-
-
-def evaluate(net: Sequential, x: Any, y: Any, *, batch_size: int, sample_weight: Any = None) -> dict[str, float]:
-    """Loss and metrics over the data."""
-    batch_size = check_count("batch_size", batch_size)
-    return _evaluate(net, steps.prepare(net, x, y, sample_weight), batch_size).logs()
-
-
-def _evaluate(net: Sequential, data: Rows, batch_size: int) -> Totals:
-    n = len(data.x)
-    batch_size = min(batch_size, n)
-    with net._usage.changing("evaluate"):
-        workspace = steps.evaluation_workspace(net, batch_size)
-        totals = Totals(net)
-        order = np.arange(n, dtype=np.int64)
-        try:
-            if not _needs_python(net, workspace, data):
-                workspace.bind(data, order)
-                first, last = workspace.plan.sections["forward"]
-                rates = np.zeros(-(-n // batch_size))
-                at = 0
-                while at < n:  # back every tenth of a second, for Ctrl-C
-                    part = rates[at // batch_size :]
-                    at, _ = workspace.run.epoch(
-                        first, last, at, n, batch_size, net.seed, part, team(), totals.sums, 0.1, True
-                    )
-                return totals
-            for at in range(0, n, batch_size):
-                index = order[at : at + batch_size]
-                _staged(net, workspace, data, index)
-                workspace.begin(0, len(index))
-                workspace.execute(len(index), "forward")
-                totals.add(workspace, len(index))
-            return totals
-        finally:
-            workspace.unbind()
+__all__ = ["fit"]
 
 
 class Epoch:
@@ -122,7 +43,7 @@ class Epoch:
         workspace = steps.train_workspace(self.net, self.batch_size)
         totals = Totals(self.net)
         try:
-            if on_batch is None and not _needs_python(self.net, workspace, self.data):
+            if on_batch is None and not needs_python(self.net, workspace, self.data):
                 self._compiled(workspace, totals)
                 totals.rows = self.end
             else:
@@ -164,8 +85,9 @@ class Epoch:
     ) -> None:
         for number, at in enumerate(range(0, self.end, self.batch_size)):
             index = self.order[at : min(at + self.batch_size, self.end)]
-            _staged(self.net, workspace, self.data, index)
-            steps.step(self.net, workspace, 0, len(index))
+            staged(self.net, workspace, self.data, index)
+            if not steps.step(self.net, workspace, 0, len(index)):
+                continue
             totals.add(workspace, len(index))
             if on_batch is not None:
                 on_batch(number, steps.logs(self.net, workspace, len(index)))
@@ -284,6 +206,7 @@ def fit(
     shuffle : bool
         Keyed by the seed and an epoch counter that is never reset.
     sample_weight : array_like ``(n,)``, optional
+        A batch whose weights sum to 0 is no step.
     class_weight : mapping of class to weight, optional
     callbacks : iterable of Callback
     initial_epoch : int
@@ -333,7 +256,7 @@ def fit(
         logs = totals.logs()
         seconds = time.perf_counter() - begun
         if validation is not None:
-            logs |= _evaluate(net, validation, max(batch_size, 256)).logs("val_")
+            logs |= run_evaluation(net, validation, max(batch_size, 256)).logs("val_")
         if show:
             print(_line(epoch, epochs, logs, totals.rows / seconds), flush=True)
         for hook in hooks:

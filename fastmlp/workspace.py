@@ -9,6 +9,7 @@ import numpy as np
 
 from .core import ARENA, CODES, SHIFT
 from .core import plan as core
+from .optimizers import sweep_of
 from .state import Arenas, aligned
 from .threads import team
 
@@ -50,6 +51,7 @@ class Workspace:
         self.arenas = arenas
         self.seed = seed
         self.optimizer = optimizer
+        self.sweep = None if optimizer is None else sweep_of(optimizer)  # what the plan was made for
         self.backward: dict[int, Any] = {}  # what Python layers gave back
         self.work = aligned(plan.work, arenas.dtype)
         self.run = core.Run(plan.ops, plan.table, arenas.counters, plan.capacity, arenas.dtype == np.float64)

@@ -591,7 +591,7 @@ def test_a_metric_of_ones_own(register):
 
     batches = []
     register("metrics", "test_api.largest", Largest)
-    net = network(L.Dense(CLASSES), metrics=["test_api.largest", Largest()])
+    net = network(L.Dense(CLASSES), metrics=["test_api.largest"])
     expected = np.abs(net.predict(X) - ROWS).max()
     found = net.evaluate(X, ROWS, batch_size=20)
     assert found["test_api.largest"] == pytest.approx(expected, rel=1e-6)

@@ -122,6 +122,7 @@ state
 workspace
 summary
 steps
+evaluation
 model
 configuration
 training = serialization

@@ -1,7 +1,8 @@
 """Batch normalization (Ioffe, Szegedy: Batch normalization, ICML 2015), per column over the m rows of a batch.
 
 mean = sum x / m, var = sum (x - mean)^2 / m (two passes, the second corrects the first; divided by m),
-xhat = (x - mean) inv, inv = 1 / sqrt(var + epsilon), y = gamma xhat + beta. Sums go over chunks of CHUNK rows, combined in order: a fixed tree, by shape alone.
+xhat = (x - mean) inv, inv = 1 / sqrt(var + epsilon), y = gamma xhat + beta. Sums go over chunks of CHUNK rows, combined
+in order: a fixed tree, by shape alone.
 """
 from libc.math cimport sqrt
 

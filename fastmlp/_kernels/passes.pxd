@@ -1,7 +1,7 @@
 """The operations of a plan as data, and what a run of them works on."""
 from libc.stdint cimport uint64_t
 
-from .simd cimport real
+from .simd cimport barrier_t, real
 
 # Where a reference points: arena << SHIFT | offset in numbers; NONE points nowhere.
 cdef enum:
@@ -97,6 +97,7 @@ cdef struct run_t:
     char *scratch                # a piece for each thread
     Py_ssize_t scratch_bytes
     Py_ssize_t *bad              # a flag for each thread
+    barrier_t barrier            # where the team meets
     double *row_loss
     double *row_metric
     uint64_t seed

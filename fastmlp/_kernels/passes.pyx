@@ -115,7 +115,7 @@ cdef void loss(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, const r
     cdef real *a
     cdef real *d
     cdef Py_ssize_t i, row, label = 0
-    cdef double w, total = run.weight if run.weight > 0 else 1.0
+    cdef double w
     for i in range(i0, i1):
         row = run.index[i]
         w = weights[row] if weights != NULL else 1.0
@@ -126,7 +126,7 @@ cdef void loss(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, const r
         a = at(run, op.a, like) + i * op.lda
         d = at(run, op.d, like) + i * op.ldd
         run.row_loss[i] = w * loss_row(<int> op.kind, <const real *> at(run, op.z, like) + i * op.ldz, a, y, label,
-                                       op.units, w / total, d)
+                                       op.units, w / run.weight, d)
         if w == 0.0:
             run.row_loss[i] = 0.0
         if op.metric:

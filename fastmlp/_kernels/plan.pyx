@@ -38,7 +38,7 @@ cdef void member(const op_t *ops, Py_ssize_t n, run_t *run, int me, int team, co
             else:
                 backward_op(&ops[i], run, me, active, like)
         if ops[i].barrier and team > 1:
-            team_barrier()
+            team_barrier(&run.barrier, team)
         if ops[i].code == CHECK:
             for k in range(team):
                 if run.bad[k]:
@@ -61,15 +61,18 @@ cdef void start(run_t *run, const real *like) noexcept nogil:
 
 
 cdef void run_ops(const op_t *ops, Py_ssize_t n, run_t *run, int threads, const real *like) noexcept nogil:
-    """The operations on a team of up to `threads`; alone, and without a parallel region, where that is faster."""
+    """The operations on a team of `threads`; alone, and without a parallel region, where that is faster.
+
+    One or all: OpenMP ends threads when a team shrinks, and makes new ones when it grows.
+    """
     cdef Py_ssize_t i
-    cdef int team = 1
+    cdef bint alone = True
     for i in range(n):
-        team = max(team, team_for(&ops[i], run, threads))
-    if team == 1:
+        alone = alone and team_for(&ops[i], run, threads) == 1
+    if alone:
         member(ops, n, run, 0, 1, like)
     else:
-        with parallel(num_threads=team):
+        with parallel(num_threads=threads):
             member(ops, n, run, team_member(), team_size(), like)
 
 
@@ -231,6 +234,9 @@ cdef class Run:
             deadline = now() + seconds
             while offset < end and fine:
                 self.open(offset, min(batch_size, end - offset))
+                if self.run.weight == 0.0:      # no row of this batch counts: there is no step
+                    offset += self.run.batch
+                    continue
                 self.run.learning_rate = learning_rates[done]
                 self.go(first, last, threads)
                 for k in range(threads):

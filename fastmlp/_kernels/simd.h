@@ -224,15 +224,38 @@ FASTMLP_INLINE void prefetch(const void *p) { __builtin_prefetch(p, 1, 3); }
 FASTMLP_INLINE int team_size(void) { return omp_get_num_threads(); }
 FASTMLP_INLINE int team_member(void) { return omp_get_thread_num(); }
 FASTMLP_INLINE int has_openmp(void) { return 1; }
-FASTMLP_INLINE void team_barrier(void) {
-    _Pragma("omp barrier")
-}
 #else
 FASTMLP_INLINE int team_size(void) { return 1; }
 FASTMLP_INLINE int team_member(void) { return 0; }
 FASTMLP_INLINE int has_openmp(void) { return 0; }
-FASTMLP_INLINE void team_barrier(void) {}
 #endif
+
+/* A barrier that spins for some microseconds, then lets others have the core: OpenMP's own spins for milliseconds, and
+ * on a busy machine keeps the member that it waits for from running. */
+#include <sched.h>
+#define SPINS 1000
+typedef struct {
+    int arrived, turn;
+} barrier_t;
+FASTMLP_INLINE void relax(void) {
+#if defined(__x86_64__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+FASTMLP_INLINE void team_barrier(barrier_t *b, int team) {
+    int turn = __atomic_load_n(&b->turn, __ATOMIC_ACQUIRE), spins = 0;
+    if (__atomic_add_fetch(&b->arrived, 1, __ATOMIC_ACQ_REL) == team) {
+        __atomic_store_n(&b->arrived, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&b->turn, turn + 1, __ATOMIC_RELEASE);
+        return;
+    }
+    while (__atomic_load_n(&b->turn, __ATOMIC_ACQUIRE) == turn) {
+        if (++spins < SPINS) relax();
+        else sched_yield();
+    }
+}
 
 /* Floating-point environment of a thread: round to nearest, subnormals kept, whatever the caller set. */
 #if defined(__x86_64__)

@@ -66,7 +66,9 @@ cdef extern from "simd.h" nogil:
     int team_size()
     int team_member()
     bint has_openmp()
-    void team_barrier()
+    ctypedef struct barrier_t:
+        pass
+    void team_barrier(barrier_t *, int)
     unsigned long enter_fp()
     void leave_fp(unsigned long)
 

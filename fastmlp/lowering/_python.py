@@ -119,7 +119,7 @@ def loss_call(loss: Loss, z: Tensor, d: Tensor) -> Call:
         if weight is not None:
             rows *= weight
             out *= weight[:, None]
-        out /= workspace.run.weight or 1.0
+        out /= workspace.run.weight
         workspace.run.loss = float(rows.sum())
 
     return call
@@ -136,7 +136,12 @@ def optimizer_call() -> Call:
         try:
             for key, parameter in arenas.parameters.items():
                 gradient, state = _read_only(workspace.gradients[key]), arenas.state[key]
-                optimizer.update(parameter, gradient, state, workspace.learning_rate, workspace.iteration)
+                answer = optimizer.update(parameter, gradient, state, workspace.learning_rate, workspace.iteration)
+                if answer is not None:
+                    raise TypeError(
+                        f"optimizer {optimizer!r}: update must change param in place and return None, got "
+                        f"{type(answer).__name__}"
+                    )
                 if any(state.get(name) is not array for name, array in states[key].items()) or len(state) != len(
                     states[key]
                 ):

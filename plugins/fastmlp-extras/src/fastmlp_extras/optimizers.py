@@ -38,9 +38,7 @@ class Lion(fm.optimizers.Optimizer):
 
     elementwise = True
 
-    def __init__(
-        self, learning_rate: Any = 1e-4, beta1: float = 0.9, beta2: float = 0.99, **kwargs: Any
-    ) -> None:
+    def __init__(self, learning_rate: Any = 1e-4, beta1: float = 0.9, beta2: float = 0.99, **kwargs: Any) -> None:
         super().__init__(learning_rate, **kwargs)
         for name, beta in (("beta1", beta1), ("beta2", beta2)):
             if not 0 <= beta < 1:
