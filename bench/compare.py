@@ -19,10 +19,10 @@ import numpy as np
 from networks import NETWORKS, data, flops
 from peers import FastMLP, available
 
-REST = 0.01
+REST = 0.15  # OpenBLAS keeps its threads spinning for some 100 ms
 
 
-def seconds(call, budget=0.002, most=2000):
+def seconds(call, budget=0.005, most=2000):
     """Repetitions that fill the budget."""
     begun = time.perf_counter()
     call()
@@ -31,7 +31,8 @@ def seconds(call, budget=0.002, most=2000):
 
 
 def turn(call, repeats):
-    """Seconds of one call, mean over a turn."""
+    """Seconds of one call, mean over a turn; the first call, which wakes threads up, is not counted."""
+    call()
     begun = time.perf_counter()
     for _ in range(repeats):
         call()

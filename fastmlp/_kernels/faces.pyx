@@ -6,7 +6,7 @@ from libc.string cimport memset
 
 from . cimport activations, batchnorm, losses, optimizers, random
 from .gemm cimport gemm_share, gemm_t, panel_width, scratch_size
-from .simd cimport MR, real, team_member, team_size
+from .simd cimport MR, barrier_t, real, team_barrier, team_member, team_size
 
 
 cdef int expect(bint condition, str what) except -1:
@@ -34,6 +34,7 @@ def activation_backward(int kind, const real[::1] z, const real[::1] a, const re
 
 cdef int run_gemm(const gemm_t *g, int threads, const real *like) except -1:
     cdef Py_ssize_t numbers = scratch_size(like)
+    cdef barrier_t barrier
     cdef real *scratch = <real *> malloc(threads * numbers * sizeof(real))
     if scratch == NULL:
         raise MemoryError()
@@ -41,8 +42,10 @@ cdef int run_gemm(const gemm_t *g, int threads, const real *like) except -1:
         if threads == 1:
             gemm_share(g, 0, 1, scratch)
         else:
+            memset(&barrier, 0, sizeof(barrier))
             with parallel(num_threads=threads):
                 gemm_share(g, team_member(), team_size(), scratch + team_member() * numbers)
+                team_barrier(&barrier, team_size())      # ours: OpenBLAS's threads and this region's may share a core
         free(scratch)
     return 0
 
