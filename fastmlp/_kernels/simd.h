@@ -38,7 +38,7 @@ typedef struct { char size[1]; } narrow;
 #define FASTMLP_INLINE static inline __attribute__((always_inline, unused))
 
 /* One set of helpers per dtype, spelled once. T scalar, V vector, I and U integer vectors as wide, i the lane of I. */
-#define FASTMLP_VECTOR(S, T, V, i, I, U, FMA1)                                                                         \
+#define FASTMLP_VECTOR(S, T, V, i, I, U)                                                                               \
     typedef T V __attribute__((vector_size(VBYTES)));                                                                  \
     typedef T V##_unaligned __attribute__((vector_size(VBYTES), aligned(sizeof(T)), may_alias));                       \
     typedef i I __attribute__((vector_size(VBYTES)));                                                                  \
@@ -66,8 +66,8 @@ typedef struct { char size[1]; } narrow;
     FASTMLP_INLINE T lane_##S(V v, ptrdiff_t k) { return v[k]; }                                                       \
     FASTMLP_INLINE V with_lane_##S(V v, ptrdiff_t k, T x) { v[k] = x; return v; }
 
-FASTMLP_VECTOR(f32, float, vf32, int32_t, vi32, vu32, fmaf)
-FASTMLP_VECTOR(f64, double, vf64, int64_t, vi64, vu64, fma)
+FASTMLP_VECTOR(f32, float, vf32, int32_t, vi32, vu32)
+FASTMLP_VECTOR(f64, double, vf64, int64_t, vi64, vu64)
 
 /* a * b + c, rounded once where the processor can; twice at x86-64-v2 (libm's fma would cost a call per lane). */
 #if defined(__AVX512F__)
