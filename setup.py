@@ -42,7 +42,8 @@ LEVELS = {
 # Never -ffast-math: how a sum is grouped, and whether a*b+c is rounded once, is for the kernel to say.
 # Errno and traps are given up: no kernel looks at them.
 FLAGS = ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
-FLAGS_WHERE_KNOWN = ["-fno-trapping-math", "-fno-semantic-interposition"]
+# Vectors are written out where they pay: left to itself, the compiler gathers the addresses of a tile's rows into one.
+FLAGS_WHERE_KNOWN = ["-fno-trapping-math", "-fno-semantic-interposition", "-fno-tree-slp-vectorize"]
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,

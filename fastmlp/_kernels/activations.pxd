@@ -10,6 +10,7 @@ cdef enum:
     EXPONENTIAL = 5
     SIN = 6
     COS = 7
+    RELU_BY_SIGN = 8     # -0 for what is below 0, so that a alone tells the derivative (1 at 0)
 
 cdef void activation_forward(int kind, const real *z, real *a, Py_ssize_t n, double slope) noexcept nogil
 cdef void activation_backward(int kind, const real *z, const real *a, const real *da, real *dz, Py_ssize_t n,

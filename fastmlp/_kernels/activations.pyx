@@ -4,7 +4,7 @@ The derivative takes what is cheapest to read: z (ReLU, leaky ReLU, sine, cosine
 """
 from .elementary cimport vcos, vexp, vsigmoid, vsin, vtanh
 from .simd cimport (
-    if_at_least, if_less, lanes, load, load_n, real, splat, splat_f32, splat_f64, store, store_n, vec
+    if_at_least, if_less, if_unsigned, lanes, load, load_n, real, splat, splat_f32, splat_f64, store, store_n, vec
 )
 
 
@@ -13,6 +13,8 @@ cdef inline vec value(int kind, vec z, double slope) noexcept nogil:
     cdef vec zero = splat(0.0, z)
     if kind == RELU:
         return if_less(z, zero, zero, z)
+    elif kind == RELU_BY_SIGN:
+        return if_less(z, zero, splat(-0.0, z), z + zero)
     elif kind == LEAKY_RELU:
         return if_less(z, zero, z * splat(slope, z), z)
     elif kind == SIGMOID:
@@ -36,6 +38,8 @@ cdef inline vec derivative(int kind, vec z, vec a, vec da, double slope, double 
         if at_zero != 1.0:
             return if_less(zero, z, da, if_at_least(z, zero, da * splat(at_zero, z), zero))
         return if_at_least(z, zero, da, zero)
+    elif kind == RELU_BY_SIGN:
+        return if_unsigned(a, da, zero)
     elif kind == LEAKY_RELU:
         return if_less(z, zero, da * splat(slope, z), da)
     elif kind == SIGMOID:

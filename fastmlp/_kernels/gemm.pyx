@@ -5,32 +5,37 @@ chains of fused multiply-adds, both in ascending order of k, whatever the tile, 
 depend on its row of `a` and its column of `b` alone. Blocking follows BLIS: a panel of KC x NR of `b` stays in L1 while
 the row tiles of a block of `a` pass over it; where k has several blocks, c carries the partial sums.
 """
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
-from .activations cimport IDENTITY, LEAKY_RELU, RELU, activation_backward, activation_forward
+from .activations cimport IDENTITY, LEAKY_RELU, RELU, RELU_BY_SIGN, activation_backward, activation_forward
 from .simd cimport (
-    MAX_LANES, MR, NV, VBYTES, fma, if_at_least, if_less, lanes, load, load_n, narrow, prefetch, real, rows_1, rows_2, rows_4,
+    MAX_LANES, MR, NV, TILE, VBYTES, apart, fma, lanes, load, load_n, narrow, prefetch, real, rows_1, rows_2, rows_4,
     rows_full, rows_t, share, splat, splat_f32, splat_f64, store, store_n, vec, vtranspose, wide, width_t
 )
+from .tile cimport finish, part_t
 
 cdef enum:
     KC = 256        # rows of a panel of b: KC x NR numbers fill half of L1
     MC = 480        # most rows of a block of a, see rows_of_block; a multiple of 6 and 8
     PAD = 16        # keeps the rows of a copied block from sharing cache sets
     FAR = 2048      # bytes from row to row of `a` from which a block is copied,
-    FAR_B = 4096    # and a panel of `b`: one page a row, all in the same few cache sets
+    FAR_B = 512     # and a panel of `b`: its rows would share too few cache sets to stay in L1
     COPY_A_FROM = 8     # panels that a block of a must meet before copying it pays
-    COPY_B_FROM = 32    # rows that a panel of b must meet
+    COPY_B_FROM = 48    # rows that a panel of b must meet
+    FAR_DOWN = 128      # steps of k from which the cache lines of c are asked for before the first
 
-# Offsets into a copied block: element (i, k) at row_starts[i] + unit_steps[k], or unit_steps[i] + row_steps[k].
+# Offsets into a copied block: element (i, k) at row_starts[i] + unit_steps[k]; of a transpose, in strips of MR that
+# the tile reads from end to end, at strip_starts[i] + strip_steps[k].
 cdef Py_ssize_t[MC] row_starts
-cdef Py_ssize_t[MC] unit_steps
-cdef Py_ssize_t[KC] row_steps
+cdef Py_ssize_t[MC] strip_starts
+cdef Py_ssize_t[KC] unit_steps
+cdef Py_ssize_t[KC] strip_steps
 for at in range(MC):
     row_starts[at] = at * (KC + PAD)
-    unit_steps[at] = at
+    strip_starts[at] = at // MR * (MR * KC) + at % MR
 for at in range(KC):
-    row_steps[at] = at * (MC + PAD)
+    unit_steps[at] = at
+    strip_steps[at] = at * MR
 
 
 cdef inline Py_ssize_t rows_of_block(const real *like) noexcept nogil:
@@ -38,105 +43,37 @@ cdef inline Py_ssize_t rows_of_block(const real *like) noexcept nogil:
     return <Py_ssize_t> (MC * VBYTES // (64 * (sizeof(real) // 4)))
 
 
-cdef inline void finish(const gemm_t *g, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, vec *acc, const real *scalar,
-                        const rows_t *height, const width_t *width) noexcept nogil:
-    """The epilogue of one finished tile, still in registers."""
-    cdef vec like = acc[0]
-    cdef Py_ssize_t W = lanes(like), r, v, at
-    cdef vec x, y, factor, shift, slope = splat(g.slope, like), zero = splat(0.0, like)
-    cdef real *c
-    for v in range(sizeof(width_t)):
-        at = j + v * W
-        factor = splat(1.0, like)
-        shift = zero
-        if g.scale != NULL:
-            factor = fetch(<const real *> g.scale + at, n, width, like)
-        if g.shift != NULL:
-            shift = fetch(<const real *> g.shift + at, n, width, like)
-        for r in range(sizeof(rows_t)):
-            x = acc[r * NV + v]
-            if g.scale != NULL:
-                x = x * factor
-            if g.shift != NULL:
-                x = x + shift
-            if g.z != NULL:
-                y = fetch(<const real *> g.z + (i + r) * g.ldz + at, n, width, like)
-                if g.kind == RELU and g.at_zero == 1.0:
-                    x = if_at_least(y, zero, x, zero)
-                elif g.kind == LEAKY_RELU:
-                    x = if_less(y, zero, x * slope, x)
-            c = <real *> g.c + (i + r) * g.ldc + at
-            if g.activation != NULL:
-                if g.activation != g.c:
-                    put(c, x, n, width)
-                if g.kind == RELU:
-                    x = if_less(x, zero, zero, x)
-                elif g.kind == LEAKY_RELU:
-                    x = if_less(x, zero, x * slope, x)
-                c = <real *> g.activation + (i + r) * g.ld_activation + at
-            put(c, x, n, width)
-
-
-cdef inline vec fetch(const real *p, Py_ssize_t n, const width_t *width, vec like) noexcept nogil:
-    """A vector of a wide tile is whole, that of a narrow one has n lanes."""
-    if width_t is wide:
-        return load(p, like)
-    else:
-        return load_n(p, n, like)
-
-
-cdef inline void put(real *p, vec x, Py_ssize_t n, const width_t *width) noexcept nogil:
-    if width_t is wide:
-        store(p, x)
-    else:
-        store_n(p, x, n)
-
-
-cdef struct part_t:
-    # one block of a: rows i0 .. i0 + rows over k0 .. k0 + depth, where it lies in memory (in place, or copied)
-    const void *a
-    const Py_ssize_t *starts
-    const Py_ssize_t *steps
-    Py_ssize_t i0, rows, k0, depth
-
-
-cdef inline void tile(const gemm_t *g, const part_t *part, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, const real *b,
+cdef apart tile(const gemm_t *g, part_t *part, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, const real *b,
                       Py_ssize_t ldb, vec like, const rows_t *height, const width_t *width) noexcept nogil:
-    """sizeof(rows_t) rows of c from row i of the part, n columns from j."""
-    cdef vec acc[MR * NV]
-    cdef vec y[NV]
+    """sizeof(rows_t) rows of c from row i of the part, columns from j: whole vectors, or the n of a narrow one."""
+    cdef vec[TILE] acc
+    cdef vec[NV] y
     cdef vec x
-    cdef const real *p[MR]
+    cdef const real *p[TILE]
     cdef const Py_ssize_t *steps = part.steps
     cdef Py_ssize_t r, v, k, W = lanes(like)
-    cdef real *c = <real *> g.c + (part.i0 + i) * g.ldc + j
     for r in range(sizeof(rows_t)):
         p[r] = <const real *> part.a + part.starts[i + r]
-        prefetch(c + r * g.ldc)
-        for v in range(sizeof(width_t)):
-            acc[r * NV + v] = splat(0.0, like)
+    for k in range(sizeof(rows_t) * sizeof(width_t)):
+        acc[k] = splat(0.0, like)
+    if part.depth >= FAR_DOWN:
+        for r in range(sizeof(rows_t)):
+            for v in range(sizeof(width_t)):
+                prefetch(<real *> g.c + (part.i0 + i + r) * g.ldc + j + v * W)
     for k in range(part.depth):
         for v in range(sizeof(width_t)):
-            y[v] = fetch(b + v * W, n, width, like)
+            y[v] = load(b + v * W, like)
         for r in range(sizeof(rows_t)):
             x = splat(p[r][steps[k]], like)
             for v in range(sizeof(width_t)):
-                acc[r * NV + v] = fma(x, y[v], acc[r * NV + v])
+                acc[r * sizeof(width_t) + v] = fma(x, y[v], acc[r * sizeof(width_t) + v])
         b += ldb
-    if part.k0 != 0:
-        for r in range(sizeof(rows_t)):
-            for v in range(sizeof(width_t)):
-                acc[r * NV + v] = acc[r * NV + v] + fetch(<const real *> c + r * g.ldc + v * W, n, width, like)
-    if part.k0 + part.depth == g.k:
-        finish(g, part.i0 + i, j, n, acc, b, height, width)
-        return
-    for r in range(sizeof(rows_t)):
-        for v in range(sizeof(width_t)):
-            put(c + r * g.ldc + v * W, acc[r * NV + v], n, width)
+    finish(g, part, part.i0 + i, j, n, acc, b, height, width)
+    return 0
 
 
-cdef inline void strip(const gemm_t *g, const part_t *part, Py_ssize_t j, Py_ssize_t n, const real *b, Py_ssize_t ldb,
-                       vec like, const width_t *width) noexcept nogil:
+cdef inline void strip(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n, const real *b, Py_ssize_t ldb, vec like,
+                       const width_t *width) noexcept nogil:
     """All rows of the part; those left over go by tiles of 4, 2 and 1, so nothing is computed in vain."""
     cdef Py_ssize_t i = 0
     while part.rows - i >= MR:
@@ -152,16 +89,22 @@ cdef inline void strip(const gemm_t *g, const part_t *part, Py_ssize_t j, Py_ssi
         tile(g, part, i, j, n, b, ldb, like, <const rows_1 *> NULL, width)
 
 
-cdef inline void copy_panel(const real *b, Py_ssize_t ldb, Py_ssize_t depth, Py_ssize_t n, Py_ssize_t NR,
-                            real *to) noexcept nogil:
-    """depth rows of n columns of b, at a distance of NR."""
-    cdef Py_ssize_t k
-    for k in range(depth):
-        memcpy(to + k * NR, b + k * ldb, n * sizeof(real))
+cdef inline void copy_panel(const real *b, Py_ssize_t ldb, Py_ssize_t depth, Py_ssize_t n, real *to,
+                            vec like) noexcept nogil:
+    """depth rows of n columns of b, at a distance of NR; a vector that they don't fill is filled with zeros."""
+    cdef Py_ssize_t k, v, W = lanes(like)
+    if n == NV * W:
+        for k in range(depth):
+            for v in range(NV):
+                store(to + (k * NV + v) * W, load(b + k * ldb + v * W, like))
+        return
+    for v in range((n + W - 1) // W):
+        for k in range(depth):
+            store(to + (k * NV + v) * W, load_n(b + k * ldb + v * W, min(W, n - v * W), like))
 
 
-cdef inline void transpose_panel(const real *b, Py_ssize_t ldb, Py_ssize_t depth, Py_ssize_t n, Py_ssize_t NR,
-                                 real *to, vec like) noexcept nogil:
+cdef inline void transpose_panel(const real *b, Py_ssize_t ldb, Py_ssize_t depth, Py_ssize_t n, real *to,
+                                 vec like) noexcept nogil:
     """The same from the transpose of b: n rows of depth columns, by squares."""
     cdef Py_ssize_t W = lanes(like), j = 0, k, r, most
     cdef vec[MAX_LANES] square
@@ -177,29 +120,28 @@ cdef inline void transpose_panel(const real *b, Py_ssize_t ldb, Py_ssize_t depth
             vtranspose(square)
             if most == W:
                 for r in range(W):
-                    store(to + (k + r) * NR + j, square[r])
+                    store(to + (k + r) * NV * W + j, square[r])
             else:
                 for r in range(most):
-                    store(to + (k + r) * NR + j, square[r])
+                    store(to + (k + r) * NV * W + j, square[r])
             k += W
         j += W
 
 
 cdef inline bint copies_b(const gemm_t *g, Py_ssize_t rows, const real *like) noexcept nogil:
-    """Whether panels of b are copied: a transpose always, others where rows lie far apart and many meet them."""
+    """Whether whole panels of b are copied: a transpose always, others where rows lie apart and many meet them."""
     return g.b_transposed or (g.ldb * <Py_ssize_t> sizeof(real) >= FAR_B and rows >= COPY_B_FROM)
 
 
-cdef inline void panel(const gemm_t *g, const part_t *part, Py_ssize_t j, Py_ssize_t n, real *copy,
-                       vec like) noexcept nogil:
+cdef inline void panel(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n, real *copy, vec like) noexcept nogil:
     """Columns j .. j + n, n at most NR."""
     cdef Py_ssize_t W = lanes(like), v = 0, ldb = g.ldb
     cdef const real *b = <const real *> g.b + (j * ldb + part.k0 if g.b_transposed else part.k0 * ldb + j)
-    if copies_b(g, part.rows, b):
+    if n < NV * W or copies_b(g, part.rows, b):      # the tile reads whole vectors
         if g.b_transposed:
-            transpose_panel(b, ldb, part.depth, n, NV * W, copy, like)
+            transpose_panel(b, ldb, part.depth, n, copy, like)
         else:
-            copy_panel(b, ldb, part.depth, n, NV * W, copy)
+            copy_panel(b, ldb, part.depth, n, copy, like)
         b, ldb = copy, NV * W
     if n == NV * W:
         strip(g, part, j, n, b, ldb, like, <const wide *> NULL)
@@ -210,38 +152,95 @@ cdef inline void panel(const gemm_t *g, const part_t *part, Py_ssize_t j, Py_ssi
 
 
 cdef inline void copy_block(const gemm_t *g, part_t *part, real *to) noexcept nogil:
-    """Copies the block of a, along the side on which numbers are neighbours."""
+    """Copies the block of a: its rows, or those of its transpose cut into strips."""
     cdef const real *a = <const real *> g.a
-    cdef Py_ssize_t i
+    cdef const real *row
+    cdef Py_ssize_t i, k
     if not g.a_transposed:
         for i in range(part.rows):
             memcpy(to + row_starts[i], a + g.starts[part.i0 + i] + g.steps[part.k0], part.depth * sizeof(real))
         part.starts, part.steps = row_starts, unit_steps
     else:
-        for i in range(part.depth):
-            memcpy(to + row_steps[i], a + g.starts[part.i0] + g.steps[part.k0 + i], part.rows * sizeof(real))
-        part.starts, part.steps = unit_steps, row_steps
+        for k in range(part.depth):
+            row = a + g.starts[part.i0] + g.steps[part.k0 + k]
+            i = 0
+            while i + MR <= part.rows:
+                memcpy(to + strip_starts[i] + strip_steps[k], row + i, MR * sizeof(real))
+                i += MR
+            while i < part.rows:
+                to[strip_starts[i] + strip_steps[k]] = row[i]
+                i += 1
+        part.starts, part.steps = strip_starts, strip_steps
     part.a = to
+
+
+cdef inline void add_rows_of_b(const gemm_t *g, const part_t *part, Py_ssize_t k, Py_ssize_t j, Py_ssize_t n, real *sums,
+                               vec like, const rows_t *count) noexcept nogil:
+    """sums += sum of a[k + u] times row k + u of b, for sizeof(rows_t) of them."""
+    cdef const real *b = <const real *> g.b + (part.k0 + k) * g.ldb + j
+    cdef const real *a = <const real *> part.a + part.starts[0]
+    cdef Py_ssize_t u, at = 0, W = lanes(like)
+    cdef vec[MR * NV] x
+    cdef vec total
+    for u in range(sizeof(rows_t)):
+        x[u] = splat(a[part.steps[k + u]], like)
+    while at + W <= n:
+        total = load(sums + at, like)
+        for u in range(sizeof(rows_t)):
+            total = fma(x[u], load(b + u * g.ldb + at, like), total)
+        store(sums + at, total)
+        at += W
+    if at < n:
+        total = load_n(sums + at, n - at, like)
+        for u in range(sizeof(rows_t)):
+            total = fma(x[u], load_n(b + u * g.ldb + at, n - at, like), total)
+        store_n(sums + at, total, n - at)
+
+
+cdef inline void single_row(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n, real *sums, vec like) noexcept nogil:
+    """One row of c: b is read along its rows, once, as memory likes it. The chains are those of the tile."""
+    cdef Py_ssize_t k = 0, at = 0, W = lanes(like)
+    cdef vec[1] acc
+    memset(sums, 0, n * sizeof(real))
+    while k + MR <= part.depth:
+        add_rows_of_b(g, part, k, j, n, sums, like, <const rows_full *> NULL)
+        k += MR
+    while k < part.depth:
+        add_rows_of_b(g, part, k, j, n, sums, like, <const rows_1 *> NULL)
+        k += 1
+    while at < n:
+        acc[0] = load_n(sums + at, min(W, n - at), like)
+        finish(g, part, part.i0, j + at, min(W, n - at), acc, sums, <const rows_1 *> NULL, <const narrow *> NULL)
+        at += W
 
 
 cdef inline void block(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1, real *scratch,
                        vec like) noexcept nogil:
     """Rows i0 .. i1, columns j0 .. j1, the whole of k."""
-    cdef Py_ssize_t NR = NV * lanes(like), j
+    cdef Py_ssize_t NR = NV * lanes(like), j, step
     cdef part_t part
+    cdef bint single = i1 - i0 == 1 and not g.b_transposed
+    step = KC * NR if single else NR
     part.i0, part.rows, part.k0 = i0, i1 - i0, 0
+    store(<real *> part.check, splat(0.0, like))
     while True:                      # once even where k is 0: the epilogue writes c
         part.depth = min(KC, g.k - part.k0)
         part.a, part.starts, part.steps = g.a, g.starts + i0, g.steps + part.k0
-        if j1 - j0 >= COPY_A_FROM * NR and g.lda * <Py_ssize_t> sizeof(real) >= FAR:
+        if j1 - j0 >= COPY_A_FROM * NR and g.lda * <Py_ssize_t> sizeof(real) >= FAR and not single:
             copy_block(g, &part, scratch + KC * NR)
         j = j0
         while j < j1:
-            panel(g, &part, j, min(NR, j1 - j), scratch, like)
-            j += NR
+            if single:
+                single_row(g, &part, j, min(step, j1 - j), scratch, like)
+            else:
+                panel(g, &part, j, min(step, j1 - j), scratch, like)
+            j += step
         part.k0 += part.depth
         if part.k0 >= g.k:
-            return
+            break
+    for j in range(lanes(like)):
+        if (<const real *> part.check)[j] != 0:
+            g.bad[0] = 1
 
 
 cdef void sweep(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1,
@@ -249,11 +248,13 @@ cdef void sweep(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py
     """What is too long for the tile's epilogue, row by row while the block is in cache."""
     cdef Py_ssize_t i
     cdef real *c
-    if g.kind == IDENTITY or g.kind == LEAKY_RELU or (g.kind == RELU and (g.z == NULL or g.at_zero == 1.0)):
+    if g.kind == IDENTITY or g.kind == LEAKY_RELU or g.kind == RELU_BY_SIGN:
+        return
+    if g.kind == RELU and (g.a_of_z == NULL or g.at_zero == 1.0):
         return
     for i in range(i0, i1):
         c = <real *> g.c + i * g.ldc + j0
-        if g.z != NULL:
+        if g.a_of_z != NULL:
             activation_backward(g.kind, <const real *> g.z + i * g.ldz + j0,
                                 <const real *> g.a_of_z + i * g.ldz + j0, c, c, j1 - j0, g.slope, g.at_zero)
         elif g.activation != NULL:
@@ -268,7 +269,7 @@ cdef Py_ssize_t panel_width(const real *like) noexcept nogil:
 
 cdef Py_ssize_t scratch_size(const real *like) noexcept nogil:
     """Numbers that `gemm` copies a panel of b and a block of a into."""
-    return KC * panel_width(like) + max(rows_of_block(like) * (KC + PAD), KC * (MC + PAD))
+    return KC * panel_width(like) + rows_of_block(like) * (KC + PAD)
 
 
 cdef void gemm(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1, real *scratch) noexcept nogil:

@@ -76,7 +76,8 @@ cdef struct op_t:
     Py_ssize_t running_var
     Py_ssize_t size              # numbers in a sweep
     Py_ssize_t slots             # numbers from one slot of optimizer state to the next
-    Py_ssize_t flag              # labels, batch statistics, Nesterov
+    Py_ssize_t flag              # labels, batch statistics, Nesterov, gradients must be finite
+    Py_ssize_t walk              # goes row by row: rows that are in cache may go on to the next such operation at once
     Py_ssize_t barrier           # what follows reads what this writes
     double row_cost              # multiply-adds, for a row and once
     double cost
@@ -123,5 +124,5 @@ cdef inline real *gradient(const run_t *run, Py_ssize_t ref, const real *like) n
     return <real *> run.base[GRADIENTS] + (ref & ((<Py_ssize_t> 1 << SHIFT) - 1))
 
 
-cdef void forward_op(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil
-cdef void backward_op(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil
+cdef void rows_op(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, int member, const real *like) noexcept nogil
+cdef void shared_op(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil

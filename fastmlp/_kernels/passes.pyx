@@ -7,7 +7,7 @@ from .batchnorm cimport (
     batchnorm_backward, batchnorm_backward_sums, batchnorm_fold, batchnorm_forward, batchnorm_inverse,
     batchnorm_statistics, batchnorm_update, column_sums
 )
-from .gemm cimport gemm_share, gemm_t
+from .gemm cimport gemm, gemm_share, gemm_t
 from .losses cimport accuracy_row, loss_row, softmax_backward, softmax_forward
 from .optimizers cimport adam_update, all_finite, sgd_update
 from .random cimport dropout_backward, dropout_forward
@@ -27,14 +27,16 @@ cdef void gather(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, int m
             run.bad[member] = 1
 
 
+cdef inline real *scratch_of(const run_t *run, int member, const real *like) noexcept nogil:
+    return <real *> (<char *> run.scratch + member * run.scratch_bytes)
+
+
 cdef inline const Py_ssize_t *starts_of(const op_t *op, const run_t *run) noexcept nogil:
     return run.x_starts if op.starts == NONE else run.table + op.starts
 
 
-cdef void dense(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
+cdef void dense(const op_t *op, const run_t *run, gemm_t *g, const real *like) noexcept nogil:
     """z = x kernel * scale + shift, a = g(z)."""
-    cdef gemm_t g
-    memset(&g, 0, sizeof(g))
     g.m, g.n, g.k = run.batch, op.units, op.inputs
     g.a, g.starts, g.steps = at(run, op.x, like), starts_of(op, run), run.table
     g.lda = op.ldx if op.starts != NONE else run.ld[X]
@@ -45,13 +47,10 @@ cdef void dense(const op_t *op, run_t *run, int member, int team, const real *li
     g.kind, g.slope = <int> op.kind, op.slope
     if op.a != NONE:
         g.activation, g.ld_activation = at(run, op.a, like), op.lda
-    gemm_share(&g, member, team, <real *> (run.scratch + member * run.scratch_bytes))
 
 
-cdef void d_input(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
+cdef void d_input(const op_t *op, const run_t *run, gemm_t *g, const real *like) noexcept nogil:
     """dx = d kernel^T, times g'(z) of the activation that made x."""
-    cdef gemm_t g
-    memset(&g, 0, sizeof(g))
     g.m, g.n, g.k = run.batch, op.inputs, op.units
     g.a, g.starts, g.steps = at(run, op.d, like), run.table + op.starts, run.table
     g.lda = op.ldd
@@ -60,11 +59,10 @@ cdef void d_input(const op_t *op, run_t *run, int member, int team, const real *
     if op.kind != IDENTITY:
         g.z, g.a_of_z, g.ldz = at(run, op.z, like), at(run, op.a, like), op.ldz
         g.kind, g.slope, g.at_zero = <int> op.kind, op.slope, op.at_zero
-    gemm_share(&g, member, team, <real *> (run.scratch + member * run.scratch_bytes))
 
 
 cdef void d_kernel(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
-    """d_kernel = x^T d, d_bias = sum of d over the batch."""
+    """d_kernel = x^T d, d_bias = sum of d over the batch; notes if the former is not finite, if asked to."""
     cdef gemm_t g
     cdef Py_ssize_t first, last
     memset(&g, 0, sizeof(g))
@@ -73,7 +71,9 @@ cdef void d_kernel(const op_t *op, run_t *run, int member, int team, const real 
     g.lda, g.a_transposed = (op.ldx if op.starts != NONE else run.ld[X]), True
     g.b, g.ldb = at(run, op.d, like), op.ldd
     g.c, g.ldc = gradient(run, op.kernel, like), op.units
-    gemm_share(&g, member, team, <real *> (run.scratch + member * run.scratch_bytes))
+    if op.flag:
+        g.bad = &run.bad[member]
+    gemm_share(&g, member, team, scratch_of(run, member, like))
     if op.bias != NONE:
         share(op.units, LINE, member, team, &first, &last)
         column_sums(at(run, op.d, like), op.ldd, run.batch, first, last, gradient(run, op.bias, like))
@@ -145,21 +145,11 @@ cdef void loss_sum(const op_t *op, run_t *run) noexcept nogil:
         run.bad[0] = 1
 
 
-cdef void forward_op(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
-    cdef Py_ssize_t i, i0, i1, code = op.code
+cdef void forward_rows(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, int member,
+                       const real *like) noexcept nogil:
+    cdef Py_ssize_t i, code = op.code
     cdef real *x = at(run, op.x, like)
     cdef real *a = at(run, op.a, like)
-    if code == DENSE:
-        dense(op, run, member, team, like)
-        return
-    elif code == BATCHNORM_STATISTICS or code == BATCHNORM_RUNNING or code == BATCHNORM_FOLD:
-        batchnorm_columns(op, run, member, team, like)
-        return
-    elif code == LOSS_SUM:
-        if member == 0:
-            loss_sum(op, run)
-        return
-    share(run.batch, 1, member, team, &i0, &i1)
     if code == GATHER:
         gather(op, run, i0, i1, member, like)
     elif code == LOSS:
@@ -183,41 +173,10 @@ cdef void forward_op(const op_t *op, run_t *run, int member, int team, const rea
             softmax_forward(x + i * op.ldx, a + i * op.lda, op.units)
 
 
-cdef void sweep(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
-    """A piece of the flat arenas."""
-    cdef Py_ssize_t first, last
-    cdef real *w = <real *> run.base[PARAMETERS]
-    cdef real *g = <real *> run.base[GRADIENTS]
-    cdef real *state = <real *> run.base[STATE]
-    share(op.size, LINE, member, team, &first, &last)
-    if op.code == CHECK:
-        if not all_finite(g + first, last - first):
-            run.bad[member] = 1
-    elif op.code == SGD:
-        sgd_update(w + first, g + first, (state + first) if op.rate != 0.0 else NULL, last - first, run.learning_rate,
-                   op.rate, op.flag)
-    else:
-        adam_update(w + first, g + first, state + first, state + op.slots + first, last - first, run.learning_rate,
-                    op.beta1, op.beta2, op.epsilon, run.iteration)
-
-
-cdef void backward_op(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
-    cdef Py_ssize_t i, i0, i1, code = op.code
+cdef void backward_rows(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, const real *like) noexcept nogil:
+    cdef Py_ssize_t i, code = op.code
     cdef real *d = at(run, op.d, like)
     cdef real *dx = at(run, op.dx, like)
-    if code == D_KERNEL:
-        d_kernel(op, run, member, team, like)
-        return
-    elif code == D_INPUT:
-        d_input(op, run, member, team, like)
-        return
-    elif code == BATCHNORM_BACKWARD_SUMS or code == BATCHNORM_UPDATE:
-        batchnorm_columns(op, run, member, team, like)
-        return
-    elif code == CHECK or code == SGD or code == ADAM:
-        sweep(op, run, member, team, like)
-        return
-    share(run.batch, 1, member, team, &i0, &i1)
     for i in range(i0, i1):
         if code == SOFTMAX_BACKWARD:
             softmax_backward(at(run, op.a, like) + i * op.lda, d + i * op.ldd, dx + i * op.ld_dx, op.units)
@@ -232,3 +191,65 @@ cdef void backward_op(const op_t *op, run_t *run, int member, int team, const re
                                at(run, op.inv, like), at(run, op.gamma, like), gradient(run, op.gamma, like),
                                gradient(run, op.beta, like), 1.0 / run.batch if op.flag else 0.0, dx + i * op.ld_dx,
                                op.units)
+
+
+cdef void sweep(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
+    """A piece of the flat arenas."""
+    cdef Py_ssize_t first, last
+    cdef real *w = <real *> run.base[PARAMETERS]
+    cdef real *g = <real *> run.base[GRADIENTS]
+    cdef real *state = <real *> run.base[STATE]
+    share(op.size, LINE, member, team, &first, &last)
+    if op.code == CHECK:
+        if not all_finite(gradient(run, op.x, like) + first, last - first):
+            run.bad[member] = 1
+    elif op.code == SGD:
+        sgd_update(w + first, g + first, (state + first) if op.rate != 0.0 else NULL, last - first, run.learning_rate,
+                   op.rate, op.flag)
+    else:
+        adam_update(w + first, g + first, state + first, state + op.slots + first, last - first, run.learning_rate,
+                    op.beta1, op.beta2, op.epsilon, run.iteration)
+
+
+cdef bint has_gemm(const op_t *op, const run_t *run, gemm_t *g, const real *like) noexcept nogil:
+    """Whether the operation is a product by rows of the batch; if so, `g` tells which."""
+    if op.code != DENSE and op.code != D_INPUT:
+        return False
+    memset(g, 0, sizeof(g[0]))
+    if op.code == DENSE:
+        dense(op, run, g, like)
+    else:
+        d_input(op, run, g, like)
+    return True
+
+
+cdef void rows_op(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, int member, const real *like) noexcept nogil:
+    """Rows i0 .. i1 of the batch, of an operation that takes it row by row."""
+    cdef gemm_t g
+    if has_gemm(op, run, &g, like):
+        gemm(&g, i0, i1, 0, g.n, scratch_of(run, member, like))
+    elif op.code < SOFTMAX_BACKWARD:
+        forward_rows(op, run, i0, i1, member, like)
+    else:
+        backward_rows(op, run, i0, i1, like)
+
+
+cdef void shared_op(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
+    """This member's part of an operation, however it is best cut."""
+    cdef Py_ssize_t i0, i1, code = op.code
+    cdef gemm_t g
+    if code == D_KERNEL:
+        d_kernel(op, run, member, team, like)
+    elif (code == BATCHNORM_STATISTICS or code == BATCHNORM_RUNNING or code == BATCHNORM_FOLD
+            or code == BATCHNORM_BACKWARD_SUMS or code == BATCHNORM_UPDATE):
+        batchnorm_columns(op, run, member, team, like)
+    elif code == CHECK or code == SGD or code == ADAM:
+        sweep(op, run, member, team, like)
+    elif code == LOSS_SUM:
+        if member == 0:
+            loss_sum(op, run)
+    elif has_gemm(op, run, &g, like):
+        gemm_share(&g, member, team, scratch_of(run, member, like))
+    else:
+        share(run.batch, 1, member, team, &i0, &i1)
+        rows_op(op, run, i0, i1, member, like)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 # Place in the tuple = number of the kind, as in ACTIVATIONS and LOSSES of `plan.pyx`.
-ACTIVATIONS = ("identity", "relu", "leaky_relu", "sigmoid", "tanh", "exponential", "sin", "cos")
+ACTIVATIONS = ("identity", "relu", "leaky_relu", "sigmoid", "tanh", "exponential", "sin", "cos", "relu_by_sign")
 LOSSES = (
     "half_squared_error", "mean_squared_error", "sparse_softmax_crossentropy", "softmax_crossentropy",
     "sigmoid_crossentropy", "sparse_crossentropy", "crossentropy", "binary_crossentropy",
@@ -28,12 +28,17 @@ def _sigmoid(z: Array) -> Any:
 
 @np.errstate(all="ignore")
 def activation_forward(kind: int, z: Array, a: Array, slope: float = 0.0) -> None:
-    """``a = g(z)``, elementwise; z and a of one shape. ReLU is ``0 if z < 0 else z``, which keeps a NaN."""
+    """``a = g(z)``, elementwise; z and a of one shape. ReLU is ``0 if z < 0 else z``, which keeps a NaN.
+
+    By sign, it is -0 where z < 0 and +0 where z is 0 of either sign: then `a` alone tells the derivative.
+    """
     match ACTIVATIONS[kind]:
         case "identity":
             a[...] = z
         case "relu":
             a[...] = np.where(z < 0, 0, z)
+        case "relu_by_sign":
+            a[...] = np.where(z < 0, -0.0, z + 0.0)
         case "leaky_relu":
             a[...] = np.where(z < 0, slope * z, z)
         case "sigmoid":
@@ -61,6 +66,8 @@ def activation_backward(
             dz[...] = da
         case "relu":
             dz[...] = np.where(z >= 0, np.where(z == 0, at_zero * da, da), 0)
+        case "relu_by_sign":
+            dz[...] = np.where(np.signbit(a) | np.isnan(a), 0, da)
         case "leaky_relu":
             dz[...] = np.where(z < 0, slope * da, da)
         case "sigmoid":

@@ -25,6 +25,7 @@
 #define MR 6
 #endif
 #define NV 2 /* vectors a tile is wide: NR = NV * lanes */
+#define TILE (MR * NV) /* registers that hold a tile */
 #define MAX_LANES (VBYTES / 4)
 
 /* Sizes as types: a fused type over these makes one body per size, with bounds that the compiler knows. */
@@ -34,6 +35,9 @@ typedef struct { char size[2]; } rows_2;
 typedef struct { char size[1]; } rows_1;
 typedef struct { char size[NV]; } wide;
 typedef struct { char size[1]; } narrow;
+
+/* The result of a function that is not inlined: its loop shall have all registers to itself. */
+#define apart __attribute__((noinline)) int
 
 #define FASTMLP_INLINE static inline __attribute__((always_inline, unused))
 
@@ -56,6 +60,11 @@ typedef struct { char size[1]; } narrow;
     /* c >= d ? x : y by lane; a NaN takes y */                                                                         \
     FASTMLP_INLINE V if_at_least_##S(V c, V d, V x, V y) {                                                             \
         I m = (I)(c >= d);                                                                                             \
+        return bits_##S((ints_##S(x) & m) | (ints_##S(y) & ~m));                                                       \
+    }                                                                                                                  \
+    /* c has no sign and is no NaN ? x : y by lane */                                                                  \
+    FASTMLP_INLINE V if_unsigned_##S(V c, V x, V y) {                                                                  \
+        I m = (I)((U)ints_##S(c) <= (U)ints_##S(splat_##S((T)INFINITY)));                                              \
         return bits_##S((ints_##S(x) & m) | (ints_##S(y) & ~m));                                                       \
     }                                                                                                                  \
     FASTMLP_INLINE V abs_##S(V x) { return bits_##S(ints_##S(x) & ~ints_##S(splat_##S((T)-0.0))); }                    \

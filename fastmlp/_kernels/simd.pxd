@@ -8,9 +8,11 @@ that vectors are numbers, which lets it write `a * b + c`; the C compiler sees v
 cdef extern from "simd.h" nogil:
     ctypedef float vf32
     ctypedef double vf64
+    ctypedef int apart      # result of a function that is not inlined
     enum:
         MR        # rows of a GEMM tile
         NV        # vectors a GEMM tile is wide
+        TILE      # vectors of a GEMM tile
         VBYTES    # of a vector
         MAX_LANES
     ctypedef struct rows_full:
@@ -42,6 +44,8 @@ cdef extern from "simd.h" nogil:
     vf64 if_less_f64(vf64, vf64, vf64, vf64)
     vf32 if_at_least_f32(vf32, vf32, vf32, vf32)
     vf64 if_at_least_f64(vf64, vf64, vf64, vf64)
+    vf32 if_unsigned_f32(vf32, vf32, vf32)
+    vf64 if_unsigned_f64(vf64, vf64, vf64)
     vf32 abs_f32(vf32)
     vf64 abs_f64(vf64)
     vf32 copysign_f32(vf32, vf32)
@@ -152,6 +156,14 @@ cdef inline vec if_at_least(vec c, vec d, vec x, vec y) noexcept nogil:
         return if_at_least_f32(c, d, x, y)
     else:
         return if_at_least_f64(c, d, x, y)
+
+
+cdef inline vec if_unsigned(vec c, vec x, vec y) noexcept nogil:
+    """x where c has no sign bit (0 has none, -0 has one) and is no NaN, else y."""
+    if vec is vf32:
+        return if_unsigned_f32(c, x, y)
+    else:
+        return if_unsigned_f64(c, x, y)
 
 
 cdef inline vec vabs(vec x) noexcept nogil:

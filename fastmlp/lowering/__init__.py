@@ -42,10 +42,10 @@ class Lowering(Backward):
         stages, out = self._forward_to_loss(loss, metric, keep=True)
         marks = {"forward": len(self._ops)}
         d_out = self._d(0, stages[-1].out.units)
+        self._checks = True
         self._backward(stages, to_input=False)
         marks["backward"] = len(self._ops)
-        size = self.arenas.size
-        self._emit("check", size=size, cost=size)
+        self._check()
         marks["check"] = len(self._ops)
         self._optimizer(optimizer)
         for stage in stages:
@@ -53,6 +53,14 @@ class Lowering(Backward):
                 self._batchnorm_update(stage)
         marks["commit"] = len(self._ops)
         return self._finish(stages, marks, out=out, d_out=d_out)
+
+    def _check(self) -> None:
+        """Looks for NaN and infinity in the gradients; those of kernels are looked at where they are made."""
+        for key in self.arenas.parameters:
+            if key not in self._products:
+                size = self.arenas.parameters[key].size
+                self._emit("check", x=self.arenas.reference(key), size=size, cost=size, barrier=False)
+        self._emit("check", x=ARENA["parameters"] << SHIFT, size=0)
 
     def step(self, optimizer: Optimizer) -> Plan:
         """The optimizer alone."""
@@ -105,7 +113,7 @@ class Lowering(Backward):
             ldd=d.ld,
             row_cost=32 * z.units,
         )
-        self._emit("loss_sum", metric=bool(metric), barrier=False)
+        self._emit_later("loss_sum", metric=bool(metric), barrier=False)
         return stages, z if from_logits else out
 
     def _optimizer(self, optimizer: Optimizer) -> None:
@@ -133,6 +141,7 @@ class Lowering(Backward):
         d_input: Tensor | None = None,
     ) -> Plan:
         """The operations as one structured array."""
+        self._end_walk()
         ops = np.zeros(len(self._ops), dtype=OP)
         for name in REFERENCES:
             ops[name] = NONE

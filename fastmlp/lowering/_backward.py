@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import activations
-from ..core import ACTIVATIONS, NONE
+from ..core import NONE
 from ._base import Stage, Tensor
 from ._forward import Forward
 from ._python import activation_backward, layer_backward
@@ -20,11 +20,18 @@ class Backward(Forward):
     def _gradient_buffers(self, stages: list[Stage]) -> None:
         """Two buffers as wide as the widest stage: a stage reads one and writes the other, or works in place."""
         widest = max(max(stage.x.units, stage.out.units) for stage in stages)
-        numbers = self.capacity * self._stride(widest)
-        self._buffers = [self._allocate(numbers), self._allocate(numbers)]
+        first = stages[-1].out.units if self._walks else widest
+        numbers = [self.capacity * self._stride(units) for units in (first, 0 if self._walks else widest)]
+        self._buffers = [self._allocate(number) for number in numbers]
 
     def _d(self, buffer: int, units: int) -> Tensor:
         return self._tensor(units, self._buffers[buffer])
+
+    def _other(self, buffer: int, units: int) -> Tensor:
+        """The gradient of a stage's input; in a walk it takes new memory, since d_kernel reads the old one later."""
+        if self._walks:
+            self._buffers[1 - buffer] = self._allocate(self.capacity * self._stride(units))
+        return self._d(1 - buffer, units)
 
     def _backward(self, stages: list[Stage], *, to_input: bool) -> Tensor | None:
         """Operations of the way back, from the gradient in buffer 0; returns that of the input if it is asked for."""
@@ -38,7 +45,7 @@ class Backward(Forward):
                 self._derivative(stage, d)
             ready = False
             if stage.kind == "dense":
-                ready = self._dense(stage, before, d, self._d(1 - buffer, stage.x.units) if further else None)
+                ready = self._dense(stage, before, d, self._other(buffer, stage.x.units) if further else None)
                 buffer = 1 - buffer
             elif stage.kind == "batchnorm":
                 self._batchnorm(stage, d)
@@ -49,11 +56,13 @@ class Backward(Forward):
             elif stage.kind == "python_activation":
                 self._emit_python(activation_backward(stage.extra["activation"], stage, d, self._key(stage)), "")
             elif stage.kind == "python_layer":
-                target = self._d(1 - buffer, stage.x.units)
+                target = self._other(buffer, stage.x.units)
                 self._emit_python(layer_backward(self.built[stage.place], stage.place, d, target), "")
                 buffer = 1 - buffer
             if not further:
+                self._end_walk()
                 return None
+        self._end_walk()
         return self._d(buffer, stages[0].x.units)
 
     def _key(self, stage: Stage) -> str:
@@ -75,7 +84,7 @@ class Backward(Forward):
         kernel = stage.kernel
         assert kernel is not None
         return {
-            "kind": ACTIVATIONS[kernel.name],
+            "kind": stage.code,
             "slope": kernel.slope,
             "at_zero": kernel.at_zero,
             "z": stage.z.ref,
@@ -101,7 +110,8 @@ class Backward(Forward):
         }
         x = stage.x
         # d_input writes another buffer, so the two need no barrier between them
-        self._emit("d_kernel", barrier=dx is None, bias=bias, x=x.ref, ldx=x.ld, starts=x.starts, **shape)
+        self._products.add(f"{place.key}.kernel")
+        self._emit_later("d_kernel", flag=self._checks, barrier=dx is None, bias=bias, x=x.ref, ldx=x.ld, starts=x.starts, **shape)
         if dx is None:
             return False
         fused: dict[str, Any] = {} if before is None or before.kernel is None else self._of_activation(before)

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
 Call = Callable[[Any, int], None]
 
+# Operations in which a row of the batch meets no other: some rows can go through several before the next rows do.
+BY_ROWS = frozenset(
+    (
+        *("gather", "dense", "batchnorm", "activation", "dropout", "softmax", "loss"),
+        *("softmax_backward", "activation_backward", "dropout_backward", "batchnorm_backward", "d_input"),
+    )
+)
+WALK_BYTES = 1 << 20  # of parameters: up to here kernels stay in cache while rows walk, beyond it a GEMM is split
+
 
 class Tensor(NamedTuple):
     """Rows in an arena: where they begin, their stride, their length, and their table of row offsets."""
@@ -45,7 +54,8 @@ class Stage:
         self.x = x
         self.out = out
         self.z = out  # before the activation
-        self.kernel: activations.Kernel | None = None  # the fused activation
+        self.kernel: activations.Kernel | None = None  # the fused activation, and its number
+        self.code = 0
         self.extra: dict[str, Any] = {}
 
 
@@ -87,6 +97,11 @@ class Base:
         self.nodes: list[Node] = []
         self._place = 0
         self._ops: list[dict[str, Any]] = []
+        self._walks = arenas.size * arenas.dtype.itemsize <= WALK_BYTES
+        self._later: list[dict[str, Any]] = []  # what waits for the end of a walk
+        self._checks = False  # whether gradients must be finite
+        self._products: set[str] = set()  # parameters whose gradient is a GEMM
+        self._ahead = 0  # operations that depend on no row, and come before all others
         self._calls: list[Call] = []
         self._python: list[str] = []
         self._work = 0
@@ -154,17 +169,37 @@ class Base:
     def _parameter(self, place: int, name: str) -> int:
         return self.arenas.reference(f"{self.built[place].key}.{name}")
 
-    def _emit(
-        self,
-        code: str,
-        *,
-        barrier: bool = True,
-        row_cost: float = 0.0,
-        cost: float = 0.0,
-        **fields: Any,
-    ) -> None:
-        """Add an operation; costs are in multiply-adds, `barrier` where what follows reads what this writes."""
-        self._ops.append({"code": CODES[code], "barrier": barrier, "row_cost": row_cost, "cost": cost, **fields})
+    def _emit(self, code: str, **fields: Any) -> None:
+        """Add an operation; what waited for the end of a walk comes before it, if it is no part of one."""
+        op = self._operation(code, **fields)
+        if not op["walk"]:
+            self._end_walk()
+        self._ops.append(op)
+
+    def _emit_ahead(self, code: str, **fields: Any) -> None:
+        """Add an operation that depends on no row of the batch."""
+        self._ops.insert(self._ahead, self._operation(code, **fields))
+        self._ahead += 1
+
+    def _emit_later(self, code: str, **fields: Any) -> None:
+        """Add an operation that what follows doesn't wait for: after the walk, if there is one."""
+        if self._walks:
+            self._later.append(self._operation(code, **fields))
+        else:
+            self._emit(code, **fields)
+
+    def _end_walk(self) -> None:
+        self._ops += self._later
+        if self._later:
+            self._ops[-1]["barrier"] = True
+        self._later = []
+
+    def _operation(
+        self, code: str, *, barrier: bool = True, row_cost: float = 0.0, cost: float = 0.0, **fields: Any
+    ) -> dict[str, Any]:
+        """One operation; costs are in multiply-adds, `barrier` where what follows reads what this writes."""
+        walk = self._walks and code in BY_ROWS
+        return {"code": CODES[code], "walk": walk, "barrier": barrier, "row_cost": row_cost, "cost": cost, **fields}
 
     def _emit_python(self, call: Call, what: str) -> None:
         self._calls.append(call)

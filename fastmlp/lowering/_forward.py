@@ -10,6 +10,10 @@ from ._base import Base, Node, Stage, Tensor
 from ._python import activation_forward, layer_forward
 
 
+# Activations whose derivative needs their value alone: what they were taken of is not kept.
+DERIVED_FROM_A = ("sigmoid", "tanh", "exponential")
+
+
 class Forward(Base):
     """Adds operations for the way forward."""
 
@@ -26,6 +30,7 @@ class Forward(Base):
         while at < len(nodes):
             used, fused = self._match(nodes, at, keep)
             target = out if at + used == len(nodes) else None
+            self._hidden = at + used < len(nodes) and not nodes[at + used].kind.startswith("python")
             stage = getattr(self, f"_forward_{nodes[at].kind}")(nodes[at], x, fused, keep, target)
             stages.append(stage)
             x = stage.out
@@ -46,7 +51,7 @@ class Forward(Base):
         return used, fused
 
     def _activate(self, stage: Stage, fused: dict[str, Node], keep: bool, out: Tensor | None) -> dict[str, Any]:
-        """The fields of an activation fused into a stage; without a way back it overwrites its argument."""
+        """The fields of an activation fused into a stage; it overwrites its argument, unless the way back needs that."""
         stage.z = stage.out = out or self._tensor(self.built[stage.place].units)
         if "activation" not in fused:
             return {}
@@ -54,12 +59,14 @@ class Forward(Base):
         assert activation is not None
         stage.kernel = kernel = activations.kernel_of(activation)
         assert kernel is not None
-        if keep:
+        by_sign = keep and self._hidden and kernel.name == "relu" and kernel.at_zero == 1
+        stage.code = ACTIVATIONS["relu_by_sign" if by_sign else kernel.name]
+        if keep and not by_sign and kernel.name not in DERIVED_FROM_A:
             stage.z = self._tensor(stage.out.units)
         return {
             "a": stage.out.ref,
             "lda": stage.out.ld,
-            "kind": ACTIVATIONS[kernel.name],
+            "kind": stage.code,
             "slope": kernel.slope,
             "at_zero": kernel.at_zero,
         }
@@ -91,7 +98,7 @@ class Forward(Base):
         units = self.built[node.place].units
         scale, shift = self._vector(units), self._vector(units)
         fields = self._running(node)
-        self._emit(
+        self._emit_ahead(
             "batchnorm_fold",
             units=units,
             bias=bias,
@@ -107,7 +114,7 @@ class Forward(Base):
         units = self.built[node.place].units
         layer: Any = self.built[node.place].layer
         fields: dict[str, Any] = {"mean": self._vector(units), "inv": self._vector(units)}
-        self._emit(
+        self._emit_ahead(
             "batchnorm_running",
             units=units,
             epsilon=layer.epsilon,
@@ -166,7 +173,7 @@ class Forward(Base):
         kernel = activations.kernel_of(node.activation)
         assert kernel is not None
         stage = Stage("activation", node.place, x, out or self._tensor(x.units))
-        stage.z, stage.kernel = x, kernel
+        stage.z, stage.kernel, stage.code = x, kernel, ACTIVATIONS[kernel.name]
         self._emit(
             "activation",
             units=x.units,

@@ -1,0 +1,155 @@
+"""A GEMM in data, and what is done to its register tile before it is written.
+
+A tile has sizeof(rows_t) rows and sizeof(width_t) vectors of columns; both are types, so loops over them have bounds
+that the compiler knows, unrolls, and keeps in registers. Passes over the tile stand one after another, each under one
+condition, for the same reason.
+"""
+from .activations cimport LEAKY_RELU, RELU, RELU_BY_SIGN
+from .simd cimport (
+    fma, if_at_least, if_less, if_unsigned, lanes, load, load_n, narrow, real, rows_t, splat, store, store_n,
+    vec, width_t
+)
+
+cdef struct gemm_t:
+    # c = a b, with a (m, k), b (k, n). Element (i, k) of `a` is a[starts[i] + steps[k]]: rows of a batch gathered by
+    # index are starts, and the transpose only trades the two.
+    Py_ssize_t m, n, k
+    const void *a
+    const Py_ssize_t *starts
+    const Py_ssize_t *steps
+    Py_ssize_t lda               # about what the larger of the two steps by
+    bint a_transposed            # numbers are neighbours along i, not along k
+    const void *b
+    Py_ssize_t ldb
+    bint b_transposed            # b is stored (n, k)
+    void *c
+    Py_ssize_t ldc
+    # forward epilogue: z = c * scale + shift (either may be NULL), kept in c; activation = g(z)
+    const void *scale
+    const void *shift
+    void *activation
+    Py_ssize_t ld_activation
+    # backward epilogue: c *= g'(z)
+    const void *z
+    const void *a_of_z           # g(z), for derivatives that use it; laid out as z
+    Py_ssize_t ldz
+    int kind                     # activations.KIND
+    double slope                 # leaky_relu below zero
+    double at_zero
+    Py_ssize_t *bad              # where to note that c is not finite, or NULL
+
+
+cdef struct part_t:
+    # one block of a: rows i0 .. i0 + rows over k0 .. k0 + depth, where it lies in memory (in place, or copied)
+    const void *a
+    const Py_ssize_t *starts
+    const Py_ssize_t *steps
+    Py_ssize_t i0, rows, k0, depth
+    double[8] check              # a vector: 0 times all that was written, so NaN where that was not finite
+
+
+cdef inline vec fetch(const real *p, Py_ssize_t n, const width_t *width, vec like) noexcept nogil:
+    """A vector of a narrow tile has n lanes, that of others is whole."""
+    if width_t is narrow:
+        return load_n(p, n, like)
+    else:
+        return load(p, like)
+
+
+cdef inline void put(real *p, vec x, Py_ssize_t n, const width_t *width) noexcept nogil:
+    if width_t is narrow:
+        store_n(p, x, n)
+    else:
+        store(p, x)
+
+
+cdef inline void put_tile(real *c, Py_ssize_t ldc, Py_ssize_t n, const vec *acc, const rows_t *height,
+                          const width_t *width) noexcept nogil:
+    cdef Py_ssize_t r, v
+    for r in range(sizeof(rows_t)):
+        for v in range(sizeof(width_t)):
+            put(c + r * ldc + v * lanes(acc[0]), acc[r * sizeof(width_t) + v], n, width)
+
+
+cdef inline void affine(const gemm_t *g, Py_ssize_t j, Py_ssize_t n, vec *acc, const real *scalar, const rows_t *height,
+                        const width_t *width) noexcept nogil:
+    """Times scale, plus shift, by column."""
+    cdef Py_ssize_t r, v
+    cdef vec x
+    if g.scale != NULL:
+        for v in range(sizeof(width_t)):
+            x = fetch(<const real *> g.scale + j + v * lanes(acc[0]), n, width, acc[0])
+            for r in range(sizeof(rows_t)):
+                acc[r * sizeof(width_t) + v] = acc[r * sizeof(width_t) + v] * x
+    if g.shift != NULL:
+        for v in range(sizeof(width_t)):
+            x = fetch(<const real *> g.shift + j + v * lanes(acc[0]), n, width, acc[0])
+            for r in range(sizeof(rows_t)):
+                acc[r * sizeof(width_t) + v] = acc[r * sizeof(width_t) + v] + x
+
+
+cdef inline void activate(const gemm_t *g, vec *acc, const rows_t *height, const width_t *width) noexcept nogil:
+    """g(z) where that is a select; longer ones are swept over the finished block."""
+    cdef Py_ssize_t k
+    cdef vec zero = splat(0.0, acc[0]), slope = splat(g.slope, acc[0]), minus = splat(-0.0, acc[0])
+    if g.kind == RELU_BY_SIGN:
+        for k in range(sizeof(rows_t) * sizeof(width_t)):
+            acc[k] = if_less(acc[k], zero, minus, acc[k] + zero)
+    elif g.kind == RELU:
+        for k in range(sizeof(rows_t) * sizeof(width_t)):
+            acc[k] = if_less(acc[k], zero, zero, acc[k])
+    elif g.kind == LEAKY_RELU:
+        for k in range(sizeof(rows_t) * sizeof(width_t)):
+            acc[k] = if_less(acc[k], zero, acc[k] * slope, acc[k])
+
+
+cdef inline void derive(const gemm_t *g, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, vec *acc, const real *scalar,
+                        const rows_t *height, const width_t *width) noexcept nogil:
+    """Times g'(z) where that is a select."""
+    cdef const real *z = (<const real *> (g.a_of_z if g.kind == RELU_BY_SIGN else g.z)) + i * g.ldz + j
+    cdef Py_ssize_t r, v, k, W = lanes(acc[0])
+    cdef vec zero = splat(0.0, acc[0]), slope = splat(g.slope, acc[0])
+    if g.kind == RELU_BY_SIGN:
+        for r in range(sizeof(rows_t)):
+            for v in range(sizeof(width_t)):
+                k = r * sizeof(width_t) + v
+                acc[k] = if_unsigned(fetch(z + r * g.ldz + v * W, n, width, zero), acc[k], zero)
+    elif g.kind == RELU and g.at_zero == 1.0:
+        for r in range(sizeof(rows_t)):
+            for v in range(sizeof(width_t)):
+                k = r * sizeof(width_t) + v
+                acc[k] = if_at_least(fetch(z + r * g.ldz + v * W, n, width, zero), zero, acc[k], zero)
+    elif g.kind == LEAKY_RELU:
+        for r in range(sizeof(rows_t)):
+            for v in range(sizeof(width_t)):
+                k = r * sizeof(width_t) + v
+                acc[k] = if_less(fetch(z + r * g.ldz + v * W, n, width, zero), zero, acc[k] * slope, acc[k])
+
+
+cdef inline void finish(const gemm_t *g, part_t *part, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, vec *acc,
+                        const real *scalar, const rows_t *height, const width_t *width) noexcept nogil:
+    """Adds the blocks of k before this one, and after the last does what the caller asked for; writes the tile."""
+    cdef Py_ssize_t r, v, k, W = lanes(acc[0])
+    cdef real *c = <real *> g.c + i * g.ldc + j
+    cdef vec total
+    if part.k0 != 0:
+        for r in range(sizeof(rows_t)):
+            for v in range(sizeof(width_t)):
+                k = r * sizeof(width_t) + v
+                acc[k] = acc[k] + fetch(<const real *> c + r * g.ldc + v * W, n, width, acc[0])
+    if part.k0 + part.depth == g.k:
+        if g.bad != NULL:
+            total = load(<const real *> part.check, acc[0])
+            for k in range(sizeof(rows_t) * sizeof(width_t)):
+                total = fma(acc[k], splat(0.0, total), total)
+            store(<real *> part.check, total)
+        affine(g, j, n, acc, scalar, height, width)
+        if g.a_of_z != NULL:
+            derive(g, i, j, n, acc, scalar, height, width)
+        elif g.activation != NULL:
+            if g.activation != g.c:
+                put_tile(c, g.ldc, n, acc, height, width)
+            activate(g, acc, height, width)
+            put_tile(<real *> g.activation + i * g.ld_activation + j, g.ld_activation, n, acc, height, width)
+            return
+    put_tile(c, g.ldc, n, acc, height, width)
