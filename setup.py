@@ -42,8 +42,12 @@ LEVELS = {
 # Never -ffast-math: how a sum is grouped, and whether a*b+c is rounded once, is for the kernel to say.
 # Errno and traps are given up: no kernel looks at them.
 FLAGS = ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
-# Vectors are written out where they pay: left to itself, the compiler gathers the addresses of a tile's rows into one.
-FLAGS_WHERE_KNOWN = ["-fno-trapping-math", "-fno-semantic-interposition", "-fno-tree-slp-vectorize"]
+# Vectors are written out where they pay: left to itself, the compiler gathers the addresses of a tile's rows into one,
+# and calls memset for a tile's zeros.
+FLAGS_WHERE_KNOWN = [
+    *("-fno-trapping-math", "-fno-semantic-interposition"),
+    *("-fno-tree-slp-vectorize", "-fno-tree-loop-distribute-patterns"),
+]
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,

@@ -1,135 +1,114 @@
-"""One run, one table: training steps and predictions against what else is installed.
+"""One run, one table: fastmlp against what else is installed.
 
-    python bench/compare.py [--rounds 30] [--threads 2] [--networks tiny small] [--json FILE]
+    python bench/compare.py [--rounds 30] [--threads N] [--networks tiny small] [--only train predict-1]
+                            [--json FILE] [--markdown FILE] [--plot FILE]
 
-Rounds are interleaved, with a rest after each turn, so that nobody pays for another's spinning workers; final weights
+Rounds are interleaved, each turn is warmed by untimed calls, and the next one waits until workers are asleep; answers
 are compared before a time counts; the fastest peer is picked by its median, and the ratio is the median of the ratios
-of each round, with its quartiles. Times of one run only are comparable.
+of each round, with its quartiles: above 1, fastmlp is faster. Times of one run only are comparable; all rows are kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import pathlib
+import platform
 import sys
-import time
+from importlib.metadata import PackageNotFoundError, version
 
-import numpy as np
-from networks import NETWORKS, data, flops
-from peers import FastMLP, available
+from networks import NETWORKS, WIDTHS
+from rows_fit import fit_rows
+from rows_gemm import gemm_rows
+from rows_import import import_rows
+from rows_steps import activation_rows, full_batch_rows, network_rows
+from table import markdown, plot
+from timing import peak
 
-REST = 0.15  # OpenBLAS keeps its threads spinning for some 100 ms
+import fastmlp as fm
 
-
-def seconds(call, budget=0.005, most=2000):
-    """Repetitions that fill the budget."""
-    begun = time.perf_counter()
-    call()
-    once = max(time.perf_counter() - begun, 1e-7)
-    return max(1, min(most, int(budget / once)))
-
-
-def turn(call, repeats):
-    """Seconds of one call, mean over a turn; the first call, which wakes threads up, is not counted."""
-    call()
-    begun = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    elapsed = (time.perf_counter() - begun) / repeats
-    time.sleep(REST)
-    return elapsed
+OF_NETWORKS = "first call", "train", "predict", "predict 1"
+KINDS = *OF_NETWORKS, "full batch tanh", "fit digits", "gemm", "activations", "import"
+HANDICAPS = "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"  # tuned for another machine, they slow NumPy down
 
 
-def measure(calls, rounds):
-    """Times ``{name: [seconds per round]}``, interleaved."""
-    repeats = {name: seconds(call) for name, call in calls.items()}
-    times = {name: [] for name in calls}
-    for name, call in calls.items():
-        turn(call, repeats[name])
-    for _ in range(rounds):
-        for name, call in calls.items():
-            times[name].append(turn(call, repeats[name]))
-    return times
+def rows(arguments):
+    """The rows that were asked for, one after the other."""
+    kinds, rounds, threads = arguments.only, arguments.rounds, arguments.threads
+    for name in arguments.networks if set(kinds) & set(OF_NETWORKS) else ():
+        yield from network_rows(name, kinds, rounds, threads)
+    if "full batch tanh" in kinds:
+        yield from full_batch_rows(rounds, threads)
+    if "fit digits" in kinds:
+        yield from fit_rows(rounds, threads)
+    if "gemm" in kinds:
+        yield from gemm_rows(rounds, threads)
+    if "activations" in kinds:
+        yield from activation_rows(arguments.widths, rounds, threads)
+    if "import" in kinds:
+        yield from import_rows(rounds)
 
 
-def same_weights(name, networks, steps=5):
-    """All networks, from the same weights, must agree after some steps."""
-    x, y, _ = data(name)
-    for net in networks.values():
-        for _ in range(steps):
-            net.train(x, y)
-    ours = networks["fastmlp"].kernels()
-    for other, net in networks.items():
-        for mine, theirs in zip(ours, net.kernels(), strict=True):
-            worst = np.abs(mine - theirs).max()
-            # Adam's first steps are signs of gradients: where one is nearly 0, rounding may turn a step of 0.001 round
-            off = (np.abs(mine - theirs) > 1e-4).mean()
-            if off > net.may_differ or worst > 2 * 0.001 * steps:
-                raise AssertionError(f"{name}: {other} and fastmlp disagree: {worst:.2g}, {off:.2%} of the weights")
+def processor():
+    """Its name, where the system tells."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
-def row(kind, name, calls, rounds):
-    """One row of the table."""
-    times = measure(calls, rounds)
-    medians = {peer: float(np.median(t)) for peer, t in times.items()}
-    rivals = {peer: t for peer, t in medians.items() if peer != "fastmlp"}
-    fastest = min(rivals, key=rivals.get)
-    ratios = np.array(times[fastest]) / np.array(times["fastmlp"])
-    low, mid, high = np.percentile(ratios, [25, 50, 75])
-    gflops = flops(name) / medians["fastmlp"] / 1e9 if kind == "train" else None
-    return {
-        **{"kind": kind, "network": name, "microseconds": {k: v * 1e6 for k, v in medians.items()}},
-        **{"fastest_peer": fastest, "ratio": mid, "quartiles": [low, high], "gflops": gflops},
-    }
-
-
-def rows(name, rounds, threads):
-    """Training step, prediction of the batch, prediction of one row."""
-    x, y, kernels = data(name)
-    networks = {}
-    for peer in [FastMLP, *available()]:
-        net = peer(kernels, threads)
+def environment(rounds, threads):
+    """What the times depend on."""
+    found = {"processor": processor(), "instruction set": fm.config()["instruction_set"], "threads": threads}
+    for count in sorted({1, threads}):
+        found[f"peak GFLOP/s on {count}"] = round(peak(count))
+    if hasattr(os, "getloadavg"):
+        found["load before"] = round(os.getloadavg()[0], 2)  # threads that wait for each other need idle processors
+    found |= {"rounds": rounds, "Python": platform.python_version(), "fastmlp": fm.__version__}
+    for package in ("numpy", "scikit-learn", "torch", "jax", "onnxruntime"):
         try:
-            net.train(x, y)
-        except NotImplementedError:
+            found[package] = version(package)
+        except PackageNotFoundError:
             continue
-        networks[peer.name] = peer(kernels, threads)
-    same_weights(name, networks)
-    one = x[:1].copy()
-    yield row("train", name, {n: lambda net=net: net.train(x, y) for n, net in networks.items()}, rounds)
-    yield row("predict", name, {n: lambda net=net: net.predict(x) for n, net in networks.items()}, rounds)
-    yield row("predict 1", name, {n: lambda net=net: net.predict(one) for n, net in networks.items()}, rounds)
+    return found
 
 
-def markdown(table):
-    """The table as the README has it."""
-    peers = [*dict.fromkeys(peer for r in table for peer in r["microseconds"])]
-    head = ["", "network", *(f"{peer} us" for peer in peers), "ratio to the fastest peer", "GFLOP/s"]
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    for r in table:
-        times = [f"{r['microseconds'][peer]:.1f}" if peer in r["microseconds"] else "-" for peer in peers]
-        ratio = f"{r['ratio']:.2f} ({r['quartiles'][0]:.2f} to {r['quartiles'][1]:.2f}, {r['fastest_peer']})"
-        gflops = f"{r['gflops']:.0f}" if r["gflops"] else ""
-        lines.append("| " + " | ".join([r["kind"], r["network"], *times, ratio, gflops]) + " |")
-    return "\n".join(lines)
+def parse():
+    """What to run, and where to write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--threads", type=int, default=fm.get_num_threads(), help="all that fastmlp would use")
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--widths", nargs="+", type=int, default=WIDTHS, help="of the networks of `activations`")
+    names = [kind.replace(" ", "-") for kind in KINDS]
+    parser.add_argument("--only", nargs="+", default=names, choices=names, metavar="KIND", help=", ".join(names))
+    parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--markdown", type=pathlib.Path)
+    parser.add_argument("--plot", type=pathlib.Path, help="ratios over the size of the network, by matplotlib")
+    arguments = parser.parse_args()
+    arguments.only = [name.replace("-", " ") for name in arguments.only]
+    return arguments
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
-    parser.add_argument("--json", type=pathlib.Path)
-    arguments = parser.parse_args()
-    table = []
-    for name in arguments.networks:
-        for result in rows(name, arguments.rounds, arguments.threads):
-            table.append(result)
-            print(f"{result['kind']:10} {name:6} {result['ratio']:.2f} x {result['fastest_peer']}", file=sys.stderr)
-    print(markdown(table))
+    arguments = parse()
+    if any(name in os.environ for name in HANDICAPS):
+        fair = {name: value for name, value in os.environ.items() if name not in HANDICAPS}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], fair)  # they were read at import
+    result = {"environment": environment(arguments.rounds, arguments.threads), "rows": []}
+    for row in rows(arguments):
+        result["rows"].append(row)
+        print(f"{row['kind']:18} {row['network']:28} {row['ratio']:#8.3g} {row['fastest_peer']}", file=sys.stderr)
+    table = markdown(result)
+    print(table, end="")
     if arguments.json:
-        arguments.json.write_text(json.dumps(table, indent=1))
+        arguments.json.write_text(json.dumps(result, indent=1))
+    if arguments.markdown:
+        arguments.markdown.write_text(table)
+    if arguments.plot:
+        plot(result["rows"], arguments.plot)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,66 @@
-"""The libraries that a user could pick instead, each behind the same methods; those not installed are left out."""
+"""The libraries that a user could pick instead, each behind the same methods; those not installed are left out.
+
+All train with the same dtype, initial weights, batches and Adam (0.001, 0.9, 0.999, 1e-8 added to the root of the
+corrected second moment), take NumPy arrays, and return the loss as a float of Python, and predictions as an array.
+"""
 
 from __future__ import annotations
+
+import functools
+import sys
+from importlib import import_module
 
 import numpy as np
 from numpy_mlp import NumpyMLP
 
+LOSSES = {"cross-entropy": "sparse_categorical_crossentropy", "squared error": "mean_squared_error"}
 
-class FastMLP:
+
+class Peer:
+    """What is measured, made from a `networks.Task`, the initial kernels, and a number of threads.
+
+    `NotImplementedError` on the way says that a task is not for this peer.
+    """
+
+    name = ""
+    trains = True  # otherwise it is made with biases as well, from trained weights
+    may_differ = 0.01  # share of the weights, see rows_steps.same_weights
+
+    @staticmethod
+    def check():
+        """Raise whatever keeps this peer from running here."""
+
+    def ready(self):
+        """Set what is global to the process: called before each turn."""
+
+    def train(self, x, y):
+        """One step; returns the loss."""
+        raise NotImplementedError
+
+    def predict(self, x):
+        """Probabilities, or the output of a regression."""
+        raise NotImplementedError
+
+    def kernels(self):
+        """Copies, ``(inputs, units)`` each."""
+        raise NotImplementedError
+
+
+class FastMLP(Peer):
     """This library."""
 
     name = "fastmlp"
     may_differ = 0.0
 
-    def __init__(self, kernels, threads):
+    def __init__(self, task, kernels, threads):
         import fastmlp as fm
 
         fm.set_num_threads(threads)
-        layers = [fm.layers.Dense(k.shape[1], activation="relu") for k in kernels[:-1]]
-        layers.append(fm.layers.Dense(kernels[-1].shape[1], activation="softmax"))
-        self.net = fm.Sequential(layers, input_dim=kernels[0].shape[0], dtype=kernels[0].dtype, seed=0)
-        self.net.compile("adam", "sparse_categorical_crossentropy")
+        layers = [fm.layers.Dense(units, activation=task.hidden) for units in task.sizes[1:-1]]
+        output = "softmax" if task.loss == "cross-entropy" else None
+        layers.append(fm.layers.Dense(task.sizes[-1], activation=output))
+        self.net = fm.Sequential(layers, input_dim=task.sizes[0], dtype=kernels[0].dtype, seed=0)
+        self.net.compile("adam", LOSSES[task.loss])
         for number, kernel in enumerate(kernels):
             self.net.parameters[f"{number}.kernel"] = kernel
 
@@ -32,111 +73,49 @@ class FastMLP:
     def kernels(self):
         return [np.array(v) for k, v in self.net.parameters.items() if k.endswith("kernel")]
 
+    def biases(self):
+        """Copies."""
+        return [np.array(v) for k, v in self.net.parameters.items() if k.endswith("bias")]
 
-class ByHand:
+
+class ByHand(Peer):
     """NumPy; its BLAS uses `threads`."""
 
     name = "NumPy"
-    may_differ = 0.01  # share of the weights, see compare.same_weights
 
-    def __init__(self, kernels, threads):
+    def __init__(self, task, kernels, threads):
         import threadpoolctl
 
         threadpoolctl.threadpool_limits(threads, user_api="blas")
-        self.net = NumpyMLP(kernels)
+        self.net = NumpyMLP(kernels, task.hidden, task.loss)
         self.train, self.predict = self.net.train, self.net.predict
 
     def kernels(self):
         return [kernel.copy() for kernel, _ in self.net.layers]
 
 
-class Torch:
-    """PyTorch, eager, fused Adam."""
-
-    name = "torch"
-    may_differ = 0.01
-
-    def __init__(self, kernels, threads):
-        import torch
-
-        self.torch = torch
-        torch.set_num_threads(threads)
-        layers = []
-        for kernel in kernels:
-            layer = torch.nn.Linear(*kernel.shape)
-            with torch.no_grad():
-                layer.weight.copy_(torch.from_numpy(kernel.T.copy()))
-                layer.bias.zero_()
-            layers += [layer, torch.nn.ReLU()]
-        self.net = torch.nn.Sequential(*layers[:-1])
-        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=0.001, fused=True)
-        self.loss = torch.nn.CrossEntropyLoss()
-
-    def train(self, x, y):
-        self.optimizer.zero_grad()
-        loss = self.loss(self.net(self.torch.from_numpy(x)), self.torch.from_numpy(y))
-        loss.backward()
-        self.optimizer.step()
-        return float(loss)
-
-    def predict(self, x):
-        with self.torch.inference_mode():
-            return self.torch.softmax(self.net(self.torch.from_numpy(x)), 1).numpy()
-
-    def kernels(self):
-        return [p.detach().numpy().T.copy() for p in self.net.parameters() if p.ndim == 2]
+PEERS = (ByHand,)
 
 
-class SklearnMLP:
-    """scikit-learn's MLPClassifier, `partial_fit`, without its penalty."""
-
-    name = "scikit-learn"
-    may_differ = 0.1  # its epsilon is added before the correction of the moments
-
-    def __init__(self, kernels, threads):
-        import threadpoolctl
-        from sklearn.neural_network import MLPClassifier
-
-        threadpoolctl.threadpool_limits(threads, user_api="blas")
-        self.first, self.start = True, kernels
-        self.net = MLPClassifier([k.shape[1] for k in kernels[:-1]], alpha=0.0, batch_size=10**9)
-        self.classes = np.arange(kernels[-1].shape[1])
-
-    def _begin(self, x, y):
-        self.net.batch_size = len(x)
-        if len(self.classes) == 2:
-            raise NotImplementedError("two classes have one output there")
-        self.net.partial_fit(x, y, classes=self.classes)
-        for own, kernel in zip(self.net.coefs_, self.start, strict=True):
-            own[...] = kernel
-        for bias in self.net.intercepts_:
-            bias[...] = 0
-        optimizer = self.net._optimizer
-        optimizer.t = 0
-        for moments in (optimizer.ms, optimizer.vs):
-            for moment in moments:
-                moment[...] = 0
-
-    def train(self, x, y):
-        if self.first:
-            self._begin(x, y)
-            self.first = False
-        self.net.partial_fit(x, y)
-        return float(self.net.loss_)
-
-    def predict(self, x):
-        return self.net.predict_proba(x)
-
-    def kernels(self):
-        return [np.array(k) for k in self.net.coefs_]
+@functools.cache
+def available(threads):
+    """The peers that can run here; of those that can't, one line on stderr says why."""
+    found = []
+    for module in ("peers", "peers_torch", "peers_jax", "peers_sklearn", "peers_onnx"):
+        try:
+            peers = import_module(module).PEERS
+        except ImportError as error:
+            print(f"left out: {module} ({error})", file=sys.stderr)
+            continue
+        found += [peer for peer in peers if works(peer)]
+    return [peer for peer in found if threads > 1 or peer.name != "torch 1"]
 
 
-PEERS = (ByHand, Torch, SklearnMLP)
-
-
-def available():
-    """The peers that are installed."""
-    modules = {"NumPy": "threadpoolctl", "torch": "torch", "scikit-learn": "sklearn"}
-    from importlib.util import find_spec
-
-    return [peer for peer in PEERS if find_spec(modules[peer.name])]
+def works(peer):
+    """Whether a peer that is installed runs here: compilers may be missing, and fail in many ways."""
+    try:
+        peer.check()
+    except Exception as error:
+        print(f"left out: {peer.name} ({str(error).strip().splitlines()[0]})", file=sys.stderr)
+        return False
+    return True

@@ -1,10 +1,12 @@
-"""Kernels one by one: `pytest bench`. Each checks its answer against the NumPy twin before it is timed."""
+"""Kernels one by one: `pytest bench`. Each checks its answer against the NumPy twin before it is timed; groups go by
+size."""
 
 import numpy as np
 import pytest
 
 from fastmlp._kernels import level, load, reference
 
+pytestmark = pytest.mark.benchmark(max_time=0.3)
 faces = load(level, "faces")
 SIZES = [(64, 64, 64), (256, 54, 128), (128, 784, 256), (256, 512, 512), (512, 2048, 2048)]
 
@@ -58,11 +60,12 @@ def test_dense_backward(benchmark, size):
     benchmark(lambda: faces.dense_backward(x, kernel, d, *ours, 1, z, z))
 
 
+@pytest.mark.parametrize("count", [1024, 65536, 2**20])
 @pytest.mark.parametrize("kind", ["relu", "sigmoid", "tanh", "exponential", "sin"])
-def test_activation(benchmark, kind):
+def test_activation(benchmark, kind, count):
     number = load(level, "plan").ACTIVATIONS[kind]
-    benchmark.group = "activation, 65536 numbers"
-    z = filled(65536)
+    benchmark.group = f"activation, {count} numbers"
+    z = filled(count)
     a, twin = np.empty_like(z), np.empty_like(z)
     faces.activation_forward(number, z, a)
     reference.activation_forward(number, z, twin)
@@ -70,19 +73,22 @@ def test_activation(benchmark, kind):
     benchmark(lambda: faces.activation_forward(number, z, a))
 
 
-def test_batchnorm_forward(benchmark):
-    benchmark.group = "batch norm 256x512"
-    x, ones = filled((256, 512)), np.ones(512, "f")
-    mean, var, y, twin = np.empty(512, "f"), np.empty(512, "f"), np.empty_like(x), np.empty_like(x)
+@pytest.mark.parametrize("shape", [(32, 64), (256, 512)], ids=name_of)
+def test_batchnorm_forward(benchmark, shape):
+    benchmark.group = f"batch norm {name_of(shape)}"
+    x, units = filled(shape), shape[1]
+    ones, mean, var = np.ones(units, "f"), np.empty(units, "f"), np.empty(units, "f")
+    y, twin = np.empty_like(x), np.empty_like(x)
     faces.batchnorm_forward(x, ones, ones, 1e-5, mean, var, y)
     reference.batchnorm_forward(x, ones, ones, 1e-5, mean.copy(), var.copy(), twin)
     np.testing.assert_allclose(y, twin, atol=1e-5)
     benchmark(lambda: faces.batchnorm_forward(x, ones, ones, 1e-5, mean, var, y))
 
 
-def test_adam(benchmark):
-    benchmark.group = "Adam, a million parameters"
-    w, g = filled(10**6), filled(10**6, seed=1)
+@pytest.mark.parametrize("count", [10**4, 10**6])
+def test_adam(benchmark, count):
+    benchmark.group = f"Adam, {count} parameters"
+    w, g = filled(count), filled(count, seed=1)
     m, v, twin = np.zeros_like(w), np.zeros_like(w), w.copy()
     faces.adam_update(w, g, m, v, 1e-3, 0.9, 0.999, 1e-8, 1)
     reference.adam_update(twin, g, np.zeros_like(w), np.zeros_like(w), 1e-3, 0.9, 0.999, 1e-8, 1)
@@ -90,9 +96,10 @@ def test_adam(benchmark):
     benchmark(lambda: faces.adam_update(w, g, m, v, 1e-3, 0.9, 0.999, 1e-8, 2))
 
 
-def test_dropout(benchmark):
-    benchmark.group = "dropout 128x512"
-    x = filled((128, 512))
+@pytest.mark.parametrize("shape", [(32, 64), (128, 512)], ids=name_of)
+def test_dropout(benchmark, shape):
+    benchmark.group = f"dropout {name_of(shape)}"
+    x = filled(shape)
     y, mask, twin = np.empty_like(x), np.empty(x.shape, np.uint8), np.empty_like(x)
     faces.dropout_forward(x, y, mask, 0.2, 1, 2, 3)
     reference.dropout_forward(x, twin, np.empty_like(mask), 0.2, 1, 2, 3)

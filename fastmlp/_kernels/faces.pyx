@@ -6,7 +6,9 @@ from libc.string cimport memset
 
 from . cimport activations, batchnorm, losses, optimizers, random
 from .gemm cimport gemm_share, gemm_t, panel_width, scratch_size
-from .simd cimport MR, barrier_t, real, team_barrier, team_member, team_size
+from .simd cimport (
+    MR, TILE, apart, barrier_t, fma, lanes, real, splat, splat_f32, splat_f64, store, team_barrier, team_member, team_size, vec
+)
 
 
 cdef int expect(bint condition, str what) except -1:
@@ -35,9 +37,10 @@ def activation_backward(int kind, const real[::1] z, const real[::1] a, const re
 cdef int run_gemm(const gemm_t *g, int threads, const real *like) except -1:
     cdef Py_ssize_t numbers = scratch_size(like)
     cdef barrier_t barrier
-    cdef real *scratch = <real *> malloc(threads * numbers * sizeof(real))
-    if scratch == NULL:
+    cdef void *memory = malloc(threads * numbers * sizeof(real) + 64)
+    if memory == NULL:
         raise MemoryError()
+    cdef real *scratch = <real *> (<char *> memory + (64 - <size_t> memory % 64) % 64)
     with nogil:
         if threads == 1:
             gemm_share(g, 0, 1, scratch)
@@ -46,7 +49,7 @@ cdef int run_gemm(const gemm_t *g, int threads, const real *like) except -1:
             with parallel(num_threads=threads):
                 gemm_share(g, team_member(), team_size(), scratch + team_member() * numbers)
                 team_barrier(&barrier, team_size())      # ours: OpenBLAS's threads and this region's may share a core
-        free(scratch)
+        free(memory)
     return 0
 
 
@@ -270,3 +273,35 @@ def philox(unsigned long long seed, unsigned long long step, unsigned int stream
 def tile_shape(real like):
     """MR, NR: the register tile."""
     return MR, panel_width(&like)
+
+
+cdef apart multiply_add(Py_ssize_t n, real *out, vec like) noexcept nogil:
+    """n times as many multiply-adds as a tile has vectors, in registers alone."""
+    cdef vec[TILE] acc
+    cdef vec x = splat(0.999999, like), y = splat(1e-6, like), total = splat(0.0, like)
+    cdef Py_ssize_t i, k
+    for i in range(TILE):
+        acc[i] = splat(<double> i, like)
+    for k in range(n):
+        for i in range(TILE):
+            acc[i] = fma(acc[i], x, y)
+    for i in range(TILE):
+        total = total + acc[i]
+    store(out, total)
+    return 0
+
+
+cdef void multiply_add_alone(Py_ssize_t n) noexcept nogil:
+    cdef float[16] out
+    multiply_add(n, out, splat_f32(0))
+
+
+def fma_work(Py_ssize_t n, int threads=1):
+    """Keeps the multiply-add units of `threads` processors busy; returns the number of float32 operations.
+
+    Divided by the time of the call, it is the peak that a GEMM can be held against.
+    """
+    expect(n >= 0 and threads > 0, "n below 0, or threads below 1")
+    with nogil, parallel(num_threads=threads):
+        multiply_add_alone(n)
+    return 2.0 * TILE * lanes(splat_f32(0)) * n * threads

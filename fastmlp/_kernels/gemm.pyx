@@ -17,6 +17,7 @@ from .tile cimport finish, part_t
 cdef enum:
     KC = 256        # rows of a panel of b: KC x NR numbers fill half of L1
     MC = 480        # most rows of a block of a, see rows_of_block; a multiple of 6 and 8
+    PANELS = 2      # that are copied together
     PAD = 16        # keeps the rows of a copied block from sharing cache sets
     FAR = 2048      # bytes from row to row of `a` from which a block is copied,
     FAR_B = 512     # and a panel of `b`: its rows would share too few cache sets to stay in L1
@@ -43,69 +44,77 @@ cdef inline Py_ssize_t rows_of_block(const real *like) noexcept nogil:
     return <Py_ssize_t> (MC * VBYTES // (64 * (sizeof(real) // 4)))
 
 
-cdef apart tile(const gemm_t *g, part_t *part, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, const real *b,
-                      Py_ssize_t ldb, vec like, const rows_t *height, const width_t *width) noexcept nogil:
-    """sizeof(rows_t) rows of c from row i of the part, columns from j: whole vectors, or the n of a narrow one."""
+cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t last, Py_ssize_t j, Py_ssize_t n,
+                 const real *b, Py_ssize_t ldb, vec like, const rows_t *height, const width_t *width) noexcept nogil:
+    """Tiles of sizeof(rows_t) rows of c, from row `first` of the part on; columns from j: whole vectors, or n.
+
+    One loop around it all: the compiler unrolls only what is inside another loop early enough to keep `acc` in registers.
+    """
     cdef vec[TILE] acc
     cdef vec[NV] y
     cdef vec x
-    cdef const real *p[TILE]
-    cdef const Py_ssize_t *steps = part.steps
-    cdef Py_ssize_t r, v, k, W = lanes(like)
-    for r in range(sizeof(rows_t)):
-        p[r] = <const real *> part.a + part.starts[i + r]
-    for k in range(sizeof(rows_t) * sizeof(width_t)):
-        acc[k] = splat(0.0, like)
-    if part.depth >= FAR_DOWN:
-        for r in range(sizeof(rows_t)):
+    cdef const real *a
+    cdef const real *row
+    cdef const Py_ssize_t *starts
+    cdef Py_ssize_t r, v, k, i, W = lanes(like)
+    for i from first <= i < last by sizeof(rows_t):
+        starts = part.starts + i
+        row = b
+        for k in range(sizeof(rows_t) * sizeof(width_t)):
+            acc[k] = splat(0.0, like)
+        if part.depth >= FAR_DOWN:
+            for r in range(sizeof(rows_t)):
+                for v in range(sizeof(width_t)):
+                    prefetch(<real *> g.c + (part.i0 + i + r) * g.ldc + j + v * W)
+        for k in range(part.depth):
             for v in range(sizeof(width_t)):
-                prefetch(<real *> g.c + (part.i0 + i + r) * g.ldc + j + v * W)
-    for k in range(part.depth):
-        for v in range(sizeof(width_t)):
-            y[v] = load(b + v * W, like)
-        for r in range(sizeof(rows_t)):
-            x = splat(p[r][steps[k]], like)
-            for v in range(sizeof(width_t)):
-                acc[r * sizeof(width_t) + v] = fma(x, y[v], acc[r * sizeof(width_t) + v])
-        b += ldb
-    finish(g, part, part.i0 + i, j, n, acc, b, height, width)
+                y[v] = load(row + v * W, like)
+            a = <const real *> part.a + part.steps[k]
+            for r in range(sizeof(rows_t)):
+                x = splat(a[starts[r]], like)
+                for v in range(sizeof(width_t)):
+                    acc[r * sizeof(width_t) + v] = fma(x, y[v], acc[r * sizeof(width_t) + v])
+            row += ldb
+        finish(g, part, part.i0 + i, j, n, acc, b, height, width)
     return 0
 
 
 cdef inline void strip(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n, const real *b, Py_ssize_t ldb, vec like,
                        const width_t *width) noexcept nogil:
     """All rows of the part; those left over go by tiles of 4, 2 and 1, so nothing is computed in vain."""
-    cdef Py_ssize_t i = 0
-    while part.rows - i >= MR:
-        tile(g, part, i, j, n, b, ldb, like, <const rows_full *> NULL, width)
-        i += MR
+    cdef Py_ssize_t i = part.rows // MR * MR
+    if i > 0:
+        tiles(g, part, 0, i, j, n, b, ldb, like, <const rows_full *> NULL, width)
     if part.rows - i >= 4:
-        tile(g, part, i, j, n, b, ldb, like, <const rows_4 *> NULL, width)
+        tiles(g, part, i, i + 4, j, n, b, ldb, like, <const rows_4 *> NULL, width)
         i += 4
     if part.rows - i >= 2:
-        tile(g, part, i, j, n, b, ldb, like, <const rows_2 *> NULL, width)
+        tiles(g, part, i, i + 2, j, n, b, ldb, like, <const rows_2 *> NULL, width)
         i += 2
     if part.rows - i >= 1:
-        tile(g, part, i, j, n, b, ldb, like, <const rows_1 *> NULL, width)
+        tiles(g, part, i, i + 1, j, n, b, ldb, like, <const rows_1 *> NULL, width)
 
 
-cdef inline void copy_panel(const real *b, Py_ssize_t ldb, Py_ssize_t depth, Py_ssize_t n, real *to,
-                            vec like) noexcept nogil:
-    """depth rows of n columns of b, at a distance of NR; a vector that they don't fill is filled with zeros."""
-    cdef Py_ssize_t k, v, W = lanes(like)
-    if n == NV * W:
-        for k in range(depth):
+cdef inline void copy_panels(const real *b, Py_ssize_t ldb, Py_ssize_t depth, Py_ssize_t n, real *to,
+                             vec like) noexcept nogil:
+    """depth rows of n columns of b, cut into panels; the last vector is filled with zeros."""
+    cdef Py_ssize_t k, v, j, W = lanes(like), NR = NV * W
+    for k in range(depth):
+        j = 0
+        while j + NR <= n:
             for v in range(NV):
-                store(to + (k * NV + v) * W, load(b + k * ldb + v * W, like))
-        return
-    for v in range((n + W - 1) // W):
-        for k in range(depth):
-            store(to + (k * NV + v) * W, load_n(b + k * ldb + v * W, min(W, n - v * W), like))
+                store(to + j * depth + k * NR + v * W, load(b + k * ldb + j + v * W, like))
+            j += NR
+        v = 0
+        while j < n:
+            store(to + (j - v * W) * depth + k * NR + v * W, load_n(b + k * ldb + j, min(W, n - j), like))
+            v += 1
+            j += W
 
 
 cdef inline void transpose_panel(const real *b, Py_ssize_t ldb, Py_ssize_t depth, Py_ssize_t n, real *to,
                                  vec like) noexcept nogil:
-    """The same from the transpose of b: n rows of depth columns, by squares."""
+    """One panel from the transpose of b: n rows of depth columns, by squares."""
     cdef Py_ssize_t W = lanes(like), j = 0, k, r, most
     cdef vec[MAX_LANES] square
     while j < n:
@@ -133,22 +142,37 @@ cdef inline bint copies_b(const gemm_t *g, Py_ssize_t rows, const real *like) no
     return g.b_transposed or (g.ldb * <Py_ssize_t> sizeof(real) >= FAR_B and rows >= COPY_B_FROM)
 
 
-cdef inline void panel(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n, real *copy, vec like) noexcept nogil:
-    """Columns j .. j + n, n at most NR."""
-    cdef Py_ssize_t W = lanes(like), v = 0, ldb = g.ldb
-    cdef const real *b = <const real *> g.b + (j * ldb + part.k0 if g.b_transposed else part.k0 * ldb + j)
-    if n < NV * W or copies_b(g, part.rows, b):      # the tile reads whole vectors
-        if g.b_transposed:
-            transpose_panel(b, ldb, part.depth, n, copy, like)
-        else:
-            copy_panel(b, ldb, part.depth, n, copy, like)
-        b, ldb = copy, NV * W
+cdef inline void panel(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n, const real *b, Py_ssize_t ldb,
+                       vec like) noexcept nogil:
+    """Columns j .. j + n, n at most NR, of which b is the first."""
+    cdef Py_ssize_t W = lanes(like), v = 0
     if n == NV * W:
         strip(g, part, j, n, b, ldb, like, <const wide *> NULL)
         return
     while v < n:
         strip(g, part, j + v, min(W, n - v), b + v, ldb, like, <const narrow *> NULL)
         v += W
+
+
+cdef inline void panels(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n, real *copies, vec like) noexcept nogil:
+    """Columns j .. j + n, n at most PANELS * NR. Panels are copied together, along the rows of b."""
+    cdef Py_ssize_t NR = NV * lanes(like), at = 0, ldb = g.ldb
+    cdef const real *b = <const real *> g.b + (j * ldb + part.k0 if g.b_transposed else part.k0 * ldb + j)
+    cdef bint copied = n < NR or copies_b(g, part.rows, b)      # the tile reads whole vectors
+    if copied and not g.b_transposed:
+        copy_panels(b, ldb, part.depth, n, copies, like)
+    while at < n:
+        if g.b_transposed:
+            transpose_panel(b + at * ldb, ldb, part.depth, min(NR, n - at), copies, like)
+            panel(g, part, j + at, min(NR, n - at), copies, NR, like)
+        elif copied:
+            panel(g, part, j + at, min(NR, n - at), copies + at * part.depth, NR, like)
+        elif n - at >= NR:
+            panel(g, part, j + at, NR, b + at, ldb, like)
+        else:
+            copy_panels(b + at, ldb, part.depth, n - at, copies, like)
+            panel(g, part, j + at, n - at, copies, NR, like)
+        at += NR
 
 
 cdef inline void copy_block(const gemm_t *g, part_t *part, real *to) noexcept nogil:
@@ -220,20 +244,20 @@ cdef inline void block(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t
     cdef Py_ssize_t NR = NV * lanes(like), j, step
     cdef part_t part
     cdef bint single = i1 - i0 == 1 and not g.b_transposed
-    step = KC * NR if single else NR
+    step = KC * NR if single else PANELS * NR
     part.i0, part.rows, part.k0 = i0, i1 - i0, 0
     store(<real *> part.check, splat(0.0, like))
     while True:                      # once even where k is 0: the epilogue writes c
         part.depth = min(KC, g.k - part.k0)
         part.a, part.starts, part.steps = g.a, g.starts + i0, g.steps + part.k0
         if j1 - j0 >= COPY_A_FROM * NR and g.lda * <Py_ssize_t> sizeof(real) >= FAR and not single:
-            copy_block(g, &part, scratch + KC * NR)
+            copy_block(g, &part, scratch + PANELS * KC * NR)
         j = j0
         while j < j1:
             if single:
                 single_row(g, &part, j, min(step, j1 - j), scratch, like)
             else:
-                panel(g, &part, j, min(step, j1 - j), scratch, like)
+                panels(g, &part, j, min(step, j1 - j), scratch, like)
             j += step
         part.k0 += part.depth
         if part.k0 >= g.k:
@@ -269,7 +293,7 @@ cdef Py_ssize_t panel_width(const real *like) noexcept nogil:
 
 cdef Py_ssize_t scratch_size(const real *like) noexcept nogil:
     """Numbers that `gemm` copies a panel of b and a block of a into."""
-    return KC * panel_width(like) + rows_of_block(like) * (KC + PAD)
+    return PANELS * KC * panel_width(like) + rows_of_block(like) * (KC + PAD)
 
 
 cdef void gemm(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1, real *scratch) noexcept nogil:

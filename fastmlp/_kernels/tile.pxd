@@ -4,9 +4,9 @@ A tile has sizeof(rows_t) rows and sizeof(width_t) vectors of columns; both are 
 that the compiler knows, unrolls, and keeps in registers. Passes over the tile stand one after another, each under one
 condition, for the same reason.
 """
-from .activations cimport LEAKY_RELU, RELU, RELU_BY_SIGN
+from .activations cimport IDENTITY, LEAKY_RELU, RELU, RELU_BY_SIGN
 from .simd cimport (
-    fma, if_at_least, if_less, if_unsigned, lanes, load, load_n, narrow, real, rows_t, splat, store, store_n,
+    NV, fma, if_at_least, if_less, if_unsigned, lanes, load, load_n, narrow, real, rows_t, splat, store, store_n,
     vec, width_t
 )
 
@@ -71,6 +71,38 @@ cdef inline void put_tile(real *c, Py_ssize_t ldc, Py_ssize_t n, const vec *acc,
             put(c + r * ldc + v * lanes(acc[0]), acc[r * sizeof(width_t) + v], n, width)
 
 
+cdef inline void put_biased(const gemm_t *g, int kind, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, const vec *acc,
+                            const real *scalar, const rows_t *height, const width_t *width) noexcept nogil:
+    """The usual end of a forward pass in one go: a = g(product + bias)."""
+    cdef real *a = (<real *> g.activation) + i * g.ld_activation + j
+    cdef Py_ssize_t r, v, W = lanes(acc[0])
+    cdef vec[NV] shift
+    cdef vec x, zero = splat(0.0, acc[0]), minus = splat(-0.0, acc[0])
+    for v in range(sizeof(width_t)):
+        shift[v] = fetch(<const real *> g.shift + j + v * W, n, width, zero)
+    for r in range(sizeof(rows_t)):
+        for v in range(sizeof(width_t)):
+            x = acc[r * sizeof(width_t) + v] + shift[v]
+            if kind == RELU_BY_SIGN:
+                x = if_less(x, zero, minus, x + zero)
+            elif kind == RELU:
+                x = if_less(x, zero, zero, x)
+            put(a + r * g.ld_activation + v * W, x, n, width)
+
+
+cdef inline void put_masked(const gemm_t *g, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, const vec *acc,
+                            const real *scalar, const rows_t *height, const width_t *width) noexcept nogil:
+    """The usual end of d_input in one go: the derivative of a ReLU that was kept by sign."""
+    cdef const real *a = (<const real *> g.a_of_z) + i * g.ldz + j
+    cdef real *c = (<real *> g.c) + i * g.ldc + j
+    cdef Py_ssize_t r, v, W = lanes(acc[0])
+    cdef vec zero = splat(0.0, acc[0])
+    for r in range(sizeof(rows_t)):
+        for v in range(sizeof(width_t)):
+            put(c + r * g.ldc + v * W, if_unsigned(fetch(a + r * g.ldz + v * W, n, width, zero),
+                                                   acc[r * sizeof(width_t) + v], zero), n, width)
+
+
 cdef inline void affine(const gemm_t *g, Py_ssize_t j, Py_ssize_t n, vec *acc, const real *scalar, const rows_t *height,
                         const width_t *width) noexcept nogil:
     """Times scale, plus shift, by column."""
@@ -106,15 +138,10 @@ cdef inline void activate(const gemm_t *g, vec *acc, const rows_t *height, const
 cdef inline void derive(const gemm_t *g, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, vec *acc, const real *scalar,
                         const rows_t *height, const width_t *width) noexcept nogil:
     """Times g'(z) where that is a select."""
-    cdef const real *z = (<const real *> (g.a_of_z if g.kind == RELU_BY_SIGN else g.z)) + i * g.ldz + j
+    cdef const real *z = (<const real *> g.z) + i * g.ldz + j
     cdef Py_ssize_t r, v, k, W = lanes(acc[0])
     cdef vec zero = splat(0.0, acc[0]), slope = splat(g.slope, acc[0])
-    if g.kind == RELU_BY_SIGN:
-        for r in range(sizeof(rows_t)):
-            for v in range(sizeof(width_t)):
-                k = r * sizeof(width_t) + v
-                acc[k] = if_unsigned(fetch(z + r * g.ldz + v * W, n, width, zero), acc[k], zero)
-    elif g.kind == RELU and g.at_zero == 1.0:
+    if g.kind == RELU and g.at_zero == 1.0:
         for r in range(sizeof(rows_t)):
             for v in range(sizeof(width_t)):
                 k = r * sizeof(width_t) + v
@@ -143,6 +170,17 @@ cdef inline void finish(const gemm_t *g, part_t *part, Py_ssize_t i, Py_ssize_t 
             for k in range(sizeof(rows_t) * sizeof(width_t)):
                 total = fma(acc[k], splat(0.0, total), total)
             store(<real *> part.check, total)
+        if g.activation != NULL and g.activation == g.c and g.shift != NULL and g.scale == NULL and g.kind != LEAKY_RELU:
+            if g.kind == RELU_BY_SIGN:
+                put_biased(g, RELU_BY_SIGN, i, j, n, acc, scalar, height, width)
+            elif g.kind == RELU:
+                put_biased(g, RELU, i, j, n, acc, scalar, height, width)
+            else:
+                put_biased(g, IDENTITY, i, j, n, acc, scalar, height, width)
+            return
+        if g.a_of_z != NULL and g.kind == RELU_BY_SIGN:
+            put_masked(g, i, j, n, acc, scalar, height, width)
+            return
         affine(g, j, n, acc, scalar, height, width)
         if g.a_of_z != NULL:
             derive(g, i, j, n, acc, scalar, height, width)
