@@ -8,9 +8,24 @@ import numpy as np
 
 from ._kernels import level, load
 
-__all__ = ["ACTIVATIONS", "ARENA", "CODES", "LOSSES", "METRICS", "NONE", "OP", "SHIFT", "level", "plan"]
+__all__ = [
+    "ACTIVATIONS",
+    "ARENA",
+    "CODES",
+    "LOSSES",
+    "METRICS",
+    "NONE",
+    "OP",
+    "SHIFT",
+    "callers",
+    "door",
+    "level",
+    "plan",
+]
 
 plan: Any = load(level, "plan")
+callers: Any = load(level, "callers")
+door: Any = load(level, "door")
 
 OP: np.dtype[Any] = np.asarray(plan.op_template()).dtype  # the C struct of an operation, field by field
 CODES: dict[str, int] = plan.CODES

@@ -70,6 +70,8 @@ def check_range(array: NDArray[Any], dtype: np.dtype[Any], name: str = "x") -> N
 
 def cast(array: NDArray[Any], dtype: np.dtype[Any], name: str = "x") -> NDArray[Any]:
     """`array` in `dtype`, contiguous and aligned; a finite number beyond its range is an error."""
+    if array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned:
+        return array
     with np.errstate(over="raise"):
         try:
             return np.require(array, dtype, ["C", "A"])

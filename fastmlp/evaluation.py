@@ -9,6 +9,8 @@ import numpy as np
 from . import steps
 from .checks import check_count, check_out
 from .data import Rows, cast, in_place
+from .doors import with_predict_door
+from .objective import copy_of, is_compiled, named_metrics
 from .threads import team
 from .workspace import Workspace
 
@@ -63,18 +65,19 @@ def _predicting(net: Sequential, rows: int) -> Workspace:
         if workspace.plan.capacity >= rows:
             return workspace
     plan = net._lowering(rows, training=False).predict()
-    return Workspace(plan, net._memory(), net.seed)
+    return with_predict_door(net, Workspace(plan, net._memory(), net.seed))
 
 
 class Totals:
     """Weighted sums over the batches of an epoch."""
 
     def __init__(self, net: Sequential) -> None:
-        # copies: an evaluation within a callback must not reset what an epoch has counted
-        self.metrics = [(name, steps.copy_of(metric)) for name, metric in steps.named_metrics(net)]
+        # copies: an evaluation within a callback must not reset what an epoch has counted; None: the kernels count
+        self.metrics = [(name, None if is_compiled(metric) else copy_of(metric)) for name, metric in named_metrics(net)]
+        self.foreign = [metric for _, metric in self.metrics if metric is not None]
         self.sums = np.zeros(3)  # loss, compiled metric, weight
         self.rows = 0
-        for _, metric in self.metrics:
+        for metric in self.foreign:
             metric.reset()
 
     def add(self, workspace: Workspace, batch: int) -> None:
@@ -82,24 +85,22 @@ class Totals:
         run = workspace.run
         self.sums += (run.loss, run.metric, run.weight)
         self.rows += batch
-        for _, metric in self.metrics:
-            if not steps.is_compiled(metric):
-                steps.update_metric(metric, workspace, batch)
+        for metric in self.foreign:
+            steps.update_metric(metric, workspace, batch)
 
     def logs(self, prefix: str = "") -> dict[str, float]:
         """Means, by name."""
         loss, hits, weight = self.sums.tolist()
-        logs = {f"{prefix}loss": loss / weight if weight else float("nan")}
+        mean, share = (loss / weight, hits / weight) if weight else (float("nan"), float("nan"))
+        logs = {f"{prefix}loss": mean}
         for name, metric in self.metrics:
-            compiled = steps.is_compiled(metric)
-            logs[prefix + name] = (hits / weight if weight else float("nan")) if compiled else float(metric.result())
+            logs[prefix + name] = share if metric is None else float(metric.result())
         return logs
 
 
-def needs_python(net: Sequential, workspace: Workspace, data: Rows) -> bool:
-    """Whether steps must come back to Python: foreign code in them, metrics in NumPy, inputs to be cast."""
-    foreign = any(not steps.is_compiled(metric) for _, metric in steps.named_metrics(net))
-    return foreign or not workspace.compiled or not in_place(data.x, net.dtype)
+def needs_python(totals: Totals, workspace: Workspace, data: Rows) -> bool:
+    """Whether steps must come back to Python: metrics in NumPy, foreign code in a step, inputs to be cast."""
+    return bool(totals.foreign) or not workspace.compiled or not in_place(data.x, workspace.arenas.dtype)
 
 
 def staged(net: Sequential, workspace: Workspace, data: Rows, index: NDArray[np.int64]) -> None:
@@ -125,7 +126,7 @@ def run_evaluation(net: Sequential, data: Rows, batch_size: int) -> Totals:
         totals = Totals(net)
         order = np.arange(n, dtype=np.int64)
         try:
-            if not needs_python(net, workspace, data):
+            if not needs_python(totals, workspace, data):
                 workspace.bind(data, order)
                 first, last = workspace.plan.sections["forward"]
                 rates = np.zeros(-(-n // batch_size))

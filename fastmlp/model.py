@@ -12,9 +12,11 @@ from . import evaluation, losses, metrics, optimizers, steps
 from .callbacks import Callback, History
 from .checks import check_dtype, check_integer, check_seed
 from .data import as_rows
+from .doors import predict_quickly, train_quickly
 from .errors import NotBuiltError
 from .layers import Activation, BatchNorm, BuiltLayer, Dense, Dropout, Layer, check_layers, flatten
 from .lowering import Lowering
+from .objective import metric_name
 from .registry import layers as layer_registry
 from .state import Arenas, Counter, Views
 from .usage import Usage
@@ -71,6 +73,7 @@ class Sequential:
     def _reset_plans(self) -> None:
         self._training: Workspace | None = None
         self._evaluating: Workspace | None = None
+        self._applying: Workspace | None = None
         self._predicting: list[Workspace] = []
 
     # Counters: steps key dropout, iterations are the optimizer's, epochs key shuffling.
@@ -144,7 +147,7 @@ class Sequential:
         if isinstance(metrics, (str, Mapping)) or not isinstance(metrics, Iterable):
             raise TypeError(f"metrics: expected a list of names or metrics, got {metrics!r}")
         chosen_metrics = tuple(metric_registry.get(metric) for metric in metrics)
-        if len(set(map(steps.metric_name, chosen_metrics))) < len(chosen_metrics):
+        if len(set(map(metric_name, chosen_metrics))) < len(chosen_metrics):
             raise ValueError(f"metrics: two of one name, of which the logs could keep one: {list(chosen_metrics)}")
         if chosen_loss is not None:
             self._check_output(chosen_loss)
@@ -240,7 +243,8 @@ class Sequential:
         out : ndarray, optional
             Where to write: C-contiguous, of the network's dtype, ``(n, units)``.
         """
-        return evaluation.predict(self, x, batch_size, out)
+        outputs: NDArray[Any] | None = predict_quickly(self._predicting, x, batch_size, out)
+        return evaluation.predict(self, x, batch_size, out) if outputs is None else outputs
 
     def __call__(self, x: Any) -> NDArray[Any]:
         """`predict`."""
@@ -259,7 +263,8 @@ class Sequential:
 
     def train_on_batch(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
         """One step on one batch; returns the loss and the metrics, of before the update."""
-        return steps.train_on_batch(self, x, y, sample_weight)
+        logs: dict[str, float] | None = None if sample_weight is not None else train_quickly(self._training, x, y)
+        return steps.train_on_batch(self, x, y, sample_weight) if logs is None else logs
 
     def loss_and_gradients(self, x: Any, y: Any, sample_weight: Any = None) -> tuple[float, dict[str, NDArray[Any]]]:
         """The loss that `fit` minimises and its gradients, keyed as `parameters`.

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import losses, metrics, optimizers
+from . import metrics, optimizers
 from .checks import real_array
 from .data import Rows, cast, check_range, check_targets, check_weights, in_place
-from .errors import NonFiniteError, UnknownNameError
-from .registry import metrics as metric_registry
+from .doors import with_train_door
+from .errors import NonFiniteError
+from .objective import accuracy_kind, is_compiled, named_metrics, objective
 from .state import Views
 from .workspace import Workspace
 
@@ -38,13 +39,6 @@ class Restore:
     def __exit__(self, kind: Any, *rest: Any) -> None:
         if self._array is not None and (self._always or kind is not None):
             self._array[...] = self._kept
-
-
-def objective(net: Sequential) -> tuple[losses.Loss, optimizers.Optimizer]:
-    """Loss and optimizer of a compiled network."""
-    if net.optimizer is None or net.loss is None:
-        raise RuntimeError("the network is not compiled: call compile(optimizer=..., loss=...) first")
-    return net.loss, net.optimizer
 
 
 @contextmanager
@@ -77,23 +71,14 @@ def prepare(
     return Rows(rows, targets, weight)
 
 
-def accuracy_kind(net: Sequential) -> str | None:
-    """What "accuracy" means here, if it is asked for."""
-    loss, _ = objective(net)
-    if not any(is_compiled(metric) for metric in net.metrics):
-        return None
-    if loss.accuracy != "shape":
-        return loss.accuracy
-    return "categorical" if net._built[-1].units > 1 else "binary"
-
-
 def train_workspace(net: Sequential, rows: int) -> Workspace:
     """The workspace of training, for batches of up to `rows`, made anew where it is too small or for other settings."""
     loss, optimizer = objective(net)
     workspace: Workspace | None = net._training
     if workspace is None or workspace.plan.capacity < rows or workspace.sweep != optimizers.sweep_of(optimizer):
         plan = net._lowering(rows, training=True).train(loss, accuracy_kind(net), optimizer)
-        workspace = net._training = Workspace(plan, net._memory(), net.seed, optimizer)
+        workspace = with_train_door(net, Workspace(plan, net._memory(), net.seed, optimizer))
+        net._training = workspace
     return workspace
 
 
@@ -104,6 +89,17 @@ def evaluation_workspace(net: Sequential, rows: int) -> Workspace:
         plan = net._lowering(rows, training=False).evaluate(loss, accuracy_kind(net))
         net._evaluating = Workspace(plan, net._memory(), net.seed)
     return net._evaluating
+
+
+def optimizer_workspace(net: Sequential, optimizer: optimizers.Optimizer) -> Workspace:
+    """As `train_workspace`, for `apply_gradients`: the optimizer alone, on no rows."""
+    workspace: Workspace | None = net._applying
+    if workspace is None or workspace.sweep != optimizers.sweep_of(optimizer):
+        plan = net._lowering(0, training=True).step(optimizer)
+        workspace = Workspace(plan, net._memory(), net.seed, optimizer)
+        workspace.bind(Rows(np.empty((0, 1), net._dtype)))
+        net._applying = workspace
+    return workspace
 
 
 def readable(net: Sequential, data: Rows) -> Rows:
@@ -146,35 +142,6 @@ def logs(net: Sequential, workspace: Workspace, batch: int) -> dict[str, float]:
             update_metric(metric, workspace, batch)
             logs[name] = float(metric.result())
     return logs
-
-
-def named_metrics(net: Sequential) -> list[tuple[str, metrics.Metric]]:
-    """The metrics with their names in logs; accuracy beside a loss in NumPy is computed in NumPy too."""
-    named = []
-    for metric in net.metrics:
-        name = metric_name(metric)
-        if is_compiled(metric) and losses.kernel_of(objective(net)[0]) is None:
-            metric = metrics.Accuracy(accuracy_kind(net))
-        named.append((name, metric))
-    return named
-
-
-def metric_name(metric: metrics.Metric) -> str:
-    """Its name in logs; an object of the user's own class needs no registered one."""
-    try:
-        return metric_registry.identify(metric)
-    except UnknownNameError:
-        return type(metric).__name__
-
-
-def is_compiled(metric: metrics.Metric) -> bool:
-    """Whether a metric is computed by the loss's kernel: accuracy of the kind that goes with the loss."""
-    return type(metric) is metrics.Accuracy and metric.kind is None
-
-
-def copy_of(metric: metrics.Metric) -> metrics.Metric:
-    """A metric of the same configuration, with sums of its own."""
-    return type(metric).from_config(metric.get_config())
 
 
 def update_metric(metric: metrics.Metric, workspace: Workspace, batch: int) -> None:
@@ -273,9 +240,7 @@ def apply(net: Sequential, views: Views, arrays: dict[str, NDArray[Any]]) -> Non
     assert optimizer is not None
     for key, array in arrays.items():
         views[key] = array
-    plan = net._lowering(0, training=True).step(optimizer)
-    workspace = Workspace(plan, net._memory(), net.seed, optimizer)
-    workspace.bind(Rows(np.empty((0, 1), net._dtype)))
+    workspace = optimizer_workspace(net, optimizer)
     workspace.begin(0, 0, optimizer.learning_rate_at(net._iterations + 1))
     with net._usage.stepping():
         workspace.commit()

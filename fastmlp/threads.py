@@ -8,12 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import local
 
+from .core import callers
+
 __all__ = ["get_num_threads", "num_threads", "set_num_threads"]
 
 MOST = 1024  # a mistyped number must not ask the system for a million threads
 
-_chosen = local()
 _forked = False
+
+
+class _Chosen(local):
+    """What each thread of Python has chosen."""
+
+    count: int | None = None
+
+
+_chosen = _Chosen()
 
 
 def _check(n: object, source: str = "number of threads") -> int:
@@ -64,9 +74,8 @@ def get_num_threads() -> int:
     global _default_count
     if _forked:
         return 1
-    count: int | None = getattr(_chosen, "count", None)
-    if count is not None:
-        return count
+    if _chosen.count is not None:
+        return _chosen.count
     if _default_count is None:
         _default_count = _default()
     return _default_count
@@ -80,18 +89,23 @@ def set_num_threads(n: int) -> None:
     ValueError
         If `n` is below 1.
     """
-    _chosen.count = _check(n)
+    _choose(_check(n))
 
 
 @contextmanager
 def num_threads(n: int) -> Iterator[None]:
     """``with fm.num_threads(n):`` - as `set_num_threads`, for a block."""
-    before = getattr(_chosen, "count", None)
+    before = _chosen.count
     set_num_threads(n)
     try:
         yield
     finally:
-        _chosen.count = before
+        _choose(before)
+
+
+def _choose(count: int | None) -> None:
+    callers.ask_again()
+    _chosen.count = count
 
 
 _ran_team = False  # whether several threads may have run
@@ -99,7 +113,10 @@ _warned = True  # nothing to warn of, so far
 
 
 def team() -> int:
-    """What a run is given; a child of a process that has run threads gets 1, and one warning."""
+    """What a run is given; a child of a process that has run threads gets 1, and one warning.
+
+    The kernels ask once, and again where `_choose` or a fork tells them to.
+    """
     global _ran_team
     count = get_num_threads()
     if count > 1:
@@ -125,7 +142,9 @@ def _after_fork() -> None:
     global _forked, _warned
     if _ran_team and not _forked:
         _forked, _warned = True, False
+        callers.ask_again()
 
 
+callers.teams_of(team)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

@@ -16,11 +16,10 @@ from .checks import check_count, check_integer, check_share
 from .core import plan as core
 from .data import Rows
 from .evaluation import Totals, needs_python, run_evaluation, staged
+from .objective import objective
 from .threads import team
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from .model import Sequential
     from .workspace import Workspace
 
@@ -28,22 +27,23 @@ __all__ = ["fit"]
 
 
 class Epoch:
-    """One pass over the data."""
+    """One pass over the data, which may be repeated."""
 
     def __init__(self, net: Sequential, data: Rows, batch_size: int, limit: int | None, shuffle: bool) -> None:
         n = len(data.x)
-        self.net, self.data, self.batch_size = net, data, min(batch_size, n)
+        self.net, self.data, self.batch_size, self.shuffle = net, data, min(batch_size, n), shuffle
         self.order = np.arange(n, dtype=np.int64)
-        if shuffle:
-            core.shuffle(self.order, net.seed, net._epochs)
         self.end = n if limit is None else min(n, limit * self.batch_size)
+        self.rates = np.empty(-(-self.end // self.batch_size))  # learning rates, step by step
 
     def run(self, on_batch: Callable[[int, Mapping[str, float]], None] | None) -> Totals:
         """All steps; compiled in one call where that is possible."""
+        if self.shuffle:
+            core.shuffle(self.order, self.net.seed, self.net._epochs)
         workspace = steps.train_workspace(self.net, self.batch_size)
         totals = Totals(self.net)
         try:
-            if on_batch is None and not needs_python(self.net, workspace, self.data):
+            if on_batch is None and not needs_python(totals, workspace, self.data):
                 self._compiled(workspace, totals)
                 totals.rows = self.end
             else:
@@ -58,24 +58,26 @@ class Epoch:
         workspace.bind(self.data, self.order)
         first, _ = workspace.plan.sections["forward"]
         _, last = workspace.plan.sections["commit"]
-        rates = self._learning_rates()
+        self._fill_rates()
         begun = net._steps
         while at < self.end:
             at, fine = run.epoch(
                 *(first, last, at, self.end, self.batch_size, net.seed),
-                *(rates[net._steps - begun :], team(), totals.sums),
+                *(self.rates[net._steps - begun :], team(), totals.sums),
             )
             if not fine:
                 batch = min(self.batch_size, self.end - at)
                 workspace.begin(at, batch)
                 raise steps.non_finite(net, workspace, batch)
 
-    def _learning_rates(self) -> NDArray[np.float64]:
-        _, optimizer = steps.objective(self.net)
-        first, count = self.net._iterations + 1, -(-self.end // self.batch_size)
+    def _fill_rates(self) -> None:
+        _, optimizer = objective(self.net)
         if not callable(optimizer.learning_rate):
-            return np.full(count, optimizer.learning_rate)
-        return np.array([optimizer.learning_rate_at(first + step) for step in range(count)])
+            self.rates.fill(optimizer.learning_rate)
+            return
+        first = self.net._iterations + 1
+        for step in range(len(self.rates)):
+            self.rates[step] = optimizer.learning_rate_at(first + step)
 
     def _stepwise(
         self,
@@ -96,7 +98,7 @@ class Epoch:
 
 
 class Stream:
-    """One pass over an iterable of ``(x, y[, weight])``."""
+    """One pass over an iterable of ``(x, y[, weight])``, which may be repeated."""
 
     def __init__(self, net: Sequential, batches: Iterable[Any], limit: int | None) -> None:
         self.net, self.batches, self.limit = net, batches, limit
@@ -229,7 +231,7 @@ def fit(
     initial_epoch = check_integer("initial_epoch", initial_epoch, 0)
     split = check_share("validation_split", validation_split)
     limit = None if steps_per_epoch is None else check_count("steps_per_epoch", steps_per_epoch)
-    steps.objective(net)
+    objective(net)
     hooks = _checked_callbacks(callbacks)
     show = _shows(verbose)
     with steps.unbuilt_if_refused(net):
@@ -237,6 +239,12 @@ def fit(
     history = History()
     hooks.append(history)
     watching = [hook for hook in hooks if wants_batches(hook)]
+    one = Stream(net, x, limit) if data is None else Epoch(net, data, batch_size, limit, shuffle)
+
+    def on_batch(number: int, logs: Mapping[str, float]) -> None:
+        for hook in watching:
+            hook.on_batch_end(net, number, logs)
+
     net.stop_training = False
     for hook in hooks:
         hook.on_train_begin(net)
@@ -244,13 +252,7 @@ def fit(
         begun = time.perf_counter()
         for hook in hooks:
             hook.on_epoch_begin(net, epoch)
-
-        def on_batch(number: int, logs: Mapping[str, float]) -> None:
-            for hook in watching:
-                hook.on_batch_end(net, number, logs)
-
         with net._usage.changing("fit"):
-            one = Stream(net, x, limit) if data is None else Epoch(net, data, batch_size, limit, shuffle)
             totals = one.run(on_batch if watching else None)
             net._epochs += 1
         logs = totals.logs()

@@ -112,17 +112,6 @@ cdef class Run:
     `ops` is a structured array of the fields of op_t, `table` row offsets, `counters` the network's steps and the
     optimizer's, which a step that is kept counts up in the same call; all are kept alive here.
     """
-    cdef run_t run
-    cdef Py_buffer[9] views
-    cdef bint[9] bound
-    cdef op_t *ops
-    cdef Py_ssize_t n_ops, capacity
-    cdef Py_buffer ops_view, table_view, index_view, counters_view
-    cdef Py_ssize_t *counters
-    cdef bint has_index, double_precision
-    cdef int scratch_threads
-    cdef void *raw_scratch
-
     def __cinit__(self, ops, table, counters, Py_ssize_t capacity, bint double_precision):
         PyObject_GetBuffer(ops, &self.ops_view, PyBUF_STRIDES)
         PyObject_GetBuffer(table, &self.table_view, PyBUF_STRIDES)
@@ -206,8 +195,9 @@ cdef class Run:
         else:
             run_ops(&self.ops[first], last - first, &self.run, threads, <const float *> NULL)
 
-    cdef void open(self, Py_ssize_t offset, Py_ssize_t batch) noexcept nogil:
-        self.run.index = <const Py_ssize_t *> self.index_view.buf + offset
+    cdef void open(self, const Py_ssize_t *index, Py_ssize_t batch) noexcept nogil:
+        """Opens a step over the rows that `index` names."""
+        self.run.index = index
         self.run.batch = batch
         self.run.step = self.counters[0]
         self.run.iteration = self.counters[1] + 1
@@ -223,7 +213,15 @@ cdef class Run:
         self.run.seed = seed
         self.run.learning_rate = learning_rate
         with nogil:
-            self.open(offset, batch)
+            self.open(<const Py_ssize_t *> self.index_view.buf + offset, batch)
+
+    cdef bint finite(self, int threads) noexcept nogil:
+        """Whether no member of the team has met a number that is not."""
+        cdef Py_ssize_t k
+        for k in range(threads):
+            if self.run.bad[k]:
+                return False
+        return True
 
     cdef void count(self) noexcept nogil:
         self.counters[0] += 1
@@ -233,15 +231,13 @@ cdef class Run:
         """Operations first .. last, one run of compiled ones; False if a number that is not finite stopped them.
 
         `counts` if they complete a step."""
-        cdef Py_ssize_t k
         if not 0 <= first <= last <= self.n_ops:
             raise IndexError(f"operations {first} .. {last} of {self.n_ops}")
         self.prepare(threads)
         with nogil:
             self.go(first, last, threads)
-        for k in range(threads):
-            if self.run.bad[k]:
-                return False
+        if not self.finite(threads):
+            return False
         if counts:
             self.count()
         return True
@@ -253,7 +249,7 @@ cdef class Run:
 
         Returns the row reached and whether all was finite; totals (loss, metric, weight) are added to. An evaluation
         counts no steps, and lets NaN through."""
-        cdef Py_ssize_t done = 0, k
+        cdef Py_ssize_t done = 0
         cdef bint fine = True
         cdef double deadline
         if batch_size > self.capacity or end > self.index_view.shape[0] or not self.has_index:
@@ -263,14 +259,13 @@ cdef class Run:
         with nogil:
             deadline = now() + seconds
             while offset < end and fine:
-                self.open(offset, min(batch_size, end - offset))
+                self.open(<const Py_ssize_t *> self.index_view.buf + offset, min(batch_size, end - offset))
                 if self.run.weight == 0.0:      # no row of this batch counts: there is no step
                     offset += self.run.batch
                     continue
                 self.run.learning_rate = learning_rates[done]
                 self.go(first, last, threads)
-                for k in range(threads):
-                    fine = fine and (evaluating or not self.run.bad[k])
+                fine = evaluating or self.finite(threads)
                 if fine:
                     totals[0] += self.run.loss
                     totals[1] += self.run.metric

@@ -1,0 +1,21 @@
+"""The class that runs a plan, for those who run it without going through Python."""
+from .passes cimport op_t, run_t
+
+
+cdef class Run:
+    cdef run_t run
+    cdef Py_buffer[9] views
+    cdef bint[9] bound
+    cdef op_t *ops
+    cdef Py_ssize_t n_ops, capacity
+    cdef Py_buffer ops_view, table_view, index_view, counters_view
+    cdef Py_ssize_t *counters
+    cdef bint has_index, double_precision
+    cdef int scratch_threads
+    cdef void *raw_scratch
+
+    cdef int prepare(self, int threads) except -1
+    cdef void open(self, const Py_ssize_t *index, Py_ssize_t batch) noexcept nogil
+    cdef void go(self, Py_ssize_t first, Py_ssize_t last, int threads) noexcept nogil
+    cdef bint finite(self, int threads) noexcept nogil
+    cdef void count(self) noexcept nogil

@@ -1,0 +1,61 @@
+"""What a compiled network is trained for: its loss, its optimizer, and its metrics with their names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import losses, metrics, optimizers
+from .errors import UnknownNameError
+from .registry import metrics as metric_registry
+
+if TYPE_CHECKING:
+    from .model import Sequential
+
+__all__ = ["accuracy_kind", "copy_of", "is_compiled", "metric_name", "named_metrics", "objective"]
+
+
+def objective(net: Sequential) -> tuple[losses.Loss, optimizers.Optimizer]:
+    """Loss and optimizer of a compiled network."""
+    loss, optimizer = net.loss, net.optimizer
+    if loss is None or optimizer is None:
+        raise RuntimeError("the network is not compiled: call compile(optimizer=..., loss=...) first")
+    return loss, optimizer
+
+
+def accuracy_kind(net: Sequential) -> str | None:
+    """What "accuracy" means here, if it is asked for."""
+    loss, _ = objective(net)
+    if not any(is_compiled(metric) for metric in net.metrics):
+        return None
+    if loss.accuracy != "shape":
+        return loss.accuracy
+    return "categorical" if net._built[-1].units > 1 else "binary"
+
+
+def named_metrics(net: Sequential) -> list[tuple[str, metrics.Metric]]:
+    """The metrics with their names in logs; accuracy beside a loss in NumPy is computed in NumPy too."""
+    named = []
+    for metric in net.metrics:
+        name = metric_name(metric)
+        if is_compiled(metric) and losses.kernel_of(objective(net)[0]) is None:
+            metric = metrics.Accuracy(accuracy_kind(net))
+        named.append((name, metric))
+    return named
+
+
+def metric_name(metric: metrics.Metric) -> str:
+    """Its name in logs; an object of the user's own class needs no registered one."""
+    try:
+        return metric_registry.identify(metric)
+    except UnknownNameError:
+        return type(metric).__name__
+
+
+def is_compiled(metric: metrics.Metric) -> bool:
+    """Whether a metric is computed by the loss's kernel: accuracy of the kind that goes with the loss."""
+    return type(metric) is metrics.Accuracy and metric.kind is None
+
+
+def copy_of(metric: metrics.Metric) -> metrics.Metric:
+    """A metric of the same configuration, with sums of its own."""
+    return type(metric).from_config(metric.get_config())
