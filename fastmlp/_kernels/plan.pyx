@@ -1,109 +1,21 @@
 """Runs the operations of a plan: whole steps and whole epochs, without the GIL, in one parallel region each step."""
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
-from cython.parallel cimport parallel
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from .gemm cimport scratch_size
-from .passes cimport ARENAS, CHECK, SHIFT, WEIGHT, X, op_t, rows_op, run_t, shared_op
+from .passes cimport ARENAS, SHIFT, op_t
 from .random cimport permutation
-from .simd cimport MR, enter_fp, has_openmp, leave_fp, real, share, team_barrier, team_member, team_size
+from .simd cimport has_openmp
+from .team cimport run_ops, start
 from . cimport activations, losses, passes
-
-cdef enum:
-    WALK = 128                   # rows of a walk: enough of them that copying the panels of a kernel pays
-
-cdef double GRAIN = 400000.0     # multiply-adds that a member of the team should have, or it costs more than it brings
 
 
 cdef double now() noexcept nogil:
     cdef timespec t
     clock_gettime(CLOCK_MONOTONIC, &t)
     return <double> t.tv_sec + 1e-9 * <double> t.tv_nsec
-
-
-cdef inline int team_for(const op_t *ops, Py_ssize_t n, const run_t *run, int team) noexcept nogil:
-    """Members that these operations keep busy."""
-    cdef double cost = 0
-    cdef Py_ssize_t i
-    for i in range(n):
-        cost += ops[i].cost + ops[i].row_cost * run.batch
-    return <int> max(1.0, min(<double> team, cost / GRAIN))
-
-
-cdef inline Py_ssize_t group(const op_t *ops, Py_ssize_t n) noexcept nogil:
-    """How many operations from the first on go together: those of a walk, else one."""
-    cdef Py_ssize_t i = 0
-    while i < n and ops[i].walk:
-        i += 1
-    return max(i, 1)
-
-
-cdef void walk(const op_t *ops, Py_ssize_t n, run_t *run, int me, int team, const real *like) noexcept nogil:
-    """Some rows at a time through all the operations, while they are in cache; a row meets no other on the way."""
-    cdef Py_ssize_t i, first, last, end
-    share(run.batch, MR, me, team, &first, &last)
-    while first < last:
-        end = min(first + WALK, last)
-        for i in range(n):
-            rows_op(&ops[i], run, first, end, me, like)
-        first = end
-
-
-cdef void member(const op_t *ops, Py_ssize_t n, run_t *run, int me, int team, const real *like) noexcept nogil:
-    """What one member of the team does; all leave before the update if one has found a NaN."""
-    cdef Py_ssize_t i = 0, k, count
-    cdef unsigned long fp = enter_fp()
-    cdef int active
-    while i < n:
-        count = group(&ops[i], n - i)
-        active = team_for(&ops[i], count, run, team)
-        if me < active:
-            if ops[i].walk:
-                walk(&ops[i], count, run, me, active, like)
-            else:
-                shared_op(&ops[i], run, me, active, like)
-        i += count
-        if ops[i - 1].barrier and team > 1:
-            team_barrier(&run.barrier, team)
-        if ops[i - 1].code == CHECK and ops[i - 1].barrier:
-            for k in range(team):
-                if run.bad[k]:
-                    leave_fp(fp)
-                    return
-    leave_fp(fp)
-
-
-cdef void start(run_t *run, const real *like) noexcept nogil:
-    """What a step needs before its first operation: row offsets and the sum of the weights."""
-    cdef Py_ssize_t i
-    cdef const real *weights = <const real *> run.base[WEIGHT]
-    for i in range(run.batch):
-        run.x_starts[i] = run.index[i] * run.ld[X]
-    run.weight = <double> run.batch
-    if weights != NULL:
-        run.weight = 0
-        for i in range(run.batch):
-            run.weight += weights[run.index[i]]
-
-
-cdef void run_ops(const op_t *ops, Py_ssize_t n, run_t *run, int threads, const real *like) noexcept nogil:
-    """The operations on a team of `threads`; alone, and without a parallel region, where that is faster.
-
-    One or all: OpenMP ends threads when a team shrinks, and makes new ones when it grows.
-    """
-    cdef Py_ssize_t i = 0, count
-    cdef bint alone = True
-    while i < n:
-        count = group(&ops[i], n - i)
-        alone = alone and team_for(&ops[i], count, run, threads) == 1
-        i += count
-    if alone:
-        member(ops, n, run, 0, 1, like)
-    else:
-        with parallel(num_threads=threads):
-            member(ops, n, run, team_member(), team_size(), like)
 
 
 cdef class Run:

@@ -1,0 +1,6 @@
+"""What runs operations on a team of threads."""
+from .passes cimport op_t, run_t
+from .simd cimport real
+
+cdef void start(run_t *run, const real *like) noexcept nogil
+cdef void run_ops(const op_t *ops, Py_ssize_t n, run_t *run, int threads, const real *like) noexcept nogil

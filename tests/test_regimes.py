@@ -1,0 +1,121 @@
+"""Two regimes, chosen by size: rows walk through a small network, the GEMMs of a large one are split. Neither which of
+them is taken, nor how many members take part, changes a bit."""
+
+import numpy as np
+import pytest
+
+import fastmlp as fm
+from fastmlp import core, lowering
+from fastmlp._kernels import level, load
+from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
+
+FIRST, LAST = 20, 5
+STACKS = {
+    "relu": lambda: [Dense(33, "relu"), Dense(17, "relu"), Dense(LAST, "softmax")],
+    "batchnorm": lambda: [
+        Dense(40),
+        BatchNorm(),
+        Activation("relu"),
+        Dense(9, "tanh"),
+        BatchNorm(),
+        Dense(LAST, "softmax"),
+    ],
+    "dropout": lambda: [Dropout(0.1), Dense(48, "relu"), Dropout(0.3), Dense(LAST, "softmax")],
+    "unfused": lambda: [
+        Activation("sin"),
+        Dense(31, "leaky_relu"),
+        Activation("tanh"),
+        BatchNorm(),
+        Dense(LAST, "softmax"),
+    ],
+    "linear": lambda: [Dense(LAST, "softmax", use_bias=False)],
+    "python": lambda: [Dense(30, Cube()), Dense(20, "relu"), Dense(LAST, "softmax")],
+}
+
+
+class Cube(fm.activations.Activation):
+    """Runs in NumPy, in the middle of a walk."""
+
+    def forward(self, z):
+        return z**3
+
+    def derivative(self, z, a):
+        return 3 * z**2
+
+
+@pytest.fixture
+def teams():
+    """Teams also where there is next to nothing to do."""
+    module = load(level, "team")
+    before = module.set_grain(1.0)
+    yield
+    module.set_grain(before)
+
+
+def train(stack, dtype, threads, snapshot, rows=150, batch=70):
+    """What some steps make of a network, and what it predicts; the last batch is shorter."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(rows, FIRST)).astype(dtype), rng.integers(0, LAST, rows)
+    net = fm.Sequential(STACKS[stack](), input_dim=FIRST, dtype=dtype, seed=3)
+    net.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    with fm.num_threads(threads):
+        net.fit(x, y, epochs=2, batch_size=batch, verbose=0)
+        net.train_on_batch(x[:batch], y[:batch])
+        _, gradients = net.loss_and_gradients(x[:batch], y[:batch])
+        outputs, backward = net.vjp(x)
+        _, d_input = backward(outputs)
+        results = {"predict": net.predict(x), "one": net.predict(x[:1]), "vjp": outputs, "d_input": d_input}
+    return {**snapshot(net), **results, **{f"d {key}": value for key, value in gradients.items()}}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_neither_regime_nor_team_changes_a_bit(stack, dtype, teams, monkeypatch, snapshot, same_bits):
+    expected = train(stack, dtype, 1, snapshot)
+    for walk_bytes in (1 << 40, 0):
+        monkeypatch.setattr(lowering._base, "WALK_BYTES", walk_bytes)
+        for threads in (1, 2, 3, 5, 8):
+            assert same_bits(train(stack, dtype, threads, snapshot), expected), (walk_bytes, threads)
+
+
+def test_more_rows_than_a_walk_takes_at_a_time(dtype, teams, monkeypatch, snapshot, same_bits):
+    expected = train("relu", dtype, 1, snapshot, 1000, 700)
+    for walk_bytes in (1 << 40, 0):
+        monkeypatch.setattr(lowering._base, "WALK_BYTES", walk_bytes)
+        for threads in (1, 2, 3):
+            assert same_bits(train("relu", dtype, threads, snapshot, 1000, 700), expected)
+
+
+def walks(net):
+    """Runs of operations that go together, as the names of their codes."""
+    names = {number: name for name, number in core.CODES.items()}
+    net.compile("adam", "sparse_categorical_crossentropy")
+    ops = net._lowering(8, training=True).train(net.loss, None, net.optimizer).ops
+    groups, walking = [], False
+    for op in ops:
+        if not (op["walk"] and walking):
+            groups.append([])
+        groups[-1].append(names[int(op["code"])])
+        walking = bool(op["walk"])
+    return groups
+
+
+def test_rows_walk_from_the_data_to_the_first_gradient():
+    """One walk: the way forward, the loss and the gradients of all inputs; then what needs the whole batch."""
+    net = fm.Sequential(STACKS["relu"](), input_dim=FIRST, seed=0)
+    first, *rest = walks(net)
+    assert first == ["dense", "dense", "dense", "loss", "d_input", "d_input"]
+    assert all(len(group) == 1 for group in rest)
+    assert sum(group == ["d_kernel"] for group in rest) == 3
+
+
+def test_a_walk_stops_at_batch_norm():
+    net = fm.Sequential(STACKS["batchnorm"](), input_dim=FIRST, seed=0)
+    groups = walks(net)
+    assert groups[0] == ["dense"]
+    assert groups[1] == ["batchnorm_statistics"]
+    assert groups[2] == ["batchnorm", "dense"]
+
+
+def test_large_networks_do_not_walk():
+    net = fm.Sequential([Dense(600, "relu"), Dense(600, "relu"), Dense(LAST, "softmax")], input_dim=FIRST, seed=0)
+    assert all(len(group) == 1 for group in walks(net))
