@@ -5,19 +5,20 @@ chains of fused multiply-adds, both in ascending order of k, whatever the tile, 
 depend on its row of `a` and its column of `b` alone. Blocking follows BLIS: a panel of KC x NR of `b` stays in L1 while
 the row tiles of a block of `a` pass over it; where k has several blocks, c carries the partial sums.
 """
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from .activations cimport IDENTITY, LEAKY_RELU, RELU, RELU_BY_SIGN, activation_backward, activation_forward
+from .panels cimport copy_panels, transpose_panels
 from .simd cimport (
-    MAX_LANES, MR, NV, TILE, VBYTES, apart, fma, lanes, load, load_n, narrow, prefetch, real, rows_1, rows_2, rows_4,
-    rows_full, rows_t, share, splat, splat_f32, splat_f64, store, store_n, vec, vtranspose, wide, width_t
+    MR, NV, TILE, VBYTES, apart, fma, lanes, load, load_n, narrow, prefetch, real, rows_1, rows_2, rows_4, rows_full, rows_t,
+    share, splat, splat_f32, splat_f64, store, store_n, vec, wide, width_t
 )
 from .tile cimport finish, part_t
 
 cdef enum:
     KC = 256        # rows of a panel of b: KC x NR numbers fill half of L1
     MC = 480        # most rows of a block of a, see rows_of_block; a multiple of 6 and 8
-    PANELS = 2      # that are copied together
+    PANELS = 32     # that are copied together, in L2 beside a block of a
     PAD = 16        # keeps the rows of a copied block from sharing cache sets
     FAR = 2048      # bytes from row to row of `a` from which a block is copied,
     FAR_B = 512     # and a panel of `b`: its rows would share too few cache sets to stay in L1
@@ -95,48 +96,6 @@ cdef inline void strip(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n
         tiles(g, part, i, i + 1, j, n, b, ldb, like, <const rows_1 *> NULL, width)
 
 
-cdef inline void copy_panels(const real *b, Py_ssize_t ldb, Py_ssize_t depth, Py_ssize_t n, real *to,
-                             vec like) noexcept nogil:
-    """depth rows of n columns of b, cut into panels; the last vector is filled with zeros."""
-    cdef Py_ssize_t k, v, j, W = lanes(like), NR = NV * W
-    for k in range(depth):
-        j = 0
-        while j + NR <= n:
-            for v in range(NV):
-                store(to + j * depth + k * NR + v * W, load(b + k * ldb + j + v * W, like))
-            j += NR
-        v = 0
-        while j < n:
-            store(to + (j - v * W) * depth + k * NR + v * W, load_n(b + k * ldb + j, min(W, n - j), like))
-            v += 1
-            j += W
-
-
-cdef inline void transpose_panel(const real *b, Py_ssize_t ldb, Py_ssize_t depth, Py_ssize_t n, real *to,
-                                 vec like) noexcept nogil:
-    """One panel from the transpose of b: n rows of depth columns, by squares."""
-    cdef Py_ssize_t W = lanes(like), j = 0, k, r, most
-    cdef vec[MAX_LANES] square
-    while j < n:
-        k = 0
-        while k < depth:
-            most = min(W, depth - k)
-            for r in range(W):
-                square[r] = splat(0.0, like)
-                if j + r < n:
-                    square[r] = load(b + (j + r) * ldb + k, like) if most == W else load_n(
-                        b + (j + r) * ldb + k, most, like)
-            vtranspose(square)
-            if most == W:
-                for r in range(W):
-                    store(to + (k + r) * NV * W + j, square[r])
-            else:
-                for r in range(most):
-                    store(to + (k + r) * NV * W + j, square[r])
-            k += W
-        j += W
-
-
 cdef inline bint copies_b(const gemm_t *g, Py_ssize_t rows, const real *like) noexcept nogil:
     """Whether whole panels of b are copied: a transpose always, others where rows lie apart and many meet them."""
     return g.b_transposed or (g.ldb * <Py_ssize_t> sizeof(real) >= FAR_B and rows >= COPY_B_FROM)
@@ -152,27 +111,6 @@ cdef inline void panel(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n
     while v < n:
         strip(g, part, j + v, min(W, n - v), b + v, ldb, like, <const narrow *> NULL)
         v += W
-
-
-cdef inline void panels(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n, real *copies, vec like) noexcept nogil:
-    """Columns j .. j + n, n at most PANELS * NR. Panels are copied together, along the rows of b."""
-    cdef Py_ssize_t NR = NV * lanes(like), at = 0, ldb = g.ldb
-    cdef const real *b = <const real *> g.b + (j * ldb + part.k0 if g.b_transposed else part.k0 * ldb + j)
-    cdef bint copied = n < NR or copies_b(g, part.rows, b)      # the tile reads whole vectors
-    if copied and not g.b_transposed:
-        copy_panels(b, ldb, part.depth, n, copies, like)
-    while at < n:
-        if g.b_transposed:
-            transpose_panel(b + at * ldb, ldb, part.depth, min(NR, n - at), copies, like)
-            panel(g, part, j + at, min(NR, n - at), copies, NR, like)
-        elif copied:
-            panel(g, part, j + at, min(NR, n - at), copies + at * part.depth, NR, like)
-        elif n - at >= NR:
-            panel(g, part, j + at, NR, b + at, ldb, like)
-        else:
-            copy_panels(b + at, ldb, part.depth, n - at, copies, like)
-            panel(g, part, j + at, n - at, copies, NR, like)
-        at += NR
 
 
 cdef inline void copy_block(const gemm_t *g, part_t *part, real *to) noexcept nogil:
@@ -198,6 +136,33 @@ cdef inline void copy_block(const gemm_t *g, part_t *part, real *to) noexcept no
     part.a = to
 
 
+cdef inline void note(const gemm_t *g, const part_t *part, const real *scalar, vec like) noexcept nogil:
+    """Whether all that was written was finite."""
+    cdef Py_ssize_t k
+    for k in range(lanes(like)):
+        if (<const real *> part.check)[k] != 0:
+            g.bad[0] = 1
+
+
+cdef void sweep(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1,
+                const real *like) noexcept nogil:
+    """What is too long for the tile's epilogue, row by row while the block is in cache."""
+    cdef Py_ssize_t i
+    cdef real *c
+    if g.kind == IDENTITY or g.kind == LEAKY_RELU or g.kind == RELU_BY_SIGN:
+        return
+    if g.kind == RELU and (g.a_of_z == NULL or g.at_zero == 1.0):
+        return
+    for i in range(i0, i1):
+        c = <real *> g.c + i * g.ldc + j0
+        if g.a_of_z != NULL:
+            activation_backward(g.kind, <const real *> g.z + i * g.ldz + j0,
+                                <const real *> g.a_of_z + i * g.ldz + j0, c, c, j1 - j0, g.slope, g.at_zero)
+        elif g.activation != NULL:
+            activation_forward(g.kind, (<real *> g.activation + i * g.ld_activation + j0) if g.c == g.activation else c,
+                               <real *> g.activation + i * g.ld_activation + j0, j1 - j0, g.slope)
+
+
 cdef inline void add_rows_of_b(const gemm_t *g, const part_t *part, Py_ssize_t k, Py_ssize_t j, Py_ssize_t n, real *sums,
                                vec like, const rows_t *count) noexcept nogil:
     """sums += sum of a[k + u] times row k + u of b, for sizeof(rows_t) of them."""
@@ -221,69 +186,82 @@ cdef inline void add_rows_of_b(const gemm_t *g, const part_t *part, Py_ssize_t k
         store_n(sums + at, total, n - at)
 
 
-cdef inline void single_row(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n, real *sums, vec like) noexcept nogil:
-    """One row of c: b is read along its rows, once, as memory likes it. The chains are those of the tile."""
-    cdef Py_ssize_t k = 0, at = 0, W = lanes(like)
+cdef inline void single_row(const gemm_t *g, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, real *sums, vec like) noexcept nogil:
+    """One row of c: b is read along its rows, once. The chains are those of the tile."""
+    cdef Py_ssize_t k, at, W = lanes(like)
     cdef vec[1] acc
-    memset(sums, 0, n * sizeof(real))
-    while k + MR <= part.depth:
-        add_rows_of_b(g, part, k, j, n, sums, like, <const rows_full *> NULL)
-        k += MR
-    while k < part.depth:
-        add_rows_of_b(g, part, k, j, n, sums, like, <const rows_1 *> NULL)
-        k += 1
-    while at < n:
-        acc[0] = load_n(sums + at, min(W, n - at), like)
-        finish(g, part, part.i0, j + at, min(W, n - at), acc, sums, <const rows_1 *> NULL, <const narrow *> NULL)
-        at += W
-
-
-cdef inline void block(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1, real *scratch,
-                       vec like) noexcept nogil:
-    """Rows i0 .. i1, columns j0 .. j1, the whole of k."""
-    cdef Py_ssize_t NR = NV * lanes(like), j, step
     cdef part_t part
-    cdef bint single = i1 - i0 == 1 and not g.b_transposed
-    step = KC * NR if single else PANELS * NR
-    part.i0, part.rows, part.k0 = i0, i1 - i0, 0
+    part.i0, part.rows, part.k0, part.a, part.starts = i, 1, 0, g.a, g.starts + i
     store(<real *> part.check, splat(0.0, like))
-    while True:                      # once even where k is 0: the epilogue writes c
-        part.depth = min(KC, g.k - part.k0)
-        part.a, part.starts, part.steps = g.a, g.starts + i0, g.steps + part.k0
-        if j1 - j0 >= COPY_A_FROM * NR and g.lda * <Py_ssize_t> sizeof(real) >= FAR and not single:
-            copy_block(g, &part, scratch + PANELS * KC * NR)
-        j = j0
-        while j < j1:
-            if single:
-                single_row(g, &part, j, min(step, j1 - j), scratch, like)
-            else:
-                panels(g, &part, j, min(step, j1 - j), scratch, like)
-            j += step
+    while True:
+        part.depth, part.steps = min(KC, g.k - part.k0), g.steps + part.k0
+        for at in range(n):
+            sums[at] = 0
+        k = 0
+        while k + MR <= part.depth:
+            add_rows_of_b(g, &part, k, j, n, sums, like, <const rows_full *> NULL)
+            k += MR
+        while k < part.depth:
+            add_rows_of_b(g, &part, k, j, n, sums, like, <const rows_1 *> NULL)
+            k += 1
+        at = 0
+        while at < n:
+            acc[0] = load_n(sums + at, min(W, n - at), like)
+            finish(g, &part, i, j + at, min(W, n - at), acc, sums, <const rows_1 *> NULL, <const narrow *> NULL)
+            at += W
         part.k0 += part.depth
         if part.k0 >= g.k:
             break
-    for j in range(lanes(like)):
-        if (<const real *> part.check)[j] != 0:
-            g.bad[0] = 1
+    note(g, &part, sums, like)
+    sweep(g, i, i + 1, j, j + n, sums)
 
 
-cdef void sweep(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1,
-                const real *like) noexcept nogil:
-    """What is too long for the tile's epilogue, row by row while the block is in cache."""
-    cdef Py_ssize_t i
-    cdef real *c
-    if g.kind == IDENTITY or g.kind == LEAKY_RELU or g.kind == RELU_BY_SIGN:
-        return
-    if g.kind == RELU and (g.a_of_z == NULL or g.at_zero == 1.0):
-        return
-    for i in range(i0, i1):
-        c = <real *> g.c + i * g.ldc + j0
-        if g.a_of_z != NULL:
-            activation_backward(g.kind, <const real *> g.z + i * g.ldz + j0,
-                                <const real *> g.a_of_z + i * g.ldz + j0, c, c, j1 - j0, g.slope, g.at_zero)
-        elif g.activation != NULL:
-            activation_forward(g.kind, (<real *> g.activation + i * g.ld_activation + j0) if g.c == g.activation else c,
-                               <real *> g.activation + i * g.ld_activation + j0, j1 - j0, g.slope)
+cdef inline void block(const gemm_t *g, part_t *part, Py_ssize_t j0, Py_ssize_t j1, const real *copies, bint all_copied,
+                       vec like) noexcept nogil:
+    """The rows of the part, columns j0 .. j1; the panels of b are copied, all or just the last if it isn't whole."""
+    cdef Py_ssize_t j = j0, NR = NV * lanes(like)
+    cdef const real *b = <const real *> g.b + part.k0 * g.ldb
+    while j < j1:
+        if all_copied:
+            panel(g, part, j, min(NR, j1 - j), copies + (j - j0) * part.depth, NR, like)
+        elif j1 - j >= NR:
+            panel(g, part, j, NR, b + j, g.ldb, like)
+        else:
+            panel(g, part, j, j1 - j, copies, NR, like)
+        j += NR
+
+
+cdef inline void columns(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1, real *scratch,
+                         vec like) noexcept nogil:
+    """Rows i0 .. i1, columns j0 .. j1, at most PANELS of them, the whole of k."""
+    cdef Py_ssize_t NR = NV * lanes(like), most = rows_of_block(scratch), j = j1 - (j1 - j0) % NR
+    cdef bint all_copied = copies_b(g, i1 - i0, scratch)
+    cdef bint copies_a = j1 - j0 >= COPY_A_FROM * NR and g.lda * <Py_ssize_t> sizeof(real) >= FAR
+    cdef part_t part
+    part.k0 = 0
+    store(<real *> part.check, splat(0.0, like))
+    while True:                      # once even where k is 0: the epilogue writes c
+        part.depth = min(KC, g.k - part.k0)
+        if g.b_transposed:
+            transpose_panels(<const real *> g.b + j0 * g.ldb + part.k0, g.ldb, part.depth, j1 - j0, scratch, like)
+        elif all_copied:
+            copy_panels(<const real *> g.b + part.k0 * g.ldb + j0, g.ldb, part.depth, j1 - j0, scratch, like)
+        else:
+            copy_panels(<const real *> g.b + part.k0 * g.ldb + j, g.ldb, part.depth, j1 - j, scratch, like)
+        part.i0 = i0
+        while part.i0 < i1:
+            part.rows = min(most, i1 - part.i0)
+            part.a, part.starts, part.steps = g.a, g.starts + part.i0, g.steps + part.k0
+            if copies_a:
+                copy_block(g, &part, scratch + PANELS * KC * NR)
+            block(g, &part, j0, j1, scratch, all_copied, like)
+            if part.k0 + part.depth == g.k:
+                sweep(g, part.i0, part.i0 + part.rows, j0, j1, scratch)
+            part.i0 += part.rows
+        part.k0 += part.depth
+        if part.k0 >= g.k:
+            break
+    note(g, &part, scratch, like)
 
 
 cdef Py_ssize_t panel_width(const real *like) noexcept nogil:
@@ -292,8 +270,21 @@ cdef Py_ssize_t panel_width(const real *like) noexcept nogil:
 
 
 cdef Py_ssize_t scratch_size(const real *like) noexcept nogil:
-    """Numbers that `gemm` copies a panel of b and a block of a into."""
+    """Numbers that `gemm` copies panels of b and a block of a into."""
     return PANELS * KC * panel_width(like) + rows_of_block(like) * (KC + PAD)
+
+
+cdef inline void gemm_over(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1, real *scratch,
+                           vec like) noexcept nogil:
+    cdef bint single = i1 - i0 == 1 and not g.b_transposed
+    cdef Py_ssize_t j = j0, end
+    while j < j1:
+        end = min(j + PANELS * NV * lanes(like), j1)
+        if single:
+            single_row(g, i0, j, end - j, scratch, like)
+        else:
+            columns(g, i0, i1, j, end, scratch, like)
+        j = end
 
 
 cdef void gemm(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1, real *scratch) noexcept nogil:
@@ -301,15 +292,10 @@ cdef void gemm(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_
 
     `scratch`, scratch_size() numbers of this thread's own, is where panels and blocks are copied if that pays.
     """
-    cdef Py_ssize_t i = i0, end
-    while i < i1:
-        end = min(i + rows_of_block(<const real *> NULL), i1)
-        if real is float:
-            block(g, i, end, j0, j1, scratch, splat_f32(0))
-        else:
-            block(g, i, end, j0, j1, scratch, splat_f64(0))
-        sweep(g, i, end, j0, j1, scratch)
-        i = end
+    if i0 < i1 and real is float:
+        gemm_over(g, i0, i1, j0, j1, scratch, splat_f32(0))
+    elif i0 < i1:
+        gemm_over(g, i0, i1, j0, j1, scratch, splat_f64(0))
 
 
 cdef void gemm_share(const gemm_t *g, int member, int team, real *scratch) noexcept nogil:
