@@ -8,16 +8,23 @@ from .simd cimport MR, enter_fp, leave_fp, real, share, team_barrier, team_membe
 cdef enum:
     WALK = 128                   # rows of a walk: enough of them that copying the panels of a kernel pays
 
-cdef double GRAIN = 400000.0     # multiply-adds that a member of the team should have, or it costs more than it brings
+# In multiply-adds: what a member of a running team should have, or the barrier costs more than it brings, and what a team
+# must save of a run to be worth its start.
+cdef double GRAIN = 40000.0
+cdef double START = 200000.0
 
 
-cdef inline int team_for(const op_t *ops, Py_ssize_t n, const run_t *run, int team) noexcept nogil:
-    """Members that these operations keep busy."""
+cdef inline double cost_of(const op_t *ops, Py_ssize_t n, const run_t *run) noexcept nogil:
     cdef double cost = 0
     cdef Py_ssize_t i
     for i in range(n):
         cost += ops[i].cost + ops[i].row_cost * run.batch
-    return <int> max(1.0, min(<double> team, cost / GRAIN))
+    return cost
+
+
+cdef inline int team_for(const op_t *ops, Py_ssize_t n, const run_t *run, int team) noexcept nogil:
+    """Members that these operations keep busy."""
+    return <int> max(1.0, min(<double> team, cost_of(ops, n, run) / GRAIN))
 
 
 cdef inline Py_ssize_t group(const op_t *ops, Py_ssize_t n) noexcept nogil:
@@ -82,12 +89,12 @@ cdef void run_ops(const op_t *ops, Py_ssize_t n, run_t *run, int threads, const 
     One or all: OpenMP ends threads when a team shrinks, and makes new ones when it grows.
     """
     cdef Py_ssize_t i = 0, count
-    cdef bint alone = True
+    cdef double saved = 0
     while i < n:
         count = group(&ops[i], n - i)
-        alone = alone and team_for(&ops[i], count, run, threads) == 1
+        saved += cost_of(&ops[i], count, run) * (1.0 - 1.0 / team_for(&ops[i], count, run, threads))
         i += count
-    if alone:
+    if saved <= START:
         member(ops, n, run, 0, 1, like)
     else:
         with parallel(num_threads=threads):
@@ -96,7 +103,7 @@ cdef void run_ops(const op_t *ops, Py_ssize_t n, run_t *run, int threads, const 
 
 def set_grain(double multiply_adds):
     """Sets the work from which a member joins, for tests and tuning; returns what it was. Changes times, no bit."""
-    global GRAIN
+    global GRAIN, START
     before = GRAIN
-    GRAIN = multiply_adds
+    GRAIN, START = multiply_adds, 5 * multiply_adds
     return before

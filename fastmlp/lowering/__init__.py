@@ -129,7 +129,7 @@ class Lowering(Backward):
                 "call compile again"
             )
         fields: dict[str, Any] = dict(sweep.fields)
-        self._emit(sweep.code, size=size, slots=size, cost=8 * size, **fields)
+        self._emit(sweep.code, size=size, slots=size, cost=32 * size, **fields)
 
     def _finish(
         self,

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import activations
 from ..core import NONE
-from ._base import Stage, Tensor
+from ._base import READ, Stage, Tensor
 from ._forward import Forward
 from ._python import activation_backward, layer_backward
 
@@ -107,6 +107,7 @@ class Backward(Forward):
             "d": d.ref,
             "ldd": d.ld,
             "row_cost": place.inputs * place.units,
+            "cost": READ * place.inputs * place.units,
         }
         x = stage.x
         # d_input writes another buffer, so the two need no barrier between them

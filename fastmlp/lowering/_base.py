@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ..layers import BuiltLayer, Layer
     from ..state import Arenas
 
+READ = 8  # multiply-adds that take as long as reading or writing a number of a kernel
+
 Call = Callable[[Any, int], None]
 
 # Operations in which a row of the batch meets no other: some rows can go through several before the next rows do.

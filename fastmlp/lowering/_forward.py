@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import activations
 from ..core import ACTIVATIONS, ARENA, NONE, SHIFT
-from ._base import Base, Node, Stage, Tensor
+from ._base import READ, Base, Node, Stage, Tensor
 from ._python import activation_forward, layer_forward
 
 
@@ -90,6 +90,7 @@ class Forward(Base):
             z=stage.z.ref,
             ldz=stage.z.ld,
             row_cost=place.inputs * place.units,
+            cost=READ * place.inputs * place.units,
         )
         return stage
 
