@@ -35,7 +35,7 @@ def activation_backward(int kind, const real[::1] z, const real[::1] a, const re
 
 
 cdef int run_gemm(const gemm_t *g, int threads, const real *like) except -1:
-    cdef Py_ssize_t numbers = scratch_size(like)
+    cdef Py_ssize_t numbers = scratch_size(g.m, g.n, g.k, like)
     cdef barrier_t barrier
     cdef void *memory = malloc(threads * numbers * sizeof(real) + 64)
     if memory == NULL:

@@ -253,7 +253,7 @@ cdef inline void columns(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize
             part.rows = min(most, i1 - part.i0)
             part.a, part.starts, part.steps = g.a, g.starts + part.i0, g.steps + part.k0
             if copies_a:
-                copy_block(g, &part, scratch + PANELS * KC * NR)
+                copy_block(g, &part, scratch + min(g.k, KC) * ((j1 - j0 + NR - 1) // NR * NR))
             block(g, &part, j0, j1, scratch, all_copied, like)
             if part.k0 + part.depth == g.k:
                 sweep(g, part.i0, part.i0 + part.rows, j0, j1, scratch)
@@ -269,9 +269,12 @@ cdef Py_ssize_t panel_width(const real *like) noexcept nogil:
     return NV * (lanes(splat_f32(0)) if real is float else lanes(splat_f64(0)))
 
 
-cdef Py_ssize_t scratch_size(const real *like) noexcept nogil:
-    """Numbers that `gemm` copies panels of b and a block of a into."""
-    return PANELS * KC * panel_width(like) + rows_of_block(like) * (KC + PAD)
+cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const real *like) noexcept nogil:
+    """Numbers that `gemm` copies panels of b and a block of a into, for an m x k by k x n product or a smaller one."""
+    cdef Py_ssize_t NR = panel_width(like), numbers = max(1, min(k, KC)) * ((min(n, PANELS * NR) + NR - 1) // NR * NR)
+    if n >= COPY_A_FROM * NR:
+        numbers += min(m, rows_of_block(like)) * (KC + PAD)
+    return (numbers + 15) // 16 * 16
 
 
 cdef inline void gemm_over(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1, real *scratch,

@@ -126,3 +126,4 @@ cdef inline real *gradient(const run_t *run, Py_ssize_t ref, const real *like) n
 
 cdef void rows_op(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, int member, const real *like) noexcept nogil
 cdef void shared_op(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil
+cdef Py_ssize_t scratch_bytes(const op_t *op, Py_ssize_t rows, const real *like) noexcept nogil

@@ -7,7 +7,7 @@ from .batchnorm cimport (
     batchnorm_backward, batchnorm_backward_sums, batchnorm_fold, batchnorm_forward, batchnorm_inverse,
     batchnorm_statistics, batchnorm_update, column_sums
 )
-from .gemm cimport gemm, gemm_share, gemm_t
+from .gemm cimport gemm, gemm_share, gemm_t, scratch_size
 from .losses cimport accuracy_row, loss_row, softmax_backward, softmax_forward
 from .optimizers cimport adam_update, all_finite, sgd_update
 from .random cimport dropout_backward, dropout_forward
@@ -62,7 +62,7 @@ cdef void d_input(const op_t *op, const run_t *run, gemm_t *g, const real *like)
 
 
 cdef void d_kernel(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
-    """d_kernel = x^T d, d_bias = sum of d over the batch; notes if the former is not finite, if asked to."""
+    """d_kernel = x^T d, d_bias = sum of d over the batch; notes what is not finite, if asked to."""
     cdef gemm_t g
     cdef Py_ssize_t first, last
     memset(&g, 0, sizeof(g))
@@ -77,6 +77,8 @@ cdef void d_kernel(const op_t *op, run_t *run, int member, int team, const real 
     if op.bias != NONE:
         share(op.units, LINE, member, team, &first, &last)
         column_sums(at(run, op.d, like), op.ldd, run.batch, first, last, gradient(run, op.bias, like))
+        if op.flag and not all_finite(gradient(run, op.bias, like) + first, last - first):
+            run.bad[member] = 1
 
 
 cdef void batchnorm_columns(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
@@ -253,3 +255,14 @@ cdef void shared_op(const op_t *op, run_t *run, int member, int team, const real
     else:
         share(run.batch, 1, member, team, &i0, &i1)
         rows_op(op, run, i0, i1, member, like)
+
+
+cdef Py_ssize_t scratch_bytes(const op_t *op, Py_ssize_t rows, const real *like) noexcept nogil:
+    """What a member needs for its part of an operation on so many rows."""
+    if op.code == DENSE:
+        return scratch_size(rows, op.units, op.inputs, like) * sizeof(real)
+    elif op.code == D_INPUT:
+        return scratch_size(rows, op.inputs, op.units, like) * sizeof(real)
+    elif op.code == D_KERNEL:
+        return scratch_size(op.inputs, op.units, rows, like) * sizeof(real)
+    return 0

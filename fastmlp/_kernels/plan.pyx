@@ -4,8 +4,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
-from .gemm cimport scratch_size
-from .passes cimport ARENAS, SHIFT, op_t
+from .passes cimport ARENAS, SHIFT, op_t, scratch_bytes
 from .random cimport permutation
 from .simd cimport has_openmp
 from .team cimport run_ops, start
@@ -82,16 +81,21 @@ cdef class Run:
         PyObject_GetBuffer(array, &self.index_view, PyBUF_STRIDES)
         self.has_index = True
 
+    cdef Py_ssize_t scratch_of(self, const op_t *op) noexcept nogil:
+        if self.double_precision:
+            return scratch_bytes(op, self.capacity, <const double *> NULL)
+        return scratch_bytes(op, self.capacity, <const float *> NULL)
+
     cdef int prepare(self, int threads) except -1:
         """Scratch and flags for a team."""
-        cdef Py_ssize_t numbers = scratch_size(<const double *> NULL)
-        if not self.double_precision:
-            numbers = (scratch_size(<const float *> NULL) + 1) // 2
+        cdef Py_ssize_t i
         if threads > self.scratch_threads:
             free(self.raw_scratch)
             free(self.run.bad)
             self.scratch_threads = 0
-            self.run.scratch_bytes = (numbers * sizeof(double) + 63) // 64 * 64
+            self.run.scratch_bytes = 64
+            for i in range(self.n_ops):
+                self.run.scratch_bytes = max(self.run.scratch_bytes, self.scratch_of(&self.ops[i]))
             self.raw_scratch = malloc(threads * self.run.scratch_bytes + 64)
             self.run.bad = <Py_ssize_t *> calloc(threads, sizeof(Py_ssize_t))
             if self.raw_scratch == NULL or self.run.bad == NULL:

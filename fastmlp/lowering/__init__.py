@@ -55,9 +55,9 @@ class Lowering(Backward):
         return self._finish(stages, marks, out=out, d_out=d_out)
 
     def _check(self) -> None:
-        """Looks for NaN and infinity in the gradients; those of kernels are looked at where they are made."""
+        """Looks for NaN and infinity in the gradients; those of dense layers are looked at where they are made."""
         for key in self.arenas.parameters:
-            if key not in self._products:
+            if key not in self._looked_at:
                 size = self.arenas.parameters[key].size
                 self._emit("check", x=self.arenas.reference(key), size=size, cost=size, barrier=False)
         self._emit("check", x=ARENA["parameters"] << SHIFT, size=0)

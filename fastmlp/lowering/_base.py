@@ -102,7 +102,7 @@ class Base:
         self._walks = arenas.size * arenas.dtype.itemsize <= WALK_BYTES
         self._later: list[dict[str, Any]] = []  # what waits for the end of a walk
         self._checks = False  # whether gradients must be finite
-        self._products: set[str] = set()  # parameters whose gradient is a GEMM
+        self._looked_at: set[str] = set()  # parameters whose gradient is looked at where it is made
         self._ahead = 0  # operations that depend on no row, and come before all others
         self._calls: list[Call] = []
         self._python: list[str] = []
