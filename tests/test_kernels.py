@@ -18,7 +18,7 @@ import pytest
 
 from fastmlp import _kernels
 from fastmlp._kernels import reference
-from fastmlp._kernels.reference import ACTIVATIONS, LOSSES
+from fastmlp._kernels.reference import ACTIVATIONS, LOSSES, METRICS
 
 GUARD = 61  # numbers before and after an array: odd, so that no vector is aligned
 MC, KC, CHUNK = 480, 256, 64  # as in gemm.pyx (most rows of a block, its depth) and batchnorm.pyx
@@ -26,6 +26,8 @@ FAR_A, PANELS, FAR_B, ROWS = 2048, 8, 4096, 32  # when gemm.pyx copies: bytes fr
 RELU, LEAKY_RELU, SIGMOID = 1, 2, 3
 JOINT = [k for k, name in enumerate(LOSSES) if "softmax" in name or "sigmoid" in name]  # of logits
 THREADS = (1, 2, 3, 5)
+# About the edges of a block of rows of losses.pyx, and of what counts as few columns there.
+BLOCKS = list(itertools.product((0, 1, 2, 15, 16, 17, 33), (1, 2, 7, 10, 15, 16, 17, 33, 63, 64, 65, 100, 1000)))
 
 
 # Arguments
@@ -135,6 +137,12 @@ def loss(d, m, n):
         yield kind, d.normal(m, n), a, y, d.positive(m), d.out(m, dtype=float), d.out(m, n)
 
 
+def accuracy(d, m, n):
+    for metric in range(1, len(METRICS)) if n else ():
+        y = d.input(d.rng.integers(0, n, m)) if METRICS[metric] == "sparse" else d.input(np.round(d.normal(m, n)))
+        yield metric, d.input(np.round(d.normal(m, n))), y, d.out(m, dtype=float)  # ties among the largest
+
+
 def sgd_update(d, m, n):
     for momentum, nesterov in ((0.0, False), (0.9, False), (0.9, True)):
         yield d.inout(d.normal(n)), d.normal(n), d.inout(d.normal(n)), 0.1, momentum, nesterov
@@ -172,8 +180,8 @@ def dropout_backward(d, m, n):
 
 CASES = [
     activation_forward, activation_backward, dense_forward, dense_backward, column_sums, batchnorm_forward,
-    batchnorm_backward, batchnorm_update, softmax_forward, softmax_backward, loss, sgd_update, adam_update,
-    all_finite, philox, dropout_forward, dropout_backward,
+    batchnorm_backward, batchnorm_update, softmax_forward, softmax_backward, loss, accuracy, sgd_update,
+    adam_update, all_finite, philox, dropout_forward, dropout_backward,
 ]  # fmt: skip
 case = pytest.mark.parametrize("case", CASES)
 
@@ -201,19 +209,21 @@ def close(actual, desired, dtype, factor=64):
 def test_every_kernel_has_a_twin(level, faces):
     plan = _kernels.load(level, "plan")
     public = {name for name, face in vars(faces).items() if callable(face) and name[0] != "_"}
-    assert {case.__name__ for case in CASES} == public - {"tile_shape", "fma_work"}
+    assert {case.__name__ for case in CASES} == public - {"tile_shape"}
     for face in [*(getattr(faces, case.__name__) for case in CASES), plan.shuffle]:
         mine = inspect.signature(getattr(reference, face.__name__)).parameters
         theirs = inspect.signature(face).parameters
         assert [(p.name, p.default) for p in mine.values()] == [(p.name, p.default) for p in theirs.values()]
-    for numbers, names in ((plan.ACTIVATIONS, ACTIVATIONS), (plan.LOSSES, LOSSES)):
+    metrics = {"none": 0} | plan.METRICS
+    for numbers, names in ((plan.ACTIVATIONS, ACTIVATIONS), (plan.LOSSES, LOSSES), (metrics, METRICS)):
         assert numbers == {name: number for number, name in enumerate(names)}
 
 
 @case
 def test_twin(faces, dtype, case):
     done = 0
-    for m, n in sizes(faces, dtype):
+    blocks = BLOCKS if case in (softmax_forward, loss, accuracy) else ()
+    for m, n in itertools.chain(sizes(faces, dtype), blocks):
         for arguments in case(Draw(dtype, seed=m * 1000 + n), m, n):
             twins = [value.copy() if isinstance(value, np.ndarray) else value for value in arguments]
             result = getattr(faces, case.__name__)(*arguments)
@@ -230,7 +240,8 @@ def test_twin(faces, dtype, case):
 def test_wrong_arrays_are_refused(faces, dtype, case):
     """Longer than the others say along an axis, of another dtype, with gaps, read-only though written."""
     face = getattr(faces, case.__name__)
-    free = {"column_sums": [(0, 0)], "all_finite": [(0, 0)]}.get(case.__name__, ())  # argument and axis
+    free = {column_sums: [(0, 0)], all_finite: [(0, 0)], accuracy: [(1, 1)]}.get(case, ())  # argument and axis
+    lonely = {all_finite: 0, accuracy: 1}.get(case)  # the argument whose dtype none other has
     draw = Draw(dtype)
     for arguments in case(draw, 3, 5):
         for at, array in enumerate(arguments):
@@ -240,7 +251,7 @@ def test_wrong_arrays_are_refused(faces, dtype, case):
             wrong = [np.repeat(array, 2, axis=-1)[..., ::2]]
             axes = [k for k in range(array.ndim) if (at, k) not in free]
             wrong += [np.take(array, range(-1, array.shape[k]), k) for k in axes]
-            wrong += [array.astype(swap)] if case is not all_finite else []
+            wrong += [array.astype(swap)] if at != lonely else []
             if any(array is written for written in draw.written):
                 wrong.append(array.copy())
                 wrong[-1].flags.writeable = False
@@ -261,7 +272,8 @@ def before_a_closed_page(values):
 
 
 def run_everything(faces, dtype):
-    for case, (m, n) in itertools.product(CASES, sizes(faces, dtype)):
+    blocks = itertools.product((softmax_forward, softmax_backward, loss, accuracy), BLOCKS)
+    for case, (m, n) in itertools.chain(itertools.product(CASES, sizes(faces, dtype)), blocks):
         for arguments in itertools.islice(case(Draw(dtype), m, n), 30):
             getattr(faces, case.__name__)(*arguments)
     for m, k, n in shapes(faces, dtype):
@@ -296,7 +308,8 @@ IN_PLACE = [  # kernel, input and output that may be the same array
 
 @pytest.mark.parametrize(("case", "source", "target"), IN_PLACE, ids=[case.__name__ for case, _, _ in IN_PLACE])
 def test_in_place(faces, dtype, case, source, target):
-    for arguments in case(Draw(dtype), 9, 37):
+    shapes = ((9, 37), (1, 37), (9, 3), (3, 100)) if case in (loss, softmax_forward) else ((9, 37),)
+    for arguments in itertools.chain.from_iterable(case(Draw(dtype), m, n) for m, n in shapes):
         if case is loss and arguments[0] not in JOINT:
             continue
         shared = list(arguments)
@@ -437,11 +450,21 @@ def test_a_row_and_a_column_depend_on_no_other(faces, dtype):
 def test_columns_and_pieces_give_the_bits_of_the_whole(faces, dtype):
     """Statistics by columns, updates by pieces: how they are shared out among threads must not show."""
     draw = Draw(dtype)
-    x = draw.normal(2 * CHUNK + 5, 37)
-    whole, part = np.empty(37, dtype), np.empty(5, dtype)
-    faces.column_sums(x, whole)
-    faces.column_sums(x[:, 30:35].copy(), part)
-    same_bits([part], [whole[30:35]])
+    x, one = draw.normal(2 * CHUNK + 5, 133), np.ones(133, dtype)
+    whole = [np.empty(133, dtype) for _ in range(5)]
+    columns = [slice(0, 1), slice(1, 8), slice(3, 68), slice(30, 35), slice(60, 133)]
+
+    def all_sums(x, sums, mean, var, d_gamma, d_beta):
+        n = x.shape[1]
+        faces.column_sums(x, sums)
+        faces.batchnorm_forward(x, one[:n], one[:n], 1e-3, mean, var, np.empty_like(x))
+        faces.batchnorm_backward(x, x, one[:n], mean, var, 1e-3, True, d_gamma, d_beta, np.empty_like(x))
+
+    all_sums(x, *whole)
+    for piece in columns:
+        part = [y[piece].copy() for y in np.zeros((5, 133), dtype)]
+        all_sums(x[:, piece].copy(), *part)
+        same_bits(part, [y[piece] for y in whole])
     for case in (sgd_update, adam_update):
         for arguments in case(draw, 1, 130):
             arrays = [value for value in arguments if isinstance(value, np.ndarray)]
@@ -655,11 +678,90 @@ def test_crossentropies_of_huge_logits(faces, dtype):
         np.testing.assert_array_equal(a[:2], [[1, 0, 0], [1, 0, 0]])
         np.testing.assert_array_equal(dz[:2], [[0, 0, 0], [1, -1, 0]])
         close(dz[2], np.array([1, 1, -2]) / 3, dtype, 2)
+        huge = np.finfo(dtype).max / 4
+        values, dz, a = losses(faces, name, dtype, [[huge, -huge, 0]] * 3, y)
+        np.testing.assert_array_equal(values, [0, 2 * huge, huge])
     z, y = [[1e4], [1e4], [-1e4], [-1e4]], [[0], [1], [0], [1]]
     values, dz, a = losses(faces, "sigmoid_crossentropy", dtype, z, y)
     np.testing.assert_array_equal(values, [1e4, 0, 0, 1e4])
     np.testing.assert_array_equal(a, [[1], [1], [0], [0]])
     np.testing.assert_array_equal(dz, [[1], [0], [0], [-1]])
+
+
+@pytest.mark.parametrize("kind", range(len(LOSSES)), ids=LOSSES)
+def test_a_row_of_a_loss_depends_on_no_other(faces, dtype, kind):
+    for n in sorted({n for _, n in BLOCKS}):
+        *_, arguments = itertools.islice(loss(Draw(dtype), 33, n), kind + 1)
+        _, z, a, y, weight, values, dz = arguments
+        before = a.copy()
+        faces.loss(*arguments)
+        if "softmax" in LOSSES[kind]:
+            softmax = np.empty_like(a)
+            faces.softmax_forward(z, softmax)
+            same_bits([softmax], [a])
+        pieces = [slice(i, i + 1) for i in range(33)]
+        pieces += [slice(i, i + m) for i, m in ((0, 2), (3, 3), (1, 4), (2, 5), (0, 7), (5, 8), (1, 15), (7, 17))]
+        for piece in pieces:
+            part = [x[piece].copy() for x in (z, before, y, weight, np.zeros(33), np.zeros_like(dz))]
+            faces.loss(kind, *part)
+            same_bits([part[1], part[4], part[5]], [a[piece], values[piece], dz[piece]])
+
+
+@pytest.mark.parametrize("metric", range(1, len(METRICS)), ids=METRICS[1:])
+def test_accuracy_of_a_row_depends_on_no_other(faces, dtype, metric):
+    """Nor where there is NaN: one that comes first counts as the largest, others as none."""
+    for n in sorted({n for _, n in BLOCKS}):
+        *_, (_, a, y, values) = itertools.islice(accuracy(Draw(dtype), 33, n), metric)
+        a = np.where(np.arange(a.size).reshape(a.shape) % 11 == 4, np.nan, a).astype(dtype)
+        faces.accuracy(metric, a, y, values)
+        for i in range(33):
+            alone = np.empty(1)
+            faces.accuracy(metric, a[i : i + 1], y[i : i + 1], alone)
+            assert alone == values[i]
+            if METRICS[metric] == "sparse":
+                assert values[i] == (y[i] == (0 if np.isnan(a[i, 0]) else np.nanargmax(a[i])))
+
+
+def test_crossentropies_near_0_keep_their_digits(faces, dtype):
+    """log(1 + e^-x), which is e^-x for large x, to 4 ULP; and log n of n equal logits."""
+    x = np.linspace(0, 80 if dtype == np.float32 else 600, 1001).astype(dtype)
+    exact = np.log1p(np.exp(-x.astype(np.longdouble)))
+    ulp = np.spacing(exact.astype(dtype)).astype(float)
+    for columns in (2, 65):  # turned and by row
+        z = np.full((len(x), columns), -np.inf, dtype)
+        z[:, 0], z[:, columns // 2] = 0, -x
+        values, _, _ = losses(faces, "sparse_softmax_crossentropy", dtype, z, np.zeros(len(x)))
+        assert (np.abs(values - exact) <= 4 * ulp).all()
+    values, _, _ = losses(faces, "sigmoid_crossentropy", dtype, -x[:, None], np.zeros((len(x), 1)))
+    assert (np.abs(values - exact) <= 4 * ulp).all()
+    for n in (1, 2, 10, 64, 65, 1000):
+        values, _, _ = losses(faces, "sparse_softmax_crossentropy", dtype, np.full((3, n), 7), [0, n // 2, n - 1])
+        np.testing.assert_allclose(values, np.log(n), rtol=2 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("n", [3, 16, 70])
+def test_numbers_that_are_not_finite_stay_in_their_row(faces, dtype, n):
+    """NaN and infinities in logits: the loss shows it, the rows beside don't. Minus infinity is a probability of 0."""
+    for kind, m in itertools.product(JOINT, (1, 2, 17, 33)):
+        *_, (_, z, a, y, weight, values, dz) = itertools.islice(loss(Draw(dtype), m, n), kind + 1)
+        faces.loss(kind, z, a, y, weight, values, dz)
+        for bad, row, column in itertools.product((np.nan, np.inf, -np.inf), {0, m // 2, m - 1}, (0, n // 2, n - 1)):
+            z1 = z.copy()
+            z1[row, column] = bad
+            others = np.arange(m) != row
+            got = np.empty_like(a), np.empty_like(values), np.empty_like(dz)
+            faces.loss(kind, z1, got[0], y, weight, got[1], got[2])
+            same_bits([x[others] for x in got], [x[others] for x in (a, values, dz)])
+            if bad == -np.inf and LOSSES[kind] == "sparse_softmax_crossentropy" and y[row] != column:
+                rest = np.delete(z1[row].astype(float), column)
+                np.testing.assert_allclose(got[1][row], np.log(np.exp(rest).sum()) - z1[row, y[row]], rtol=1e-5)
+                assert got[0][row, column] == 0 and got[2][row, column] == 0
+            elif "softmax" in LOSSES[kind] or np.isnan(bad):
+                assert not np.isfinite(got[1][row])
+        z1 = z.copy()
+        z1[m - 1] = -np.inf
+        faces.loss(kind, z1, a, y, weight, values, dz)
+        assert not np.isfinite(values[m - 1])
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -6,81 +6,151 @@ in order: a fixed tree, by shape alone.
 """
 from libc.math cimport sqrt
 
-from .simd cimport fma, lanes, load_n, real, splat, splat_f32, splat_f64, store_n, vec
+from .simd cimport (
+    fma, lanes, load, load_n, real, rows_1, rows_4, splat, splat_f32, splat_f64, store, store_n, vec
+)
 
 cdef enum:
     CHUNK = 64
 
+ctypedef fused count_t:         # sizeof(count_t) vectors of columns go down the rows side by side; one alone has n lanes
+    rows_4
+    rows_1
 
-cdef inline vec products(const real *x, Py_ssize_t ldx, const real *y, Py_ssize_t ldy, Py_ssize_t m, Py_ssize_t n,
-                         vec center, vec factor) noexcept nogil:
-    """Sums over m rows of n columns of y (x - center) factor, or of x - center where y is NULL."""
-    cdef vec total = splat(0.0, center), part, v
-    cdef Py_ssize_t i = 0, end
+
+cdef inline vec fetch(const real *p, Py_ssize_t n, vec like, const count_t *count) noexcept nogil:
+    if count_t is rows_1:
+        return load(p, like) if n == lanes(like) else load_n(p, n, like)
+    else:
+        return load(p, like)
+
+
+cdef inline void put(real *p, vec x, Py_ssize_t n, const count_t *count) noexcept nogil:
+    if count_t is rows_1:
+        store_n(p, x, n)
+    else:
+        store(p, x)
+
+
+cdef inline void products(const real *x, Py_ssize_t ldx, const real *y, Py_ssize_t ldy, Py_ssize_t m, Py_ssize_t n,
+                          const vec *center, const vec *factor, vec *total, const count_t *count) noexcept nogil:
+    """Sums over m rows of y (x - center) factor, or of x - center where y is NULL."""
+    cdef vec[4] part
+    cdef vec zero = splat(0.0, center[0]), d
+    cdef Py_ssize_t W = lanes(zero), i = 0, v, end
+    for v in range(<Py_ssize_t> sizeof(count_t)):
+        total[v] = zero
     while i < m:
         end = min(i + CHUNK, m)
-        part = splat(0.0, center)
+        for v in range(<Py_ssize_t> sizeof(count_t)):
+            part[v] = zero
         while i < end:
-            v = load_n(x + i * ldx, n, center) - center
-            if y != NULL:
-                part = fma(load_n(y + i * ldy, n, center), v * factor, part)
-            else:
-                part = part + v
+            for v in range(<Py_ssize_t> sizeof(count_t)):
+                d = fetch(x + i * ldx + v * W, n, zero, count) - center[v]
+                if y != NULL:
+                    part[v] = fma(fetch(y + i * ldy + v * W, n, zero, count), d * factor[v], part[v])
+                else:
+                    part[v] = part[v] + d
             i += 1
-        total = total + part
-    return total
+        for v in range(<Py_ssize_t> sizeof(count_t)):
+            total[v] = total[v] + part[v]
 
 
-cdef inline void deviations(const real *x, Py_ssize_t ldx, Py_ssize_t m, Py_ssize_t n, vec center, vec *first,
-                            vec *second) noexcept nogil:
-    """Sums over m rows of n columns of x - center, and of its square."""
-    cdef vec d, part, square
-    cdef Py_ssize_t i = 0, end
-    first[0] = second[0] = splat(0.0, center)
+cdef inline void deviations(const real *x, Py_ssize_t ldx, Py_ssize_t m, Py_ssize_t n, const vec *center, vec *first,
+                            vec *second, const count_t *count) noexcept nogil:
+    """Sums over m rows of x - center, and of its square."""
+    cdef vec[4] part, square
+    cdef vec zero = splat(0.0, center[0]), d
+    cdef Py_ssize_t W = lanes(zero), i = 0, v, end
+    for v in range(<Py_ssize_t> sizeof(count_t)):
+        first[v] = second[v] = zero
     while i < m:
         end = min(i + CHUNK, m)
-        part = square = splat(0.0, center)
+        for v in range(<Py_ssize_t> sizeof(count_t)):
+            part[v] = square[v] = zero
         while i < end:
-            d = load_n(x + i * ldx, n, center) - center
-            part = part + d
-            square = fma(d, d, square)
+            for v in range(<Py_ssize_t> sizeof(count_t)):
+                d = fetch(x + i * ldx + v * W, n, zero, count) - center[v]
+                part[v] = part[v] + d
+                square[v] = fma(d, d, square[v])
             i += 1
-        first[0] = first[0] + part
-        second[0] = second[0] + square
+        for v in range(<Py_ssize_t> sizeof(count_t)):
+            first[v] = first[v] + part[v]
+            second[v] = second[v] + square[v]
 
 
-cdef inline void sums_over(const real *x, Py_ssize_t ldx, Py_ssize_t m, Py_ssize_t j0, Py_ssize_t j1, real *out,
+cdef inline void some_sums(const real *x, Py_ssize_t ldx, Py_ssize_t m, Py_ssize_t n, real *out, vec like,
+                           const count_t *count) noexcept nogil:
+    cdef vec[4] zero, total
+    cdef Py_ssize_t v
+    for v in range(<Py_ssize_t> sizeof(count_t)):
+        zero[v] = splat(0.0, like)
+    products(x, ldx, <const real *> NULL, 0, m, n, zero, zero, total, count)
+    for v in range(<Py_ssize_t> sizeof(count_t)):
+        put(out + v * lanes(like), total[v], n, count)
+
+
+cdef inline void some_statistics(const real *x, Py_ssize_t ldx, Py_ssize_t m, Py_ssize_t n, real *mean, real *var,
+                                 vec like, const count_t *count) noexcept nogil:
+    cdef vec[4] mu, first, second
+    cdef vec rows = splat(<double> m, like)
+    cdef Py_ssize_t v
+    for v in range(<Py_ssize_t> sizeof(count_t)):
+        second[v] = splat(0.0, like)
+    products(x, ldx, <const real *> NULL, 0, m, n, second, second, mu, count)
+    for v in range(<Py_ssize_t> sizeof(count_t)):
+        mu[v] = mu[v] / rows
+    # what rounding took from the mean shows in the mean of the deviations, and is given back
+    deviations(x, ldx, m, n, mu, first, second, count)
+    for v in range(<Py_ssize_t> sizeof(count_t)):
+        first[v] = first[v] / rows
+        put(mean + v * lanes(like), mu[v] + first[v], n, count)
+        put(var + v * lanes(like), second[v] / rows - first[v] * first[v], n, count)
+
+
+cdef inline void some_products(const real *x, Py_ssize_t ldx, const real *dy, Py_ssize_t ldd, Py_ssize_t m, Py_ssize_t n,
+                               const real *mean, const real *inv, real *out, vec like, const count_t *count) noexcept nogil:
+    cdef vec[4] center, factor, total
+    cdef Py_ssize_t v
+    for v in range(<Py_ssize_t> sizeof(count_t)):
+        center[v] = fetch(mean + v * lanes(like), n, like, count)
+        factor[v] = fetch(inv + v * lanes(like), n, like, count)
+    products(x, ldx, dy, ldd, m, n, center, factor, total, count)
+    for v in range(<Py_ssize_t> sizeof(count_t)):
+        put(out + v * lanes(like), total[v], n, count)
+
+
+cdef inline void sums_over(const real *x, Py_ssize_t ldx, Py_ssize_t m, Py_ssize_t j, Py_ssize_t j1, real *out,
                            vec like) noexcept nogil:
-    cdef Py_ssize_t W = lanes(like), j = j0, n
+    cdef Py_ssize_t W = lanes(like)
+    while j + 4 * W <= j1:
+        some_sums(x + j, ldx, m, W, out + j, like, <const rows_4 *> NULL)
+        j += 4 * W
     while j < j1:
-        n = min(W, j1 - j)
-        store_n(out + j, products(x + j, ldx, <const real *> NULL, 0, m, n, splat(0.0, like), like), n)
+        some_sums(x + j, ldx, m, min(W, j1 - j), out + j, like, <const rows_1 *> NULL)
         j += W
 
 
-cdef inline void statistics_over(const real *x, Py_ssize_t ldx, Py_ssize_t m, Py_ssize_t j0, Py_ssize_t j1, real *mean,
+cdef inline void statistics_over(const real *x, Py_ssize_t ldx, Py_ssize_t m, Py_ssize_t j, Py_ssize_t j1, real *mean,
                                  real *var, vec like) noexcept nogil:
-    cdef Py_ssize_t W = lanes(like), j = j0, n
-    cdef vec mu, first, second, count = splat(<double> m, like), zero = splat(0.0, like)
+    cdef Py_ssize_t W = lanes(like)
+    while j + 4 * W <= j1:
+        some_statistics(x + j, ldx, m, W, mean + j, var + j, like, <const rows_4 *> NULL)
+        j += 4 * W
     while j < j1:
-        n = min(W, j1 - j)
-        mu = products(x + j, ldx, <const real *> NULL, 0, m, n, zero, zero) / count
-        # what rounding took from the mean shows in the mean of the deviations, and is given back
-        deviations(x + j, ldx, m, n, mu, &first, &second)
-        first = first / count
-        store_n(mean + j, mu + first, n)
-        store_n(var + j, second / count - first * first, n)
+        some_statistics(x + j, ldx, m, min(W, j1 - j), mean + j, var + j, like, <const rows_1 *> NULL)
         j += W
 
 
-cdef inline void backward_sums_over(const real *x, Py_ssize_t ldx, const real *dy, Py_ssize_t ldd, Py_ssize_t m,
-                                    Py_ssize_t j0, Py_ssize_t j1, const real *mean, const real *inv, real *d_gamma,
-                                    vec like) noexcept nogil:
-    cdef Py_ssize_t W = lanes(like), j = j0, n
+cdef inline void products_over(const real *x, Py_ssize_t ldx, const real *dy, Py_ssize_t ldd, Py_ssize_t m, Py_ssize_t j,
+                               Py_ssize_t j1, const real *mean, const real *inv, real *d_gamma, vec like) noexcept nogil:
+    cdef Py_ssize_t W = lanes(like)
+    while j + 4 * W <= j1:
+        some_products(x + j, ldx, dy + j, ldd, m, W, mean + j, inv + j, d_gamma + j, like, <const rows_4 *> NULL)
+        j += 4 * W
     while j < j1:
-        n = min(W, j1 - j)
-        store_n(d_gamma + j, products(x + j, ldx, dy + j, ldd, m, n, load_n(mean + j, n, like),
-                                      load_n(inv + j, n, like)), n)
+        some_products(x + j, ldx, dy + j, ldd, m, min(W, j1 - j), mean + j, inv + j, d_gamma + j, like,
+                      <const rows_1 *> NULL)
         j += W
 
 
@@ -133,9 +203,9 @@ cdef void batchnorm_backward_sums(const real *x, Py_ssize_t ldx, const real *dy,
     """d_gamma = sum dy xhat, d_beta = sum dy, columns j0 .. j1."""
     column_sums(dy, ldd, m, j0, j1, d_beta)
     if real is float:
-        backward_sums_over(x, ldx, dy, ldd, m, j0, j1, mean, inv, d_gamma, splat_f32(0))
+        products_over(x, ldx, dy, ldd, m, j0, j1, mean, inv, d_gamma, splat_f32(0))
     else:
-        backward_sums_over(x, ldx, dy, ldd, m, j0, j1, mean, inv, d_gamma, splat_f64(0))
+        products_over(x, ldx, dy, ldd, m, j0, j1, mean, inv, d_gamma, splat_f64(0))
 
 
 cdef void batchnorm_backward(const real *x, const real *dy, const real *mean, const real *inv, const real *gamma,

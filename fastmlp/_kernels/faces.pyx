@@ -4,11 +4,10 @@ from cython.parallel cimport parallel
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from . cimport activations, batchnorm, losses, optimizers, random
+from . cimport activations, batchnorm, logits, losses, optimizers, random
 from .gemm cimport gemm_share, gemm_t, panel_width, scratch_size
-from .simd cimport (
-    MR, TILE, apart, barrier_t, fma, lanes, real, splat, splat_f32, splat_f64, store, team_barrier, team_member, team_size, vec
-)
+from .rows cimport loss_t
+from .simd cimport MR, barrier_t, real, team_barrier, team_member, team_size
 
 
 cdef int expect(bint condition, str what) except -1:
@@ -190,10 +189,9 @@ def batchnorm_update(const real[::1] mean, const real[::1] var, double momentum,
 
 def softmax_forward(const real[:, ::1] z, real[:, ::1] a):
     """a = softmax(z) by rows."""
-    cdef Py_ssize_t i
     expect(z.shape[0] == a.shape[0] and z.shape[1] == a.shape[1] and z.shape[1] > 0, "z and a differ in shape")
-    for i in range(z.shape[0]):
-        losses.softmax_forward(&z[i, 0], &a[i, 0], z.shape[1])
+    if z.shape[0]:
+        logits.softmax_forward(&z[0, 0], z.shape[1], &a[0, 0], a.shape[1], z.shape[0], z.shape[1])
 
 
 def softmax_backward(const real[:, ::1] a, const real[:, ::1] da, real[:, ::1] dz):
@@ -202,26 +200,72 @@ def softmax_backward(const real[:, ::1] a, const real[:, ::1] da, real[:, ::1] d
     expect(a.shape[0] == da.shape[0] == dz.shape[0] and a.shape[1] == da.shape[1] == dz.shape[1], "shapes differ")
     expect(a.shape[1] > 0, "no columns")
     for i in range(a.shape[0]):
-        losses.softmax_backward(&a[i, 0], &da[i, 0], &dz[i, 0], a.shape[1])
+        logits.softmax_backward(&a[i, 0], &da[i, 0], &dz[i, 0], a.shape[1])
+
+
+cdef Py_ssize_t *each_row(Py_ssize_t m) except NULL:
+    """0 .. m - 1, for the caller to free."""
+    cdef Py_ssize_t i
+    cdef Py_ssize_t *index = <Py_ssize_t *> malloc((m + 1) * sizeof(Py_ssize_t))
+    if index == NULL:
+        raise MemoryError()
+    for i in range(m):
+        index[i] = i
+    return index
 
 
 def loss(int kind, const real[:, ::1] z, real[:, ::1] a, y, const real[::1] weight, double[::1] values,
          real[:, ::1] dz):
     """Per row: the loss, and its gradient times weight. y holds labels (int64) for the sparse kinds, else rows."""
-    cdef Py_ssize_t i, n = z.shape[1]
+    cdef Py_ssize_t i, m = z.shape[0], n = z.shape[1]
     cdef bint sparse = kind == losses.SPARSE_SOFTMAX_CROSSENTROPY or kind == losses.SPARSE_CROSSENTROPY
     cdef const Py_ssize_t[::1] labels = y if sparse else None
     cdef const real[:, ::1] rows = None if sparse else y
-    expect(z.shape[0] == a.shape[0] == dz.shape[0] == weight.shape[0] == values.shape[0] and n > 0, "rows differ")
+    cdef loss_t g
+    expect(m == a.shape[0] == dz.shape[0] == weight.shape[0] == values.shape[0] and n > 0, "rows differ")
     expect(a.shape[1] == n and dz.shape[1] == n, "columns differ")
-    expect(labels.shape[0] == z.shape[0] if sparse else rows.shape[0] == z.shape[0] and rows.shape[1] == n, "y does not fit")
-    for i in range(z.shape[0]):
-        if sparse:
-            expect(0 <= labels[i] < n, "label out of range")
-            values[i] = losses.loss_row(kind, &z[i, 0], &a[i, 0], <const real *> NULL, labels[i], n, weight[i],
-                                        &dz[i, 0])
-        else:
-            values[i] = losses.loss_row(kind, &z[i, 0], &a[i, 0], &rows[i, 0], 0, n, weight[i], &dz[i, 0])
+    expect(labels.shape[0] == m if sparse else rows.shape[0] == m and rows.shape[1] == n, "y does not fit")
+    for i in range(m if sparse else 0):
+        expect(0 <= labels[i] < n, "label out of range")
+    if m == 0:
+        return
+    memset(&g, 0, sizeof(g))
+    g.kind, g.n, g.values = kind, n, &values[0]
+    g.z, g.a, g.d, g.ldz, g.lda, g.ldd = &z[0, 0], &a[0, 0], &dz[0, 0], n, n, n
+    g.weights, g.total = &weight[0], 1.0
+    if sparse:
+        g.labels = &labels[0]
+    else:
+        g.y, g.ldy = &rows[0, 0], n
+    cdef Py_ssize_t *index = each_row(m)
+    g.index = index
+    with nogil:
+        losses.loss_rows(&g, 0, m, &z[0, 0])
+        free(index)
+
+
+def accuracy(int metric, const real[:, ::1] a, y, double[::1] values):
+    """Per row: whether the largest output is the label, or the share of outputs on the right side; y as in loss."""
+    cdef Py_ssize_t m = a.shape[0], n = a.shape[1]
+    cdef bint sparse = metric == losses.SPARSE_ACCURACY
+    cdef const Py_ssize_t[::1] labels = y if sparse else None
+    cdef const real[:, ::1] rows = None if sparse else y
+    cdef loss_t g
+    expect(m == values.shape[0] and n > 0, "rows differ")
+    expect(labels.shape[0] == m if sparse else rows.shape[0] == m and rows.shape[1] == n, "y does not fit")
+    if m == 0:
+        return
+    memset(&g, 0, sizeof(g))
+    g.n, g.a, g.lda = n, <real *> &a[0, 0], n       # read only
+    if sparse:
+        g.labels = &labels[0]
+    else:
+        g.y, g.ldy = &rows[0, 0], n
+    cdef Py_ssize_t *index = each_row(m)
+    g.index = index
+    with nogil:
+        losses.accuracy_rows(&g, metric, 0, m, &values[0], &a[0, 0])
+        free(index)
 
 
 def sgd_update(real[::1] w, const real[::1] g, real[::1] velocity, double learning_rate, double momentum=0.0,
@@ -273,33 +317,3 @@ def philox(unsigned long long seed, unsigned long long step, unsigned int stream
 def tile_shape(real like):
     """MR, NR: the register tile."""
     return MR, panel_width(&like)
-
-
-cdef apart multiply_add(Py_ssize_t n, real *out, vec like) noexcept nogil:
-    """n times as many multiply-adds as a tile has vectors, in registers alone."""
-    cdef vec[TILE] acc
-    cdef vec x = splat(0.999999, like), y = splat(1e-6, like), total = splat(0.0, like)
-    cdef Py_ssize_t i, k
-    for i in range(TILE):
-        acc[i] = splat(<double> i, like)
-    for k in range(n):
-        for i in range(TILE):
-            acc[i] = fma(acc[i], x, y)
-    for i in range(TILE):
-        total = total + acc[i]
-    store(out, total)
-    return 0
-
-
-cdef float[64] sink     # where the results go, so that they are computed
-
-
-def fma_work(Py_ssize_t n, int threads=1):
-    """Keeps the multiply-add units of `threads` processors busy; returns the number of float32 operations.
-
-    Divided by the time of the call, it is the peak that a GEMM can be held against.
-    """
-    expect(n >= 0 and threads > 0, "n below 0, or threads below 1")
-    with nogil, parallel(num_threads=threads):
-        multiply_add(n, &sink[16 * (team_member() % 4)], splat_f32(0))
-    return 2.0 * TILE * lanes(splat_f32(0)) * n * threads

@@ -1,4 +1,5 @@
-"""Softmax, and losses with their gradients, one row at a time."""
+"""Losses and accuracies of some rows of a batch."""
+from .rows cimport loss_t
 from .simd cimport real
 
 cdef enum:
@@ -17,8 +18,6 @@ cdef enum:
     CATEGORICAL_ACCURACY = 2
     BINARY_ACCURACY = 3              # at 0.5
 
-cdef double softmax_forward(const real *z, real *a, Py_ssize_t n) noexcept nogil
-cdef void softmax_backward(const real *a, const real *da, real *dz, Py_ssize_t n) noexcept nogil
-cdef double loss_row(int kind, const real *z, real *a, const real *y, Py_ssize_t label, Py_ssize_t n, double weight,
-                     real *dz) noexcept nogil
-cdef double accuracy_row(int kind, const real *a, const real *y, Py_ssize_t label, Py_ssize_t n) noexcept nogil
+cdef void loss_rows(const loss_t *g, Py_ssize_t i0, Py_ssize_t i1, const real *of) noexcept nogil
+cdef void accuracy_rows(const loss_t *g, int metric, Py_ssize_t i0, Py_ssize_t i1, double *values,
+                        const real *of) noexcept nogil

@@ -1,129 +1,38 @@
-"""Softmax, and losses: value and gradient of a row together.
+"""Losses: value and gradient together; and accuracies."""
+from libc.math cimport INFINITY, log
 
-Cross-entropies of softmax and sigmoid are taken from the logits z, jointly, so that they neither overflow nor lose
-digits: log softmax(z)_k = z_k - max z - log sum exp(z - max z), and log(1 + e^-|z|) for the sigmoid.
-"""
-from libc.math cimport log
-
-from .elementary cimport vexp, vlog1p, vsigmoid
+from .logits cimport sigmoid_crossentropy, softmax_crossentropy
+from .rows cimport FEW, factor, labels, loss_t, target, turn, turn_targets
 from .simd cimport (
-    if_less, lane, lanes, load, load_n, real, splat, splat_f32, splat_f64, store, store_n, vabs, vec
+    MAX_LANES, first_n, if_equal, if_less, lane, lanes, load, load_n, real, splat, splat_f32, splat_f64, store, vec, vmax
 )
 
 
-cdef inline double exponentials(const real *z, real *a, Py_ssize_t n, real high, vec like) noexcept nogil:
-    """a = exp(z - high), returns their sum: lane sums, added in the order of the lanes."""
-    cdef Py_ssize_t W = lanes(like), j = 0, k
-    cdef vec e, total = splat(0.0, like), top = splat(high, like)
-    cdef double s = 0
-    while j + W <= n:
-        e = vexp(load(z + j, like) - top)
-        store(a + j, e)
-        total = total + e
-        j += W
-    for k in range(W):
-        s += lane(total, k)
-    if j < n:
-        store_n(a + j, vexp(load_n(z + j, n - j, like) - top), n - j)
-        while j < n:
-            s += a[j]
-            j += 1
-    return s
-
-
-cdef double softmax_forward(const real *z, real *a, Py_ssize_t n) noexcept nogil:
-    """a = exp(z) / sum exp(z) over one row; returns log sum exp(z). a may be z."""
-    cdef Py_ssize_t j
-    cdef real high = z[0], inverse
-    cdef double s
-    for j in range(1, n):
-        if z[j] > high:
-            high = z[j]
-    if real is float:
-        s = exponentials(z, a, n, high, splat_f32(0))
-    else:
-        s = exponentials(z, a, n, high, splat_f64(0))
-    inverse = <real> (1.0 / s)
-    for j in range(n):
-        a[j] *= inverse
-    return <double> high + log(s)
-
-
-cdef void softmax_backward(const real *a, const real *da, real *dz, Py_ssize_t n) noexcept nogil:
-    """dz = a (da - sum_k da_k a_k) over one row; dz may be da."""
-    cdef Py_ssize_t j
-    cdef real s = 0
-    for j in range(n):
-        s += da[j] * a[j]
-    for j in range(n):
-        dz[j] = a[j] * (da[j] - s)
-
-
-cdef double squared_error(const real *a, const real *y, Py_ssize_t n, double factor, double weight,
-                          real *da) noexcept nogil:
-    """factor sum (a - y)^2, and its gradient times weight."""
-    cdef Py_ssize_t j
-    cdef real d, scale = <real> (2.0 * factor * weight)
+cdef inline double squared_error(const real *a, const real *y, Py_ssize_t n, double part, double weight,
+                                 real *da) noexcept nogil:
+    """part sum (a - y)^2, and its gradient times weight; in float64, eight sums side by side where there are as many."""
+    cdef real[8] d
+    cdef double[8] sums
     cdef double total = 0
-    for j in range(n):
-        d = a[j] - y[j]
-        total += <double> d * d
-        da[j] = scale * d
-    return factor * total
-
-
-cdef double softmax_crossentropy(const real *z, real *a, const real *y, Py_ssize_t label, Py_ssize_t n, double weight,
-                                 real *dz) noexcept nogil:
-    """-sum y log softmax(z) = sum y (log sum exp z - z), gradient (a sum y - y); y is one-hot at label where NULL."""
-    cdef Py_ssize_t j
-    cdef real w = <real> weight
-    cdef double total = 0, mass = 0, target = 0
-    # the logits are read before `a`, which may lie over them, is written
-    if y == NULL:
-        target = z[label]
-        mass = 1
-    else:
-        for j in range(n):
-            mass += y[j]
-            target += <double> y[j] * z[j]
-    total = softmax_forward(z, a, n) * mass - target
-    for j in range(n):
-        dz[j] = w * (a[j] * <real> mass - (y[j] if y != NULL else <real> 0))
-    if y == NULL:
-        dz[label] = w * (a[label] - <real> 1)
-    return total
-
-
-cdef inline double sigmoid_over(const real *z, real *a, const real *y, Py_ssize_t n, vec like) noexcept nogil:
-    """a = sigmoid(z); returns the sum of max(z, 0) - y z + log(1 + e^-|z|), in the order of the columns."""
-    cdef Py_ssize_t W = lanes(like), j = 0, k, m
-    cdef vec x, value, zero = splat(0.0, like)
-    cdef double total = 0
+    cdef Py_ssize_t j = 0, k
+    cdef real scale = <real> (2.0 * part * weight)
+    if n >= 8:
+        for k in range(8):
+            sums[k] = 0
+        while j + 8 <= n:
+            for k in range(8):
+                d[k] = a[j + k] - y[j + k]
+            for k in range(8):
+                sums[k] += <double> d[k] * d[k]
+                da[j + k] = scale * d[k]
+            j += 8
+        total = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]))
     while j < n:
-        m = min(W, n - j)
-        x = load_n(z + j, m, like)
-        # the logits are read before `a`, which may lie over them, is written
-        value = if_less(x, zero, zero, x) - load_n(y + j, m, like) * x + vlog1p(vexp(zero - vabs(x)))
-        store_n(a + j, vsigmoid(x), m)
-        for k in range(m):
-            total += lane(value, k)
-        j += W
-    return total
-
-
-cdef double sigmoid_crossentropy(const real *z, real *a, const real *y, Py_ssize_t n, double weight,
-                                 real *dz) noexcept nogil:
-    """mean of max(z, 0) - y z + log(1 + e^-|z|), gradient (sigmoid(z) - y) / n."""
-    cdef Py_ssize_t j
-    cdef double total
-    cdef real scale = <real> (weight / n)
-    if real is float:
-        total = sigmoid_over(z, a, y, n, splat_f32(0))
-    else:
-        total = sigmoid_over(z, a, y, n, splat_f64(0))
-    for j in range(n):
-        dz[j] = scale * (a[j] - y[j])
-    return total / n
+        d[0] = a[j] - y[j]
+        total += <double> d[0] * d[0]
+        da[j] = scale * d[0]
+        j += 1
+    return part * total
 
 
 cdef double crossentropy(int kind, const real *a, const real *y, Py_ssize_t label, Py_ssize_t n, double weight,
@@ -148,42 +57,115 @@ cdef double crossentropy(int kind, const real *a, const real *y, Py_ssize_t labe
     return total
 
 
-cdef double loss_row(int kind, const real *z, real *a, const real *y, Py_ssize_t label, Py_ssize_t n, double weight,
-                     real *dz) noexcept nogil:
-    """The loss of one row, unweighted; dz its gradient times `weight`.
+cdef void loss_rows(const loss_t *g, Py_ssize_t i0, Py_ssize_t i1, const real *of) noexcept nogil:
+    """The losses of rows i0 .. i1, and their gradients times weight / total."""
+    cdef Py_ssize_t i, label = 0
+    cdef const real *a
+    cdef const real *y
+    cdef real *d
+    cdef double part
+    if g.kind == SPARSE_SOFTMAX_CROSSENTROPY or g.kind == SOFTMAX_CROSSENTROPY:
+        softmax_crossentropy(g, i0, i1, of)
+        return
+    elif g.kind == SIGMOID_CROSSENTROPY:
+        sigmoid_crossentropy(g, i0, i1, of)
+        return
+    for i in range(i0, i1):
+        a, y, d = <const real *> g.a + i * g.lda, target(g, i, of), <real *> g.d + i * g.ldd
+        if g.kind == HALF_SQUARED_ERROR or g.kind == MEAN_SQUARED_ERROR:
+            part = 0.5 if g.kind == HALF_SQUARED_ERROR else 1.0 / g.n
+            g.values[i] = squared_error(a, y, g.n, part, factor(g, i, of), d)
+        else:
+            if g.labels != NULL:
+                label = g.labels[g.index[i]]
+            g.values[i] = crossentropy(g.kind, a, y, label, g.n, factor(g, i, of), d)
 
-    Joint kinds read the logits z and write the probabilities a (which may lie over z); the others read a. Sparse kinds
-    take `label`, the others y.
-    """
-    if kind == HALF_SQUARED_ERROR:
-        return squared_error(a, y, n, 0.5, weight, dz)
-    elif kind == MEAN_SQUARED_ERROR:
-        return squared_error(a, y, n, 1.0 / n, weight, dz)
-    elif kind == SPARSE_SOFTMAX_CROSSENTROPY:
-        return softmax_crossentropy(z, a, <const real *> NULL, label, n, weight, dz)
-    elif kind == SOFTMAX_CROSSENTROPY:
-        return softmax_crossentropy(z, a, y, 0, n, weight, dz)
-    elif kind == SIGMOID_CROSSENTROPY:
-        return sigmoid_crossentropy(z, a, y, n, weight, dz)
-    return crossentropy(kind, a, y, label, n, weight, dz)
 
+# Accuracy
 
-cdef inline Py_ssize_t argmax(const real *a, Py_ssize_t n) noexcept nogil:
-    """The first of the largest."""
-    cdef Py_ssize_t j, best = 0
+cdef inline vec argmax_turned(const vec *x, Py_ssize_t n) noexcept nogil:
+    """The first of the largest, a row a lane."""
+    cdef Py_ssize_t j
+    cdef vec best = x[0], number = splat(0.0, best), at = number, one = splat(1.0, best)
     for j in range(1, n):
-        if a[j] > a[best]:
-            best = j
-    return best
+        number = number + one
+        at = if_less(best, x[j], number, at)
+        best = vmax(best, x[j])
+    return at
 
 
-cdef double accuracy_row(int kind, const real *a, const real *y, Py_ssize_t label, Py_ssize_t n) noexcept nogil:
+cdef inline void accuracy_turned(const loss_t *g, int metric, Py_ssize_t i0, Py_ssize_t m, double *values,
+                                 const real *of, vec like) noexcept nogil:
+    cdef vec[FEW] x
+    cdef const real *rows[MAX_LANES]
+    cdef vec at, right
+    cdef Py_ssize_t i
+    for i in range(m):
+        rows[i] = <const real *> g.a + (i0 + i) * g.lda
+    turn(rows, m, g.n, x, like)
+    at = argmax_turned(x, g.n)
+    if metric == SPARSE_ACCURACY:
+        right = labels(g, i0, m, of, like)
+    else:
+        turn_targets(g, i0, m, x, of, like)
+        right = argmax_turned(x, g.n)
+    right = if_equal(at, right, splat(1.0, like), splat(0.0, like))
+    for i in range(m):
+        values[i0 + i] = lane(right, i)
+
+
+cdef inline Py_ssize_t argmax(const real *a, Py_ssize_t n, vec like) noexcept nogil:
+    """The same of one row: of each lane, then of all. As there, a NaN is first if it comes first, and else last."""
+    cdef real[MAX_LANES] high, where
+    cdef Py_ssize_t W = lanes(like), j, k = 0
+    cdef vec least = splat(-INFINITY, like), best = least, number, at = splat(0.0, like), x
+    for j in range(W):
+        where[j] = <real> j
+    number = load(where, like)
+    if a[0] != a[0]:
+        return 0
+    j = 0
+    while j < n:
+        x = load(a + j, like) if n - j >= W else first_n(load_n(a + j, n - j, like), n - j, least)
+        at = if_less(best, x, number, at)
+        best = vmax(best, x)
+        number = number + splat(<double> W, like)
+        j += W
+    store(high, best)
+    store(where, at)
+    for j in range(1, W):
+        if high[j] > high[k] or (high[j] == high[k] and where[j] < where[k]):
+            k = j
+    return <Py_ssize_t> where[k]
+
+
+cdef inline void accuracies(const loss_t *g, int metric, Py_ssize_t i, Py_ssize_t i1, double *values, const real *of,
+                            vec like) noexcept nogil:
+    cdef Py_ssize_t W = lanes(like), j, m, right
+    cdef const real *a
+    cdef const real *y
+    while i < i1:
+        a, y = <const real *> g.a + i * g.lda, target(g, i, of)
+        m = min(W, i1 - i)
+        if metric != BINARY_ACCURACY and g.n <= FEW and m > 1:
+            accuracy_turned(g, metric, i, m, values, of, like)
+            i += m
+            continue
+        if metric == BINARY_ACCURACY:
+            right = 0
+            for j in range(g.n):
+                right += (a[j] > <real> 0.5) == (y[j] > <real> 0.5)
+            values[i] = <double> right / g.n
+        else:
+            right = g.labels[g.index[i]] if metric == SPARSE_ACCURACY else argmax(y, g.n, like)
+            values[i] = argmax(a, g.n, like) == right
+        i += 1
+
+
+cdef void accuracy_rows(const loss_t *g, int metric, Py_ssize_t i0, Py_ssize_t i1, double *values,
+                        const real *of) noexcept nogil:
     """1 where the largest output is the label; for the binary kind the share of outputs on the right side."""
-    cdef Py_ssize_t j, right = 0
-    if kind == SPARSE_ACCURACY:
-        return argmax(a, n) == label
-    elif kind == CATEGORICAL_ACCURACY:
-        return argmax(a, n) == argmax(y, n)
-    for j in range(n):
-        right += (a[j] > <real> 0.5) == (y[j] > <real> 0.5)
-    return <double> right / n
+    if real is float:
+        accuracies(g, metric, i0, i1, values, of, splat_f32(0))
+    else:
+        accuracies(g, metric, i0, i1, values, of, splat_f64(0))

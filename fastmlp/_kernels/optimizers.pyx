@@ -1,7 +1,7 @@
 """Optimizer sweeps: element by element, so any division of the arena gives the same bits."""
 from libc.math cimport pow, sqrt, sqrtf
 
-from .simd cimport real
+from .simd cimport across_sum, fma, lane, lanes, load, load_n, real, splat, splat_f32, splat_f64, vec
 
 
 cdef void sgd_update(real *w, const real *g, real *velocity, Py_ssize_t n, double learning_rate, double momentum,
@@ -41,21 +41,24 @@ cdef void adam_update(real *w, const real *g, real *m, real *v, Py_ssize_t n, do
             w[i] -= rate * m[i] / (sqrt(v[i] * unbias) + eps)
 
 
+cdef inline bint finite_over(const real *x, Py_ssize_t n, vec like) noexcept nogil:
+    cdef vec zero = splat(0.0, like), a = zero, b = zero, c = zero, d = zero
+    cdef Py_ssize_t W = lanes(like), i = 0
+    while i + 4 * W <= n:
+        a = fma(load(x + i, like), zero, a)
+        b = fma(load(x + i + W, like), zero, b)
+        c = fma(load(x + i + 2 * W, like), zero, c)
+        d = fma(load(x + i + 3 * W, like), zero, d)
+        i += 4 * W
+    while i < n:
+        a = fma(load_n(x + i, min(W, n - i), like), zero, a)
+        i += W
+    return lane(across_sum((a + b) + (c + d)), 0) == 0.0
+
+
 cdef bint all_finite(const real *x, Py_ssize_t n) noexcept nogil:
     """No NaN and no infinity among x: 0 x is then 0, else NaN, and a sum of them stays NaN."""
-    cdef Py_ssize_t i, k
-    cdef real[64] part
-    cdef real total = 0
-    for k in range(64):
-        part[k] = 0
-    i = 0
-    while i + 64 <= n:
-        for k in range(64):
-            part[k] += x[i + k] * <real> 0
-        i += 64
-    while i < n:
-        total += x[i] * <real> 0
-        i += 1
-    for k in range(64):
-        total += part[k]
-    return total == 0
+    if real is float:
+        return finite_over(x, n, splat_f32(0))
+    else:
+        return finite_over(x, n, splat_f64(0))

@@ -8,9 +8,11 @@ from .batchnorm cimport (
     batchnorm_statistics, batchnorm_update, column_sums
 )
 from .gemm cimport gemm, gemm_share, gemm_t, scratch_size
-from .losses cimport accuracy_row, loss_row, softmax_backward, softmax_forward
+from .logits cimport softmax_backward, softmax_forward
+from .losses cimport accuracy_rows, loss_rows
 from .optimizers cimport adam_update, all_finite, sgd_update
 from .random cimport dropout_backward, dropout_forward
+from .rows cimport loss_t
 from .simd cimport real, share
 
 cdef enum:
@@ -112,37 +114,49 @@ cdef void batchnorm_columns(const op_t *op, run_t *run, int member, int team, co
 
 cdef void loss(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, const real *like) noexcept nogil:
     """Value, metric and gradient of each row, weighted; the gradient is that of the weighted mean."""
+    cdef loss_t g
     cdef const real *weights = <const real *> run.base[WEIGHT]
-    cdef const real *y = NULL
-    cdef real *a
-    cdef real *d
-    cdef Py_ssize_t i, row, label = 0
+    cdef Py_ssize_t i
     cdef double w
+    memset(&g, 0, sizeof(g))
+    g.kind, g.n, g.index, g.values = <int> op.kind, op.units, run.index, run.row_loss
+    g.z, g.ldz = at(run, op.z, like), op.ldz
+    g.a, g.lda = at(run, op.a, like), op.lda
+    g.d, g.ldd = at(run, op.d, like), op.ldd
+    g.weights, g.total = weights, run.weight
+    if op.flag:
+        g.labels = <const Py_ssize_t *> run.base[TARGET]
+    else:
+        g.y, g.ldy = run.base[TARGET], run.ld[TARGET]
+    loss_rows(&g, i0, i1, like)
+    if op.metric:
+        accuracy_rows(&g, <int> op.metric, i0, i1, run.row_metric, like)
+    if weights == NULL:
+        return
     for i in range(i0, i1):
-        row = run.index[i]
-        w = weights[row] if weights != NULL else 1.0
-        if op.flag:
-            label = (<const Py_ssize_t *> run.base[TARGET])[row]
-        else:
-            y = <const real *> run.base[TARGET] + row * run.ld[TARGET]
-        a = at(run, op.a, like) + i * op.lda
-        d = at(run, op.d, like) + i * op.ldd
-        run.row_loss[i] = w * loss_row(<int> op.kind, <const real *> at(run, op.z, like) + i * op.ldz, a, y, label,
-                                       op.units, w / run.weight, d)
-        if w == 0.0:
-            run.row_loss[i] = 0.0
-        if op.metric:
-            run.row_metric[i] = w * accuracy_row(<int> op.metric, a, y, label, op.units)
+        w = weights[run.index[i]]
+        run.row_loss[i] = w * run.row_loss[i] if w != 0.0 else 0.0
+        run.row_metric[i] *= w
+
+
+cdef double total(const double *x, Py_ssize_t n) noexcept nogil:
+    """The sum of x: of every eighth number, then of these by pairs."""
+    cdef double[8] part
+    cdef Py_ssize_t i = 0, k
+    for k in range(8):
+        part[k] = 0
+    while i + 8 <= n:
+        for k in range(8):
+            part[k] += x[i + k]
+        i += 8
+    for k in range(n - i):
+        part[k] += x[i + k]
+    return ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]))
 
 
 cdef void loss_sum(const op_t *op, run_t *run) noexcept nogil:
-    cdef Py_ssize_t i
-    run.loss = 0
-    run.metric = 0
-    for i in range(run.batch):
-        run.loss += run.row_loss[i]
-        if op.metric:
-            run.metric += run.row_metric[i]
+    run.loss = total(run.row_loss, run.batch)
+    run.metric = total(run.row_metric, run.batch) if op.metric else 0.0
     if not isfinite(run.loss):
         run.bad[0] = 1
 
@@ -171,8 +185,7 @@ cdef void forward_rows(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1,
             dropout_forward(x + i * op.ldx, a + i * op.lda, <unsigned char *> at(run, op.mask, like) + i * op.units, i,
                             op.units, op.rate, run.seed, <unsigned long long> run.step, <unsigned int> op.layer)
     elif code == SOFTMAX:
-        for i in range(i0, i1):
-            softmax_forward(x + i * op.ldx, a + i * op.lda, op.units)
+        softmax_forward(x + i0 * op.ldx, op.ldx, a + i0 * op.lda, op.lda, i1 - i0, op.units)
 
 
 cdef void backward_rows(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, const real *like) noexcept nogil:

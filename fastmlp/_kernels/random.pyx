@@ -1,43 +1,53 @@
 """Philox4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3; SC 2011), and its uses."""
 from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy
 
-from .simd cimport real
+from .simd cimport VBYTES, product_u64, real, splat_u64, vu64
 
 cdef enum:
     BLOCKS = 16                  # blocks of four numbers made at a time, so that the rounds fill vectors
     NUMBERS = 4 * BLOCKS
+    VECTORS = 8 * BLOCKS // VBYTES
     SHUFFLE_STREAM = 0xFFFFFFFF  # no layer has this number
+
+
+cdef inline void pack(const vu64 *c, uint32_t *out) noexcept nogil:
+    """The lower halves."""
+    cdef uint64_t[BLOCKS] words
+    cdef int b
+    memcpy(words, c, sizeof(words))
+    for b in range(BLOCKS):
+        out[b] = <uint32_t> words[b]
 
 
 cdef void philox(uint64_t seed, uint64_t step, uint32_t stream, uint32_t block0, uint32_t *out) noexcept nogil:
     """NUMBERS words: blocks block0 .. block0 + BLOCKS of the counter (block, stream, step), four words each.
 
-    Word w of block b lies at out[w * BLOCKS + b - block0].
+    Word w of block b lies at out[w * BLOCKS + b - block0]. Words are the lower halves of 64 bits; what the upper ones
+    hold is no matter.
     """
-    cdef uint32_t[BLOCKS] c0, c1, c2, c3
-    cdef uint32_t k0 = <uint32_t> seed, k1 = <uint32_t> (seed >> 32)
-    cdef uint64_t p, q
-    cdef int _turn, b
+    cdef vu64[VECTORS] c0, c1, c2, c3
+    cdef vu64 p, q, k0, k1
+    cdef uint64_t key0 = seed, key1 = seed >> 32
+    cdef uint64_t[BLOCKS] words
+    cdef int _turn, v, b
     for b in range(BLOCKS):
-        c0[b] = block0 + <uint32_t> b
-        c1[b] = stream
-        c2[b] = <uint32_t> step
-        c3[b] = <uint32_t> (step >> 32)
+        words[b] = block0 + <uint64_t> b
+    memcpy(c0, words, sizeof(words))
+    for v in range(VECTORS):
+        c1[v], c2[v], c3[v] = splat_u64(stream), splat_u64(step), splat_u64(step >> 32)
     for _turn in range(10):
-        for b in range(BLOCKS):
-            p = <uint64_t> c0[b] * <uint64_t> 0xD2511F53
-            q = <uint64_t> c2[b] * <uint64_t> 0xCD9E8D57
-            c0[b] = <uint32_t> (q >> 32) ^ c1[b] ^ k0
-            c1[b] = <uint32_t> q
-            c2[b] = <uint32_t> (p >> 32) ^ c3[b] ^ k1
-            c3[b] = <uint32_t> p
-        k0 += <uint32_t> 0x9E3779B9
-        k1 += <uint32_t> 0xBB67AE85
-    for b in range(BLOCKS):
-        out[b] = c0[b]
-        out[BLOCKS + b] = c1[b]
-        out[2 * BLOCKS + b] = c2[b]
-        out[3 * BLOCKS + b] = c3[b]
+        k0, k1 = splat_u64(key0), splat_u64(key1)
+        key0 += <uint64_t> 0x9E3779B9
+        key1 += <uint64_t> 0xBB67AE85
+        for v in range(VECTORS):
+            p, q = product_u64(c0[v], splat_u64(0xD2511F53)), product_u64(c2[v], splat_u64(0xCD9E8D57))
+            c0[v], c1[v] = (q >> 32) ^ c1[v] ^ k0, q
+            c2[v], c3[v] = (p >> 32) ^ c3[v] ^ k1, p
+    pack(c0, out)
+    pack(c1, out + BLOCKS)
+    pack(c2, out + 2 * BLOCKS)
+    pack(c3, out + 3 * BLOCKS)
 
 
 cdef void dropout_forward(const real *x, real *y, unsigned char *mask, Py_ssize_t row, Py_ssize_t units, double rate,

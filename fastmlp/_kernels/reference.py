@@ -12,12 +12,13 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-# Place in the tuple = number of the kind, as in ACTIVATIONS and LOSSES of `plan.pyx`.
+# Place in the tuple = number of the kind, as in ACTIVATIONS, LOSSES and METRICS of `plan.pyx`.
 ACTIVATIONS = ("identity", "relu", "leaky_relu", "sigmoid", "tanh", "exponential", "sin", "cos", "relu_by_sign")
 LOSSES = (
     "half_squared_error", "mean_squared_error", "sparse_softmax_crossentropy", "softmax_crossentropy",
     "sigmoid_crossentropy", "sparse_crossentropy", "crossentropy", "binary_crossentropy",
 )  # fmt: skip
+METRICS = ("none", "sparse", "categorical", "binary")
 
 
 def _sigmoid(z: Array) -> Any:
@@ -221,6 +222,21 @@ def loss(kind: int, z: Array, a: Array, y: Array, weight: Array, values: Array, 
             each, d = -y * np.log(p), -y / p
     values[...] = each.sum(axis=1)
     dz[...] = weight[:, None] * d
+
+
+def accuracy(metric: int, a: Array, y: Array, values: Array) -> None:
+    """1 where the largest output (the first of them) is the label, or the largest of y; 0 elsewhere.
+
+    Of the binary kind, the share of outputs on the right side of 1/2. a (m, n), y (m, n), or (m,) of labels for
+    the sparse kind, values (m,).
+    """
+    match METRICS[metric]:
+        case "sparse":
+            values[...] = a.argmax(axis=1) == y
+        case "categorical":
+            values[...] = a.argmax(axis=1) == y.argmax(axis=1)
+        case "binary":
+            values[...] = ((a > 0.5) == (y > 0.5)).mean(axis=1)
 
 
 def sgd_update(

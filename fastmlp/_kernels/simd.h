@@ -67,6 +67,11 @@ typedef struct { char size[1]; } narrow;
         I m = (I)((U)ints_##S(c) <= (U)ints_##S(splat_##S((T)INFINITY)));                                              \
         return bits_##S((ints_##S(x) & m) | (ints_##S(y) & ~m));                                                       \
     }                                                                                                                  \
+    /* c == d ? x : y by lane; a NaN takes y */                                                                        \
+    FASTMLP_INLINE V if_equal_##S(V c, V d, V x, V y) {                                                                \
+        I m = (I)(c == d);                                                                                             \
+        return bits_##S((ints_##S(x) & m) | (ints_##S(y) & ~m));                                                       \
+    }                                                                                                                  \
     FASTMLP_INLINE V abs_##S(V x) { return bits_##S(ints_##S(x) & ~ints_##S(splat_##S((T)-0.0))); }                    \
     FASTMLP_INLINE V copysign_##S(V x, V s) {                                                                          \
         I sign = ints_##S(splat_##S((T)-0.0));                                                                         \
@@ -77,6 +82,33 @@ typedef struct { char size[1]; } narrow;
 
 FASTMLP_VECTOR(f32, float, vf32, int32_t, vi32, vu32)
 FASTMLP_VECTOR(f64, double, vf64, int64_t, vi64, vu64)
+
+/* 64-bit lanes; the product of their lower halves. */
+FASTMLP_INLINE vu64 splat_u64(uint64_t x) { return x - (vu64){0}; }
+#if defined(__AVX512F__)
+FASTMLP_INLINE vu64 product_u64(vu64 a, vu64 b) { return (vu64)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
+#elif defined(__AVX2__)
+FASTMLP_INLINE vu64 product_u64(vu64 a, vu64 b) { return (vu64)_mm256_mul_epu32((__m256i)a, (__m256i)b); }
+#elif defined(__SSE2__) && !defined(__AVX__)
+FASTMLP_INLINE vu64 product_u64(vu64 a, vu64 b) { return (vu64)_mm_mul_epu32((__m128i)a, (__m128i)b); }
+#else
+FASTMLP_INLINE vu64 product_u64(vu64 a, vu64 b) { return (a & 0xffffffffu) * (b & 0xffffffffu); }
+#endif
+
+/* max: y where x < y, else x; min: y where y < x, else x. A NaN in either gives x. One instruction, where x86. */
+#if defined(__AVX512F__)
+#define FASTMLP_EXTREME(op, S, V, C) FASTMLP_INLINE V op##_##S(V x, V y) { return (V)_mm512_##op##_p##C(y, x); }
+#elif defined(__AVX__)
+#define FASTMLP_EXTREME(op, S, V, C) FASTMLP_INLINE V op##_##S(V x, V y) { return (V)_mm256_##op##_p##C(y, x); }
+#elif defined(__SSE2__)
+#define FASTMLP_EXTREME(op, S, V, C) FASTMLP_INLINE V op##_##S(V x, V y) { return (V)_mm_##op##_p##C(y, x); }
+#else
+#define FASTMLP_EXTREME(op, S, V, C) FASTMLP_INLINE V op##_##S(V x, V y) { return FASTMLP_##op(if_less_##S, x, y); }
+#define FASTMLP_max(if_less, x, y) if_less(x, y, y, x)
+#define FASTMLP_min(if_less, x, y) if_less(y, x, y, x)
+#endif
+FASTMLP_EXTREME(max, f32, vf32, s) FASTMLP_EXTREME(max, f64, vf64, d)
+FASTMLP_EXTREME(min, f32, vf32, s) FASTMLP_EXTREME(min, f64, vf64, d)
 
 /* a * b + c, rounded once where the processor can; twice at x86-64-v2 (libm's fma would cost a call per lane). */
 #if defined(__AVX512F__)
@@ -159,6 +191,19 @@ FASTMLP_INLINE vf64 ldexp_f64(vf64 x, vf64 k) {
     return x * bits_f64((vi64)((half + 1023) << 52)) * bits_f64((vi64)((n - half + 1023) << 52));
 }
 #endif
+/* x 2^k for integers k by adding to the exponent field; x and the result normal */
+FASTMLP_INLINE vf32 scale_f32(vf32 x, vf32 k) { return bits_f32(ints_f32(x) + (ints_f32(k + splat_f32(12582912.0f)) << 23)); }
+FASTMLP_INLINE vf64 scale_f64(vf64 x, vf64 k) { return bits_f64(ints_f64(x) + (ints_f64(k + splat_f64(6755399441055744.0)) << 52)); }
+/* the integer k with x = 2^k m, m in [sqrt(1/2), sqrt(2)), for normal x > 0: the bits of sqrt(1/2) come off, and a bias
+ * that keeps k + bias positive in the exponent field */
+FASTMLP_INLINE vf32 exponent_f32(vf32 x) {
+    vu32 n = ((vu32)ints_f32(x) + (0x40000000u - 0x3f3504f3u)) >> 23;
+    return bits_f32(ints_f32(splat_f32(12582912.0f)) + (vi32)n) - splat_f32(12582912.0f + 128.0f);
+}
+FASTMLP_INLINE vf64 exponent_f64(vf64 x) {
+    vu64 n = ((vu64)ints_f64(x) + (0x4000000000000000u - 0x3fe6a09e667f3bcdu)) >> 52;
+    return bits_f64(ints_f64(splat_f64(6755399441055744.0)) + (vi64)n) - splat_f64(6755399441055744.0 + 1024.0);
+}
 /* whether c < d in any lane */
 FASTMLP_INLINE int any_bit(const void *m) {
     uint64_t w[VBYTES / 8], any = 0;
@@ -225,6 +270,26 @@ FASTMLP_INLINE void transpose_f32(vf32 *r) { FASTMLP_TRANSPOSE_4(r) }
 FASTMLP_INLINE void transpose_f64(vf64 *r) { FASTMLP_TRANSPOSE_2(r) }
 #endif
 
+/* The sum (the largest) of all lanes, in every lane: of pairs, of pairs of pairs, ... */
+#define FASTMLP_PLUS(a, b) ((a) + (b))
+#define FASTMLP_PAIRS(v, W, s, OP)                                                                                     \
+    v = OP(__builtin_shufflevector(v, v, LOW_##W##_##s), __builtin_shufflevector(v, v, HIGH_##W##_##s));
+#define FASTMLP_PAIRS_2(v, OP) FASTMLP_PAIRS(v, 2, 1, OP)
+#define FASTMLP_PAIRS_4(v, OP) FASTMLP_PAIRS(v, 4, 1, OP) FASTMLP_PAIRS(v, 4, 2, OP)
+#define FASTMLP_PAIRS_8(v, OP) FASTMLP_PAIRS(v, 8, 1, OP) FASTMLP_PAIRS(v, 8, 2, OP) FASTMLP_PAIRS(v, 8, 4, OP)
+#define FASTMLP_PAIRS_16(v, OP)                                                                                        \
+    FASTMLP_PAIRS(v, 16, 1, OP) FASTMLP_PAIRS(v, 16, 2, OP) FASTMLP_PAIRS(v, 16, 4, OP) FASTMLP_PAIRS(v, 16, 8, OP)
+#define FASTMLP_ACROSS(S, V, W)                                                                                        \
+    FASTMLP_INLINE V across_sum_##S(V v) { FASTMLP_PAIRS_##W(v, FASTMLP_PLUS) return v; }                              \
+    FASTMLP_INLINE V across_max_##S(V v) { FASTMLP_PAIRS_##W(v, max_##S) return v; }
+#if VBYTES == 64
+FASTMLP_ACROSS(f32, vf32, 16) FASTMLP_ACROSS(f64, vf64, 8)
+#elif VBYTES == 32
+FASTMLP_ACROSS(f32, vf32, 8) FASTMLP_ACROSS(f64, vf64, 4)
+#else
+FASTMLP_ACROSS(f32, vf32, 4) FASTMLP_ACROSS(f64, vf64, 2)
+#endif
+
 FASTMLP_INLINE void prefetch(const void *p) { __builtin_prefetch(p, 1, 3); }
 
 /* The team of a parallel region; one member where OpenMP is absent. */
@@ -282,5 +347,4 @@ FASTMLP_INLINE void leave_fp(unsigned long old) { __asm__ volatile("msr fpcr, %0
 FASTMLP_INLINE unsigned long enter_fp(void) { return 0; }
 FASTMLP_INLINE void leave_fp(unsigned long old) { (void)old; }
 #endif
-
 #endif

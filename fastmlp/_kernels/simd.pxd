@@ -9,6 +9,7 @@ cdef extern from "simd.h" nogil:
     ctypedef float vf32
     ctypedef double vf64
     ctypedef int apart      # result of a function that is not inlined
+    ctypedef unsigned long long vu64
     enum:
         MR        # rows of a GEMM tile
         NV        # vectors a GEMM tile is wide
@@ -28,6 +29,8 @@ cdef extern from "simd.h" nogil:
     ctypedef struct narrow:
         pass
 
+    vu64 splat_u64(unsigned long long)
+    vu64 product_u64(vu64, vu64)
     vf32 splat_f32(float)
     vf64 splat_f64(double)
     vf32 load_f32(const float *)
@@ -46,6 +49,12 @@ cdef extern from "simd.h" nogil:
     vf64 if_at_least_f64(vf64, vf64, vf64, vf64)
     vf32 if_unsigned_f32(vf32, vf32, vf32)
     vf64 if_unsigned_f64(vf64, vf64, vf64)
+    vf32 if_equal_f32(vf32, vf32, vf32, vf32)
+    vf64 if_equal_f64(vf64, vf64, vf64, vf64)
+    vf32 max_f32(vf32, vf32)
+    vf64 max_f64(vf64, vf64)
+    vf32 min_f32(vf32, vf32)
+    vf64 min_f64(vf64, vf64)
     vf32 abs_f32(vf32)
     vf64 abs_f64(vf64)
     vf32 copysign_f32(vf32, vf32)
@@ -60,12 +69,20 @@ cdef extern from "simd.h" nogil:
     vf64 pow2_f64(vf64)
     vf32 ldexp_f32(vf32, vf32)
     vf64 ldexp_f64(vf64, vf64)
+    vf32 scale_f32(vf32, vf32)
+    vf64 scale_f64(vf64, vf64)
+    vf32 exponent_f32(vf32)
+    vf64 exponent_f64(vf64)
     bint any_less_f32(vf32, vf32)
     bint any_less_f64(vf64, vf64)
     vf32 if_bit_f32(vf32, int, vf32, vf32)
     vf64 if_bit_f64(vf64, int, vf64, vf64)
     void transpose_f32(vf32 *)
     void transpose_f64(vf64 *)
+    vf32 across_sum_f32(vf32)
+    vf64 across_sum_f64(vf64)
+    vf32 across_max_f32(vf32)
+    vf64 across_max_f64(vf64)
     void prefetch(const void *)
     int team_size()
     int team_member()
@@ -166,6 +183,30 @@ cdef inline vec if_unsigned(vec c, vec x, vec y) noexcept nogil:
         return if_unsigned_f64(c, x, y)
 
 
+cdef inline vec if_equal(vec c, vec d, vec x, vec y) noexcept nogil:
+    """x where c == d, else y (also where c or d is NaN)."""
+    if vec is vf32:
+        return if_equal_f32(c, d, x, y)
+    else:
+        return if_equal_f64(c, d, x, y)
+
+
+cdef inline vec vmax(vec x, vec y) noexcept nogil:
+    """y where x < y, else x (also where x or y is NaN)."""
+    if vec is vf32:
+        return max_f32(x, y)
+    else:
+        return max_f64(x, y)
+
+
+cdef inline vec vmin(vec x, vec y) noexcept nogil:
+    """y where y < x, else x (also where x or y is NaN)."""
+    if vec is vf32:
+        return min_f32(x, y)
+    else:
+        return min_f64(x, y)
+
+
 cdef inline vec vabs(vec x) noexcept nogil:
     if vec is vf32:
         return abs_f32(x)
@@ -219,6 +260,22 @@ cdef inline vec vldexp(vec x, vec k) noexcept nogil:
         return ldexp_f64(x, k)
 
 
+cdef inline vec vscale(vec x, vec k) noexcept nogil:
+    """x 2^k for integers k, where x and the result are normal numbers."""
+    if vec is vf32:
+        return scale_f32(x, k)
+    else:
+        return scale_f64(x, k)
+
+
+cdef inline vec vexponent(vec x) noexcept nogil:
+    """The integer k with 2^-k x in [sqrt(1/2), sqrt(2)), for normal x > 0."""
+    if vec is vf32:
+        return exponent_f32(x)
+    else:
+        return exponent_f64(x)
+
+
 cdef inline bint any_less(vec c, vec d) noexcept nogil:
     """Whether c < d in some lane."""
     if vec is vf32:
@@ -241,6 +298,31 @@ cdef inline void vtranspose(vec *rows) noexcept nogil:
         transpose_f32(rows)
     else:
         transpose_f64(rows)
+
+
+cdef inline vec across_sum(vec x) noexcept nogil:
+    """The sum of all lanes, in every lane: of pairs, of pairs of pairs, ..."""
+    if vec is vf32:
+        return across_sum_f32(x)
+    else:
+        return across_sum_f64(x)
+
+
+cdef inline vec across_max(vec x) noexcept nogil:
+    """The largest of all lanes, in every lane; where one is NaN, that or another."""
+    if vec is vf32:
+        return across_max_f32(x)
+    else:
+        return across_max_f64(x)
+
+
+cdef inline vec first_n(vec x, Py_ssize_t n, vec y) noexcept nogil:
+    """The first n lanes of x, then y."""
+    cdef vec one = splat(1.0, x)
+    if vec is vf32:
+        return if_less(splat(0.0, x), load_n_f32(<const float *> &one, n), x, y)
+    else:
+        return if_less(splat(0.0, x), load_n_f64(<const double *> &one, n), x, y)
 
 
 cdef inline Py_ssize_t lanes(vec like) noexcept nogil:
