@@ -20,8 +20,9 @@ cdef enum:
     MC = 480        # most rows of a block of a, see rows_of_block; a multiple of 6 and 8
     PANELS = 32     # that are copied together, in L2 beside a block of a
     PAD = 16        # keeps the rows of a copied block from sharing cache sets
-    FAR = 2048      # bytes from row to row of `a` from which a block is copied,
-    FAR_B = 512     # and a panel of `b`: its rows would share too few cache sets to stay in L1
+    FAR = 2048      # bytes from row to row of `a` from which a block is copied: of a transpose always, else at multiples,
+                    # where the rows of a tile share cache sets
+    FAR_B = 512     # the same of a panel of `b`: its rows would share too few sets to stay in L1
     COPY_A_FROM = 8     # panels that a block of a must meet before copying it pays
     COPY_B_FROM = 48    # rows that a panel of b must meet
     FAR_DOWN = 128      # steps of k from which the cache lines of c are asked for before the first
@@ -231,12 +232,18 @@ cdef inline void block(const gemm_t *g, part_t *part, Py_ssize_t j0, Py_ssize_t 
         j += NR
 
 
+cdef inline bint is_far(const gemm_t *g, const real *like) noexcept nogil:
+    """Whether the numbers of `a` that a tile takes lie where the cache has no room for all of them."""
+    cdef Py_ssize_t apart = g.lda * <Py_ssize_t> sizeof(real)
+    return apart >= FAR and (g.a_transposed or apart % FAR == 0)
+
+
 cdef inline void columns(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1, real *scratch,
                          vec like) noexcept nogil:
     """Rows i0 .. i1, columns j0 .. j1, at most PANELS of them, the whole of k."""
     cdef Py_ssize_t NR = NV * lanes(like), most = rows_of_block(scratch), j = j1 - (j1 - j0) % NR
     cdef bint all_copied = copies_b(g, i1 - i0, scratch)
-    cdef bint copies_a = j1 - j0 >= COPY_A_FROM * NR and g.lda * <Py_ssize_t> sizeof(real) >= FAR
+    cdef bint copies_a = j1 - j0 >= COPY_A_FROM * NR and is_far(g, scratch)
     cdef part_t part
     part.k0 = 0
     store(<real *> part.check, splat(0.0, like))
