@@ -148,20 +148,25 @@ cdef inline void note(const gemm_t *g, const part_t *part, const real *scalar, v
 cdef void sweep(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1,
                 const real *like) noexcept nogil:
     """What is too long for the tile's epilogue, row by row while the block is in cache."""
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, at, n = j1 - j0
+    cdef real *a
     cdef real *c
     if g.kind == IDENTITY or g.kind == LEAKY_RELU or g.kind == RELU_BY_SIGN:
         return
     if g.kind == RELU and (g.a_of_z == NULL or g.at_zero == 1.0):
         return
+    # rows without a gap between them are one run of numbers
+    if n == g.ldc and (g.ldz if g.a_of_z != NULL else g.ld_activation) == n:
+        n *= i1 - i0
+        i1 = i0 + 1
     for i in range(i0, i1):
         c = <real *> g.c + i * g.ldc + j0
         if g.a_of_z != NULL:
-            activation_backward(g.kind, <const real *> g.z + i * g.ldz + j0,
-                                <const real *> g.a_of_z + i * g.ldz + j0, c, c, j1 - j0, g.slope, g.at_zero)
+            at = i * g.ldz + j0
+            activation_backward(g.kind, <const real *> g.z + at, <const real *> g.a_of_z + at, c, c, n, g.slope, g.at_zero)
         elif g.activation != NULL:
-            activation_forward(g.kind, (<real *> g.activation + i * g.ld_activation + j0) if g.c == g.activation else c,
-                               <real *> g.activation + i * g.ld_activation + j0, j1 - j0, g.slope)
+            a = <real *> g.activation + i * g.ld_activation + j0
+            activation_forward(g.kind, a if g.c == g.activation else c, a, n, g.slope)
 
 
 cdef inline void add_rows_of_b(const gemm_t *g, const part_t *part, Py_ssize_t k, Py_ssize_t j, Py_ssize_t n, real *sums,
