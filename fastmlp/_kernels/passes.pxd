@@ -42,6 +42,7 @@ cdef enum:
     ADAM = 20
     BATCHNORM_UPDATE = 21
     PYTHON = 22          # run by the caller between two runs of compiled operations
+    GATE = 23            # where all stop if a number was not finite; those before it have met
 
 cdef struct op_t:
     # Every field has 8 bytes, so that a NumPy structured array is the same memory. Unused references are NONE.

@@ -263,6 +263,8 @@ cdef void shared_op(const op_t *op, run_t *run, int member, int team, const real
     elif code == LOSS_SUM:
         if member == 0:
             loss_sum(op, run)
+    elif code == GATE:
+        return
     elif has_gemm(op, run, &g, like):
         gemm_share(&g, member, team, scratch_of(run, member, like))
     else:

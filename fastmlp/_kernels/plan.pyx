@@ -246,7 +246,7 @@ CODES = {
     "dropout_backward": passes.DROPOUT_BACKWARD, "batchnorm_backward_sums": passes.BATCHNORM_BACKWARD_SUMS,
     "batchnorm_backward": passes.BATCHNORM_BACKWARD, "d_kernel": passes.D_KERNEL, "d_input": passes.D_INPUT,
     "check": passes.CHECK, "sgd": passes.SGD, "adam": passes.ADAM, "batchnorm_update": passes.BATCHNORM_UPDATE,
-    "python": passes.PYTHON,
+    "python": passes.PYTHON, "gate": passes.GATE,
 }
 ARENA = {
     "parameters": passes.PARAMETERS, "gradients": passes.GRADIENTS, "state": passes.STATE, "buffers": passes.BUFFERS,

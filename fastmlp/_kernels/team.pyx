@@ -2,7 +2,7 @@
 own through several."""
 from cython.parallel cimport parallel
 
-from .passes cimport CHECK, WEIGHT, X, op_t, rows_op, run_t, shared_op
+from .passes cimport GATE, WEIGHT, X, op_t, rows_op, run_t, shared_op
 from .simd cimport MR, enter_fp, leave_fp, real, share, team_barrier, team_member, team_size
 
 cdef enum:
@@ -60,9 +60,9 @@ cdef void member(const op_t *ops, Py_ssize_t n, run_t *run, int me, int team, co
             else:
                 shared_op(&ops[i], run, me, active, like)
         i += count
-        if ops[i - 1].barrier and team > 1:
+        if ops[i - 1].barrier and team > 1 and i < n:      # after the last they meet at the end of the region
             team_barrier(&run.barrier, team)
-        if ops[i - 1].code == CHECK and ops[i - 1].barrier:
+        if ops[i - 1].code == GATE:
             for k in range(team):
                 if run.bad[k]:
                     leave_fp(fp)

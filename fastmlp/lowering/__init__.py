@@ -56,11 +56,12 @@ class Lowering(Backward):
 
     def _check(self) -> None:
         """Looks for NaN and infinity in the gradients; those of dense layers are looked at where they are made."""
-        for key in self.arenas.parameters:
-            if key not in self._looked_at:
-                size = self.arenas.parameters[key].size
-                self._emit("check", x=self.arenas.reference(key), size=size, cost=size, barrier=False)
-        self._emit("check", x=ARENA["parameters"] << SHIFT, size=0)
+        others = [key for key in self.arenas.parameters if key not in self._looked_at]
+        for key in others:
+            size = self.arenas.parameters[key].size
+            last = key == others[-1]
+            self._emit("check", x=self.arenas.reference(key), size=size, cost=size, barrier=last)
+        self._emit("gate", barrier=False)
 
     def step(self, optimizer: Optimizer) -> Plan:
         """The optimizer alone."""
