@@ -129,9 +129,7 @@ def test_training_is_repeatable(threads, snapshot, same_bits):
 
 
 def wide(dtype, activation):
-    return fm.Sequential(
-        [Dense(2050, activation), Dense(130, "tanh"), Dense(3)], input_dim=1030, dtype=dtype, seed=0
-    )
+    return fm.Sequential([Dense(2050, activation), Dense(130, "tanh"), Dense(3)], input_dim=1030, dtype=dtype, seed=0)
 
 
 def normalized(dtype, activation):

@@ -517,9 +517,7 @@ def test_row15_r_layer_algorithm(depth, turn):
 @pytest.mark.parametrize("rate", [0.5, 0.0625])
 def test_row16_update(rate, dtype):
     """W := W - alpha dJ/dW, b := b - alpha dJ/db; exact, as all numbers are small dyadic fractions."""
-    net = network(
-        Dense(3), inputs=2, dtype=dtype, optimizer=fm.optimizers.SGD(rate), loss="half_squared_error"
-    )
+    net = network(Dense(3), inputs=2, dtype=dtype, optimizer=fm.optimizers.SGD(rate), loss="half_squared_error")
     w, b = np.array([[1, -2, 3], [0.5, 0, -1]]), np.array([1, 2, -3])
     x, y = np.array([[1, 2], [-3, 1], [0, 4], [2, -2]]), np.array([[1, 0, 2], [0, -1, 1], [3, 3, 3], [1, -1, 0]])
     for _ in range(2):

@@ -257,7 +257,7 @@ def draw(number, rng):
     net.compile(fm.optimizers.Adam(0.01), loss)
     for key, value in net.parameters.items():
         spread = 1 / np.sqrt(len(value)) if key.endswith("kernel") else 0.5
-        net.parameters[key] = (key.endswith(("gamma", "factor")) + spread * rng.normal(size=value.shape))
+        net.parameters[key] = key.endswith(("gamma", "factor")) + spread * rng.normal(size=value.shape)
     for key, value in net.buffers.items():
         net.buffers[key] = rng.uniform(0.5, 2, value.shape) if key.endswith("var") else rng.normal(size=value.shape)
     x = rng.normal(size=(batch, d))
@@ -285,8 +285,7 @@ def test_random_networks_reach_everything():
     assert {len([layer for layer in net.layers if isinstance(layer, Dense)]) for net in nets} == set(range(1, 7))
     assert {layer.units for net in nets for layer in net.layers if isinstance(layer, Dense)} == set(WIDTHS)
     assert {(type(net.loss), getattr(net.loss, "from_logits", None)) for net in nets} == {
-        (type(loss), getattr(loss, "from_logits", None))
-        for loss in (fm.losses.get(loss) for _, loss in OBJECTIVES)
+        (type(loss), getattr(loss, "from_logits", None)) for loss in (fm.losses.get(loss) for _, loss in OBJECTIVES)
     }
 
 

@@ -158,9 +158,7 @@ def test_get_leaves_a_dict_alone(widgets):
     assert config == {"name": "round", "radius": 2.0}
 
 
-@pytest.mark.parametrize(
-    "identifier", [None, 3, 2.5, ["round"], {"radius": 1.0}, {"name": None}, int, object()]
-)
+@pytest.mark.parametrize("identifier", [None, 3, 2.5, ["round"], {"radius": 1.0}, {"name": None}, int, object()])
 def test_get_refuses_anything_else(widgets, identifier):
     with pytest.raises(TypeError, match="widget"):
         widgets.get(identifier)
@@ -181,9 +179,7 @@ def test_wrong_parameters_name_the_accepted_ones(widgets):
 
 def test_unknown_name_tells_kind_names_and_close_match(widgets):
     widgets.register("square", Square)
-    with pytest.raises(
-        fm.UnknownNameError, match=r"unknown widget 'sqare'; did you mean 'square'\?"
-    ) as caught:
+    with pytest.raises(fm.UnknownNameError, match=r"unknown widget 'sqare'; did you mean 'square'\?") as caught:
         widgets.get("sqare")
     assert "known: round, square" in str(caught.value)
     with pytest.raises(fm.UnknownNameError) as caught:
@@ -285,9 +281,7 @@ def test_a_plugin_is_listed_without_import_and_loaded_by_name(widgets, install):
     assert widgets.names() == ["oval", "round"]
     assert "oval" in widgets and "oval-maker:oval" in widgets
     assert widgets.origin("oval") == widgets.origin("oval-maker:oval") == "oval-maker 1.0"
-    assert [(p.qualified, p.entry_point.value) for p in widgets.plugins()] == [
-        ("oval-maker:oval", "oval_module:Oval")
-    ]
+    assert [(p.qualified, p.entry_point.value) for p in widgets.plugins()] == [("oval-maker:oval", "oval_module:Oval")]
     assert "oval_module" not in sys.modules
     oval = widgets.get("oval", ratio=3.0)
     assert type(oval).__module__ == "oval_module" and oval.ratio == 3.0
@@ -406,9 +400,7 @@ def test_two_distributions_with_one_name(widgets, install):
     install("first-one", "[fastmlp.widgets]\noval = oval_a:Oval\n", {"oval_a": plugin()}, folder="a")
     install("second-one", "[fastmlp.widgets]\noval = oval_b:Oval\n", {"oval_b": plugin()}, "2.0", folder="b")
     for ask in (widgets.get, widgets.resolve, widgets.origin):
-        with pytest.raises(
-            fm.DuplicateNameError, match=r"first-one 1\.0 and by second-one 2\.0.*'first-one:oval'"
-        ):
+        with pytest.raises(fm.DuplicateNameError, match=r"first-one 1\.0 and by second-one 2\.0.*'first-one:oval'"):
             ask("oval")
     assert "oval" not in widgets
     assert widgets.names() == ["first-one:oval", "round", "second-one:oval"]
@@ -538,9 +530,7 @@ def test_config_comes_from_the_signature():
 
 
 def test_config_errors():
-    with pytest.raises(
-        TypeError, match=r"Outer: unknown parameter 'colour'.*accepted: height=7, width, depth=2"
-    ):
+    with pytest.raises(TypeError, match=r"Outer: unknown parameter 'colour'.*accepted: height=7, width, depth=2"):
         Outer.from_config({"width": 1, "colour": "red"})
     with pytest.raises(TypeError, match="missing parameter 'width'"):
         Outer.from_config({})

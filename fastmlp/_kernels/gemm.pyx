@@ -20,9 +20,8 @@ cdef enum:
     MC = 480        # most rows of a block of a, see rows_of_block; a multiple of 6 and 8
     PANELS = 32     # that are copied together, in L2 beside a block of a
     PAD = 16        # keeps the rows of a copied block from sharing cache sets
-    FAR = 2048      # bytes from row to row of `a` from which a block is copied: of a transpose always, else at multiples,
-                    # where the rows of a tile share cache sets
-    FAR_B = 512     # the same of a panel of `b`: its rows would share too few sets to stay in L1
+    FAR = 2048      # bytes from row to row of `a` from which a block is copied, see is_far,
+    FAR_B = 512     # and a panel of `b`: its rows would share too few cache sets to stay in L1
     COPY_A_FROM = 8     # panels that a block of a must meet before copying it pays
     COPY_B_FROM = 48    # rows that a panel of b must meet
     FAR_DOWN = 128      # steps of k from which the cache lines of c are asked for before the first
@@ -238,9 +237,10 @@ cdef inline void block(const gemm_t *g, part_t *part, Py_ssize_t j0, Py_ssize_t 
 
 
 cdef inline bint is_far(const gemm_t *g, const real *like) noexcept nogil:
-    """Whether the numbers of `a` that a tile takes lie where the cache has no room for all of them."""
-    cdef Py_ssize_t apart = g.lda * <Py_ssize_t> sizeof(real)
-    return apart >= FAR and (g.a_transposed or apart % FAR == 0)
+    """Whether the cache has no room for all numbers of `a` that a tile takes: those of a transpose lie on many lines,
+    rows at multiples of FAR share a few cache sets."""
+    cdef Py_ssize_t distance = g.lda * <Py_ssize_t> sizeof(real)
+    return distance >= FAR and (g.a_transposed or distance % FAR == 0)
 
 
 cdef inline void columns(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1, real *scratch,

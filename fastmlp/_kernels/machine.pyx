@@ -8,10 +8,10 @@ cdef apart multiply_add(Py_ssize_t n, real *out, vec like) noexcept nogil:
     """n times as many multiply-adds as a tile has vectors, in registers alone."""
     cdef vec[TILE] acc
     cdef vec x = splat(0.999999, like), y = splat(1e-6, like), total = splat(0.0, like)
-    cdef Py_ssize_t i, k
+    cdef Py_ssize_t i, _k
     for i in range(TILE):
         acc[i] = splat(<double> i, like)
-    for k in range(n):
+    for _k in range(n):
         for i in range(TILE):
             acc[i] = fma(acc[i], x, y)
     for i in range(TILE):

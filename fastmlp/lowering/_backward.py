@@ -112,7 +112,9 @@ class Backward(Forward):
         x = stage.x
         # d_input writes another buffer, so the two need no barrier between them
         self._looked_at |= {f"{place.key}.kernel", f"{place.key}.bias"}
-        self._emit_later("d_kernel", flag=self._checks, barrier=dx is None, bias=bias, x=x.ref, ldx=x.ld, starts=x.starts, **shape)
+        self._emit_later(
+            "d_kernel", flag=self._checks, barrier=dx is None, bias=bias, x=x.ref, ldx=x.ld, starts=x.starts, **shape
+        )
         if dx is None:
             return False
         fused: dict[str, Any] = {} if before is None or before.kernel is None else self._of_activation(before)

@@ -9,7 +9,6 @@ from ..core import ACTIVATIONS, ARENA, NONE, SHIFT
 from ._base import READ, Base, Node, Stage, Tensor
 from ._python import activation_forward, layer_forward
 
-
 # Activations whose derivative needs their value alone: what they were taken of is not kept.
 DERIVED_FROM_A = ("sigmoid", "tanh", "exponential")
 
@@ -51,7 +50,7 @@ class Forward(Base):
         return used, fused
 
     def _activate(self, stage: Stage, fused: dict[str, Node], keep: bool, out: Tensor | None) -> dict[str, Any]:
-        """The fields of an activation fused into a stage; it overwrites its argument, unless the way back needs that."""
+        """The fields of an activation fused into a stage; it overwrites its argument where the way back allows."""
         stage.z = stage.out = out or self._tensor(self.built[stage.place].units)
         if "activation" not in fused:
             return {}
