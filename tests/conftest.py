@@ -1,6 +1,7 @@
-"""Fixtures of the kernels' tests: every level that can be used here, both dtypes."""
+"""Fixtures: every level of the kernels that can be used here, both dtypes; what networks hold, and what they refuse."""
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -58,9 +59,9 @@ def same_bits():
 def run_python(tmp_path):
     """Runs a script in a new interpreter, outside the checkout, warnings being errors; gives what it prints."""
 
-    def run(code, *options, **environ):
+    def run(code, *options, arguments=(), **environ):
         done = subprocess.run(
-            [sys.executable, "-W", "error", *options, "-c", textwrap.dedent(code)],
+            [sys.executable, "-W", "error", *options, "-c", textwrap.dedent(code), *arguments],
             cwd=tmp_path,
             env={**os.environ, **environ},
             capture_output=True,
@@ -68,7 +69,80 @@ def run_python(tmp_path):
             check=False,
             timeout=120,
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="session")
+def says():
+    """A message has all of some words, which are regular expressions."""
+
+    def check(error, *words):
+        missing = [word for word in words if not re.search(word, str(error))]
+        assert not missing, f"{missing} not in: {error}"
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def contents():
+    """Every array of a network, as bytes."""
+
+    def take(net):
+        arrays = {f"parameter {key}": array for key, array in net.parameters.items()}
+        arrays |= {f"buffer {key}": array for key, array in net.buffers.items()}
+        for key, state in net.optimizer_state.items():
+            arrays |= {f"state {key} {name}": np.asarray(array) for name, array in state.items()}
+        return {name: array.tobytes() for name, array in arrays.items()}
+
+    return take
+
+
+@pytest.fixture(scope="session")
+def same(contents):
+    """Two networks have the same arrays; fails with the names of what differs."""
+
+    def check(net, twin):
+        mine, other = contents(net), contents(twin)
+        assert mine.keys() == other.keys()
+        assert [name for name in mine if mine[name] != other[name]] == []
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def same_future(same):
+    """The same arrays, and the same bits after what is done next: counters for Adam, masks and shuffling are alike."""
+
+    def check(net, twin, *, epochs=True):
+        same(net, twin)
+        rng = np.random.default_rng(5)
+        units = list(net.parameters.values())[-1].shape[-1]
+        x, labels = rng.normal(size=(40, net.input_dim)).astype("f4"), rng.integers(0, units, 40)
+        y = labels if net.loss.labels else rng.normal(size=(40, units)).astype("f4")
+        for one in (net, twin):
+            one.train_on_batch(x, y)
+        same(net, twin)
+        if epochs:
+            for one in (net, twin):
+                one.fit(x, y, batch_size=8)
+            same(net, twin)
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def refuses(says, same_future):
+    """`call(make())` raises, the message has all the words, nothing has changed; gives what was raised."""
+
+    def check(make, call, error, *words):
+        net, twin = make(), make()
+        with pytest.raises(error) as caught:
+            call(net)
+        says(caught.value, *words)
+        same_future(net, twin)
+        return caught.value
+
+    return check

@@ -1,6 +1,10 @@
-"""Memory: a step allocates nothing that grows with the batch, an epoch nothing that grows with the data's width."""
+"""Memory: a step allocates nothing that grows with the batch, an epoch nothing that grows with the data's width; all
+that training holds is little more than the parameters, what goes with each of them, and the activations of a batch."""
 
 import gc
+import json
+import os
+import tempfile
 import tracemalloc
 
 import numpy as np
@@ -123,12 +127,34 @@ def test_batch_size_bounds_the_memory_of_predict():
 
 
 ROWS = 60_000
+
+
+def on_disk(dtype):
+    """A memory map, whose pages are no memory that is taken."""
+    with tempfile.TemporaryFile() as file:  # gone with the map
+        array = np.memmap(file, dtype, "w+", shape=(ROWS, FEATURES))
+    array[...] = 1
+    return array
+
+
+class Watch(fm.callbacks.Callback):
+    """Sends each step through Python."""
+
+    def on_batch_end(self, net, batch, logs):
+        pass
+
+
 LARGE = {  # x in dtypes that are read in place, and that are cast batch by batch
     "float32": lambda: np.ones((ROWS, FEATURES), np.float32),
     "float32, every other column": lambda: np.ones((ROWS, 2 * FEATURES), np.float32)[:, ::2],
     "float32, Fortran": lambda: np.ones((FEATURES, ROWS), np.float32).T,
     "float32, longer rows": lambda: np.ones((ROWS, FEATURES + 3), np.float32)[:, 1:-2],
+    "float32, memory map": lambda: on_disk("float32"),
     "float64": lambda: np.ones((ROWS, FEATURES)),
+    "float64, every other column": lambda: np.ones((ROWS, 2 * FEATURES))[:, ::2],
+    "float64, Fortran": lambda: np.ones((FEATURES, ROWS)).T,
+    "float64, memory map": lambda: on_disk("float64"),
+    "int64": lambda: np.ones((ROWS, FEATURES), np.int64),
     "int8": lambda: np.ones((ROWS, FEATURES), np.int8),
     "bool": lambda: np.ones((ROWS, FEATURES), bool),
     "big-endian": lambda: np.ones((ROWS, FEATURES), ">f4"),
@@ -136,7 +162,7 @@ LARGE = {  # x in dtypes that are read in place, and that are cast batch by batc
 
 
 @pytest.mark.parametrize("layout", LARGE)
-@pytest.mark.parametrize("call", ["fit", "shuffled", "split", "validated", "evaluate", "predict"])
+@pytest.mark.parametrize("call", ["fit", "shuffled", "watched", "split", "validated", "evaluate", "predict"])
 def test_x_is_never_copied_whole(layout, call):
     """Inputs are read where they are, or cast batch by batch: an epoch's peak is the order of the rows and a few of
     their labels' size, not the 12 MB of the inputs in the network's dtype."""
@@ -144,6 +170,7 @@ def test_x_is_never_copied_whole(layout, call):
     calls = {
         "fit": lambda net: net.fit(x, y, batch_size=1000, shuffle=False, verbose=0),
         "shuffled": lambda net: net.fit(x, y, batch_size=1000, verbose=0),
+        "watched": lambda net: net.fit(x, y, batch_size=1000, callbacks=[Watch()], verbose=0),
         "split": lambda net: net.fit(x, y, batch_size=1000, validation_split=0.5, verbose=0),
         "validated": lambda net: net.fit(x[:1000], y[:1000], validation_data=(x, y), batch_size=1000, verbose=0),
         "evaluate": lambda net: net.evaluate(x, y, batch_size=1000),
@@ -154,3 +181,55 @@ def test_x_is_never_copied_whole(layout, call):
     calls[call](net)  # with a workspace
     peak = peak_of(lambda: calls[call](net))
     assert peak < 4 * y.nbytes < x.size * 4 / 6
+
+
+HELD = """
+import json, re, sys
+import numpy as np
+import fastmlp as fm
+
+optimizer, dtype = json.loads(sys.argv[1]), sys.argv[2]
+fm.set_num_threads(2)
+
+def resident(key):
+    with open("/proc/self/status") as file:
+        return 1024 * int(re.search(key + r":\\s+(\\d+) kB", file.read())[1])
+
+def trained(units, x):
+    *hidden, last = units
+    layers = [*(fm.layers.Dense(n, "relu") for n in hidden), fm.layers.Dense(last, "softmax")]
+    net = fm.Sequential(layers, input_dim=x.shape[1], dtype=dtype, seed=0)
+    net.compile(optimizer, "sparse_categorical_crossentropy", ["accuracy"])
+    net.fit(x, y, batch_size=128, epochs=2, verbose=0)
+    return net
+
+rng = np.random.default_rng(0)
+x, y = rng.random((128 * 20, 400), dtype), rng.integers(0, 10, 128 * 20)
+trained((7, 10), x[:, :4])  # what the first use of everything takes, the threads too, is no network's
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # the peak is from here on
+before = resident("VmRSS")
+net = trained((600, 600, 10), x)
+peak = resident("VmHWM") - before
+parameters = sum(array.nbytes for array in net.parameters.values())
+state = sum(array.nbytes for arrays in net.optimizer_state.values() for array in arrays.values())
+print(json.dumps([peak, parameters, state, 128 * (600 + 600 + 10) * x.itemsize]))
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="the peak of a part of a program is Linux's")
+@pytest.mark.parametrize(
+    "optimizer, slots",
+    [("sgd", 0), ({"name": "sgd", "momentum": 0.9}, 1), ("adam", 2)],
+    ids=["sgd", "momentum", "adam"],
+)
+def test_what_training_holds(optimizer, slots, dtype, run_python):
+    """From the first layer to the last step, at its peak: a fifth more than parameters, gradients, the optimizer's
+    state, one copy of the parameters, and the activations of a batch.
+
+    Of the resident memory, as kernels' scratch is none of Python's. The allocator gives back at once what is freed.
+    """
+    printed = run_python(HELD, arguments=[json.dumps(optimizer), dtype.name], MALLOC_MMAP_THRESHOLD_="65536")
+    peak, parameters, state, activations = json.loads(printed)
+    assert state == slots * parameters
+    assert 2 * parameters + state < peak < 1.2 * (3 * parameters + state + activations)

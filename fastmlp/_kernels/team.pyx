@@ -27,10 +27,10 @@ cdef inline int team_for(const op_t *ops, Py_ssize_t n, const run_t *run, int te
     return <int> max(1.0, min(<double> team, cost_of(ops, n, run) / GRAIN))
 
 
-cdef inline Py_ssize_t group(const op_t *ops, Py_ssize_t n) noexcept nogil:
-    """How many operations from the first on go together: those of a walk, else one."""
+cdef inline Py_ssize_t group(const op_t *ops, Py_ssize_t n, const run_t *run, int team) noexcept nogil:
+    """How many operations from the first on go together: those of a walk, if there are rows for all, else one."""
     cdef Py_ssize_t i = 0
-    while i < n and ops[i].walk:
+    while i < n and ops[i].walk and run.batch >= team * MR:
         i += 1
     return max(i, 1)
 
@@ -52,10 +52,10 @@ cdef void member(const op_t *ops, Py_ssize_t n, run_t *run, int me, int team, co
     cdef unsigned long fp = enter_fp()
     cdef int active
     while i < n:
-        count = group(&ops[i], n - i)
+        count = group(&ops[i], n - i, run, team)
         active = team_for(&ops[i], count, run, team)
         if me < active:
-            if ops[i].walk:
+            if count > 1:
                 walk(&ops[i], count, run, me, active, like)
             else:
                 shared_op(&ops[i], run, me, active, like)
@@ -91,7 +91,7 @@ cdef void run_ops(const op_t *ops, Py_ssize_t n, run_t *run, int threads, const 
     cdef Py_ssize_t i = 0, count
     cdef double saved = 0
     while i < n:
-        count = group(&ops[i], n - i)
+        count = group(&ops[i], n - i, run, threads)
         saved += cost_of(&ops[i], count, run) * (1.0 - 1.0 / team_for(&ops[i], count, run, threads))
         i += count
     if saved <= START:
