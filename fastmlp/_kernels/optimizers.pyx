@@ -1,7 +1,7 @@
 """Optimizer sweeps: element by element, so any division of the arena gives the same bits."""
 from libc.math cimport pow, sqrt, sqrtf
 
-from .simd cimport across_sum, fma, lane, lanes, load, load_n, real, splat, splat_f32, splat_f64, vec
+from .simd cimport across_sum, lane, lanes, load, load_n, real, splat, splat_f32, splat_f64, vec
 
 
 cdef void sgd_update(real *w, const real *g, real *velocity, Py_ssize_t n, double learning_rate, double momentum,
@@ -45,13 +45,13 @@ cdef inline bint finite_over(const real *x, Py_ssize_t n, vec like) noexcept nog
     cdef vec zero = splat(0.0, like), a = zero, b = zero, c = zero, d = zero
     cdef Py_ssize_t W = lanes(like), i = 0
     while i + 4 * W <= n:
-        a = fma(load(x + i, like), zero, a)
-        b = fma(load(x + i + W, like), zero, b)
-        c = fma(load(x + i + 2 * W, like), zero, c)
-        d = fma(load(x + i + 3 * W, like), zero, d)
+        a = a + load(x + i, like) * zero
+        b = b + load(x + i + W, like) * zero
+        c = c + load(x + i + 2 * W, like) * zero
+        d = d + load(x + i + 3 * W, like) * zero
         i += 4 * W
     while i < n:
-        a = fma(load_n(x + i, min(W, n - i), like), zero, a)
+        a = a + load_n(x + i, min(W, n - i), like) * zero
         i += W
     return lane(across_sum((a + b) + (c + d)), 0) == 0.0
 

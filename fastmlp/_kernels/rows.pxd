@@ -62,11 +62,10 @@ cdef inline void turn(const real **rows, Py_ssize_t m, Py_ssize_t n, vec *column
     """n columns of m rows, a row a lane; lanes from m on repeat the first."""
     cdef real *lane_of_column = <real *> columns
     cdef Py_ssize_t W = lanes(like), i, j = 0
-    if m * n <= 2 * W:              # numbers so few are moved one by one
+    if 4 * m * n <= W * W:              # numbers so few are moved one by one
         for j in range(n):
             columns[j] = splat(rows[0][j], like)
-        for i in range(1, m):
-            for j in range(n):
+            for i in range(1, m):
                 lane_of_column[j * W + i] = rows[i][j]
         return
     while j < n:
@@ -80,9 +79,9 @@ cdef inline void turn_back(vec *columns, real *rows, Py_ssize_t ld, Py_ssize_t m
     """And back into rows; the columns are lost."""
     cdef const real *lane_of_column = <const real *> columns
     cdef Py_ssize_t W = lanes(like), i, j = 0
-    if m * n <= 2 * W:
-        for i in range(m):
-            for j in range(n):
+    if 4 * m * n <= W * W:
+        for j in range(n):
+            for i in range(m):
                 rows[i * ld + j] = lane_of_column[j * W + i]
         return
     while j < n:

@@ -72,6 +72,11 @@ typedef struct { char size[1]; } narrow;
         I m = (I)(c == d);                                                                                             \
         return bits_##S((ints_##S(x) & m) | (ints_##S(y) & ~m));                                                       \
     }                                                                                                                  \
+    /* the first n lanes of x, then y */                                                                               \
+    FASTMLP_INLINE V first_n_##S(V x, ptrdiff_t n, V y) {                                                              \
+        static const T lane[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};                              \
+        return if_less_##S(load_##S(lane), splat_##S((T)n), x, y);                                                     \
+    }                                                                                                                  \
     FASTMLP_INLINE V abs_##S(V x) { return bits_##S(ints_##S(x) & ~ints_##S(splat_##S((T)-0.0))); }                    \
     FASTMLP_INLINE V copysign_##S(V x, V s) {                                                                          \
         I sign = ints_##S(splat_##S((T)-0.0));                                                                         \

@@ -51,6 +51,8 @@ cdef extern from "simd.h" nogil:
     vf64 if_unsigned_f64(vf64, vf64, vf64)
     vf32 if_equal_f32(vf32, vf32, vf32, vf32)
     vf64 if_equal_f64(vf64, vf64, vf64, vf64)
+    vf32 first_n_f32(vf32, Py_ssize_t, vf32)
+    vf64 first_n_f64(vf64, Py_ssize_t, vf64)
     vf32 max_f32(vf32, vf32)
     vf64 max_f64(vf64, vf64)
     vf32 min_f32(vf32, vf32)
@@ -318,11 +320,10 @@ cdef inline vec across_max(vec x) noexcept nogil:
 
 cdef inline vec first_n(vec x, Py_ssize_t n, vec y) noexcept nogil:
     """The first n lanes of x, then y."""
-    cdef vec one = splat(1.0, x)
     if vec is vf32:
-        return if_less(splat(0.0, x), load_n_f32(<const float *> &one, n), x, y)
+        return first_n_f32(x, n, y)
     else:
-        return if_less(splat(0.0, x), load_n_f64(<const double *> &one, n), x, y)
+        return first_n_f64(x, n, y)
 
 
 cdef inline Py_ssize_t lanes(vec like) noexcept nogil:
