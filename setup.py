@@ -46,7 +46,7 @@ FLAGS = ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hid
 # and calls memset for a tile's zeros.
 FLAGS_WHERE_KNOWN = [
     *("-fno-trapping-math", "-fno-semantic-interposition"),
-    *("-fno-tree-slp-vectorize", "-fno-tree-loop-distribute-patterns"),
+    *("-fno-tree-slp-vectorize", "-fno-tree-loop-distribute-patterns", "-Wno-sign-compare"),
 ]
 DIRECTIVES = {
     "language_level": 3,

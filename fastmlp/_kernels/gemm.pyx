@@ -77,7 +77,6 @@ cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t las
                     acc[r * sizeof(width_t) + v] = fma(x, y[v], acc[r * sizeof(width_t) + v])
             row += ldb
         finish(g, part, part.i0 + i, j, n, acc, b, height, width)
-    return 0
 
 
 cdef inline void strip(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n, const real *b, Py_ssize_t ldb, vec like,

@@ -17,7 +17,6 @@ cdef apart multiply_add(Py_ssize_t n, real *out, vec like) noexcept nogil:
     for i in range(TILE):
         total = total + acc[i]
     store(out, total)
-    return 0
 
 
 cdef float[64] sink     # where the results go, so that they are computed

@@ -34,7 +34,9 @@ cdef inline real *scratch_of(const run_t *run, int member, const real *like) noe
 
 
 cdef inline const Py_ssize_t *starts_of(const op_t *op, const run_t *run) noexcept nogil:
-    return run.x_starts if op.starts == NONE else run.table + op.starts
+    if op.starts == NONE:
+        return run.x_starts
+    return run.table + op.starts
 
 
 cdef void dense(const op_t *op, const run_t *run, gemm_t *g, const real *like) noexcept nogil:

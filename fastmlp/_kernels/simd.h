@@ -36,8 +36,8 @@ typedef struct { char size[1]; } rows_1;
 typedef struct { char size[NV]; } wide;
 typedef struct { char size[1]; } narrow;
 
-/* The result of a function that is not inlined: its loop shall have all registers to itself. */
-#define apart __attribute__((noinline)) int
+/* The result, none, of a function that is not inlined: its loop shall have all registers to itself. */
+#define apart __attribute__((noinline)) void
 
 #define FASTMLP_INLINE static inline __attribute__((always_inline, unused))
 

@@ -8,7 +8,7 @@ that vectors are numbers, which lets it write `a * b + c`; the C compiler sees v
 cdef extern from "simd.h" nogil:
     ctypedef float vf32
     ctypedef double vf64
-    ctypedef int apart      # result of a function that is not inlined
+    ctypedef void apart     # of a function that is not inlined
     ctypedef unsigned long long vu64
     enum:
         MR        # rows of a GEMM tile
