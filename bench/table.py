@@ -51,11 +51,23 @@ def activations_table(rows):
     return lines(head, body)
 
 
+def glance_table(rows):
+    """How many times longer the fastest peer takes, and who that is: kinds by networks."""
+    kinds = [kind for kind in ("train", "predict", "predict 1") if any(row["kind"] == kind for row in rows)]
+    names = [name for name in NETWORKS if any(row["network"] == name and row["kind"] in kinds for row in rows)]
+    cells = {(r["kind"], r["network"]): f"{r['ratio']:#.3g} {r['fastest_peer']}" for r in rows}
+    sizes = ["-".join(map(str, NETWORKS[name].sizes)) + f", {NETWORKS[name].batch}" for name in names]
+    head = ["", *(f"{name} {size}" for name, size in zip(names, sizes, strict=True))]
+    return lines(head, [[kind, *(cells.get((kind, name), "") for name in names)] for kind in kinds])
+
+
 def markdown(result):
     """The run as the README shows it."""
     activations = [row for row in result["rows"] if row["kind"] == "activations"]
     others = [row for row in result["rows"] if row["kind"] != "activations"]
     parts = [" · ".join(f"{key}: {value}" for key, value in result["environment"].items()), ""]
+    if any(row["kind"] in ("train", "predict", "predict 1") for row in others):
+        parts += [*glance_table(others), ""]
     parts += peers_table(others) if others else []
     parts += ([""] if others else []) + activations_table(activations) if activations else []
     return "\n".join(parts) + "\n"
