@@ -10,7 +10,7 @@ cdef enum:
 
 # In multiply-adds: what a member of a running team should have, or the barrier costs more than it brings, and what a team
 # must save of a run to be worth its start.
-cdef double GRAIN = 40000.0
+cdef double GRAIN = 12000.0
 cdef double START = 200000.0
 
 
