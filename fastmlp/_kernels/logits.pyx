@@ -143,9 +143,11 @@ cdef inline vec exponentials(const real *z, real *a, Py_ssize_t n, vec high, vec
     sum[0] = sum[1] = zero
     while j < n:
         d = fetch(z + j, n - j, high) - high
-        if n - j < W:
-            d = first_n(d, n - j, splat(-INFINITY, high))
-        e = vexp(d)
+        if n - j < W:       # beyond the last column is what neither counts nor underflows, which is slow
+            d = first_n(d, n - j, -one)
+            e = first_n(vexp(d), n - j, zero)
+        else:
+            e = vexp(d)
         put(a + j, e, n - j)
         add_terms(if_at_least(d, zero, zero, e), j, n, sum, terms)
         ones = ones + if_at_least(d, zero, one, zero)
