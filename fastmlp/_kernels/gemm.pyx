@@ -306,10 +306,11 @@ cdef void gemm(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_
 
     `scratch`, scratch_size() numbers of this thread's own, is where panels and blocks are copied if that pays.
     """
-    if i0 < i1 and real is float:
-        gemm_over(g, i0, i1, j0, j1, scratch, splat_f32(0))
-    elif i0 < i1:
-        gemm_over(g, i0, i1, j0, j1, scratch, splat_f64(0))
+    if i0 < i1:
+        if real is float:
+            gemm_over(g, i0, i1, j0, j1, scratch, splat_f32(0))
+        else:
+            gemm_over(g, i0, i1, j0, j1, scratch, splat_f64(0))
 
 
 cdef void gemm_share(const gemm_t *g, int member, int team, real *scratch) noexcept nogil:

@@ -12,6 +12,8 @@
 #include <string.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #if defined(__AVX512F__)
@@ -122,6 +124,9 @@ FASTMLP_INLINE vf64 fma_f64(vf64 a, vf64 b, vf64 c) { return (vf64)_mm512_fmadd_
 #elif defined(__FMA__)
 FASTMLP_INLINE vf32 fma_f32(vf32 a, vf32 b, vf32 c) { return (vf32)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
 FASTMLP_INLINE vf64 fma_f64(vf64 a, vf64 b, vf64 c) { return (vf64)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
+#elif defined(__aarch64__)
+FASTMLP_INLINE vf32 fma_f32(vf32 a, vf32 b, vf32 c) { return (vf32)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+FASTMLP_INLINE vf64 fma_f64(vf64 a, vf64 b, vf64 c) { return (vf64)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
 #elif defined(__FP_FAST_FMA) && defined(__FP_FAST_FMAF)
 FASTMLP_INLINE vf32 fma_f32(vf32 a, vf32 b, vf32 c) {
     for (int k = 0; k < (int)(VBYTES / sizeof(float)); k++) c[k] = __builtin_fmaf(a[k], b[k], c[k]);
