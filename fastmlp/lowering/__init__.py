@@ -112,7 +112,7 @@ class Lowering(Backward):
             lda=out.ld,
             d=d.ref,
             ldd=d.ld,
-            row_cost=32 * z.units,
+            row_cost=8 * z.units,
         )
         self._emit_later("loss_sum", metric=bool(metric), barrier=False)
         return stages, z if from_logits else out
