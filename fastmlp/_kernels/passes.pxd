@@ -100,6 +100,7 @@ cdef struct run_t:
     Py_ssize_t scratch_bytes
     Py_ssize_t *bad              # a flag for each thread
     barrier_t barrier            # where the team meets
+    int cpu                      # the processor of member 0
     double *row_loss
     double *row_metric
     uint64_t seed

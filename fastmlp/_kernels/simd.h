@@ -341,6 +341,23 @@ FASTMLP_INLINE void team_barrier(barrier_t *b, int team) {
     }
 }
 
+/* A member that was woken on the processor of the one who waits for it would get it only when that one's time is up,
+ * milliseconds later, while others are idle: it moves, unless there are too few for all. */
+#if defined(__linux__)
+FASTMLP_INLINE int this_cpu(void) { return sched_getcpu(); }
+FASTMLP_INLINE void leave_cpu(int cpu, int team) {
+    cpu_set_t allowed, others;
+    if (cpu < 0 || sched_getcpu() != cpu || sched_getaffinity(0, sizeof allowed, &allowed)) return;
+    others = allowed;
+    CPU_CLR(cpu, &others);
+    if (CPU_COUNT(&allowed) < team || sched_setaffinity(0, sizeof others, &others)) return;
+    sched_setaffinity(0, sizeof allowed, &allowed);
+}
+#else
+FASTMLP_INLINE int this_cpu(void) { return -1; }
+FASTMLP_INLINE void leave_cpu(int cpu, int team) { (void)cpu, (void)team; }
+#endif
+
 /* Floating-point environment of a thread: round to nearest, subnormals kept, whatever the caller set. */
 #if defined(__x86_64__)
 FASTMLP_INLINE unsigned long enter_fp(void) { unsigned old = _mm_getcsr(); _mm_setcsr(0x1f80); return old; }

@@ -92,6 +92,8 @@ cdef extern from "simd.h" nogil:
     ctypedef struct barrier_t:
         pass
     void team_barrier(barrier_t *, int)
+    int this_cpu()
+    void leave_cpu(int, int)
     unsigned long enter_fp()
     void leave_fp(unsigned long)
 

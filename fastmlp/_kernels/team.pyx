@@ -3,7 +3,9 @@ own through several."""
 from cython.parallel cimport parallel
 
 from .passes cimport GATE, WEIGHT, X, op_t, rows_op, run_t, shared_op
-from .simd cimport MR, enter_fp, leave_fp, real, share, team_barrier, team_member, team_size
+from .simd cimport (
+    MR, enter_fp, leave_cpu, leave_fp, real, share, team_barrier, team_member, team_size, this_cpu
+)
 
 cdef enum:
     WALK = 128                   # rows of a walk: enough of them that copying the panels of a kernel pays
@@ -51,6 +53,8 @@ cdef void member(const op_t *ops, Py_ssize_t n, run_t *run, int me, int team, co
     cdef Py_ssize_t i = 0, k, count
     cdef unsigned long fp = enter_fp()
     cdef int active
+    if me > 0:
+        leave_cpu(run.cpu, team)
     while i < n:
         count = group(&ops[i], n - i, run, team)
         active = team_for(&ops[i], count, run, team)
@@ -60,7 +64,7 @@ cdef void member(const op_t *ops, Py_ssize_t n, run_t *run, int me, int team, co
             else:
                 shared_op(&ops[i], run, me, active, like)
         i += count
-        if ops[i - 1].barrier and team > 1 and i < n:      # after the last they meet at the end of the region
+        if team > 1 and (ops[i - 1].barrier or i == n):     # the last too: OpenMP's own would keep others off a processor
             team_barrier(&run.barrier, team)
         if ops[i - 1].code == GATE:
             for k in range(team):
@@ -97,6 +101,7 @@ cdef void run_ops(const op_t *ops, Py_ssize_t n, run_t *run, int threads, const 
     if saved <= START:
         member(ops, n, run, 0, 1, like)
     else:
+        run.cpu = this_cpu()
         with parallel(num_threads=threads):
             member(ops, n, run, team_member(), team_size(), like)
 
