@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-WARM = 0.005  # seconds of untimed calls: the first ones after a rest find threads asleep and clocks low
+WARM = 0.02  # seconds of untimed calls: the first ones after a rest find threads asleep and clocks low
 REST = 0.01
 
 
