@@ -48,6 +48,7 @@ FLAGS_WHERE_KNOWN = [
     *("-fno-trapping-math", "-fno-semantic-interposition"),
     *("-fno-tree-slp-vectorize", "-fno-tree-loop-distribute-patterns", "-Wno-sign-compare"),
 ]
+SMALL = {"faces": ["-Os"]}  # wrappers for tests and benchmarks, as large as the kernels that they call
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,
@@ -78,7 +79,7 @@ class Kernel(Extension):
     """One source of `fastmlp/_kernels`, compiled for one level, or once and for any processor."""
 
     def __init__(self, source: Path, level: str | None = None):
-        self.level = level
+        self.level, self.stem = level, source.stem
         self.folder = package(level) if level else KERNELS
         name = ".".join((*self.folder.parts, source.stem))
         super().__init__(name, [str(source)], include_dirs=[str(HEADERS)])
@@ -146,9 +147,10 @@ class BuildKernels(build_ext):
         common = FLAGS + toolchain.known(FLAGS_WHERE_KNOWN)
         strip = ["-Wl,--strip-all"] if sys.platform == "linux" else []
         for kernel in self.extensions:
-            kernel.extra_compile_args = [*common, *LEVELS[kernel.level], *openmp] if kernel.level else common
+            own = [*LEVELS[kernel.level], *openmp, *SMALL.get(kernel.stem, [])] if kernel.level else []
+            kernel.extra_compile_args = [*common, *own]
             kernel.extra_link_args = [*strip, *openmp_link] if kernel.level else strip
-        recipe = f"{toolchain} {common} {LEVELS} {openmp} {openmp_link} {strip} {DIRECTIVES}".encode()
+        recipe = f"{toolchain} {common} {LEVELS} {openmp} {openmp_link} {strip} {SMALL} {DIRECTIVES}".encode()
         stamp = self.copies / "recipe.txt"
         # Time stamps don't show that a flag has changed.
         if not stamp.exists() or stamp.read_bytes() != recipe:
