@@ -9,11 +9,10 @@ from .simd cimport (
 
 cdef enum:
     WALK = 128                   # rows of a walk: enough of them that copying the panels of a kernel pays
+    START = 16                   # grains that a team must save of a run to be worth its start
 
-# In multiply-adds: what a member of a running team should have, or the barrier costs more than it brings, and what a team
-# must save of a run to be worth its start.
+# Multiply-adds that a member of a running team should have, or the barrier costs more than it brings.
 cdef double GRAIN = 12000.0
-cdef double START = 200000.0
 
 
 cdef inline double cost_of(const op_t *ops, Py_ssize_t n, const run_t *run) noexcept nogil:
@@ -98,7 +97,7 @@ cdef void run_ops(const op_t *ops, Py_ssize_t n, run_t *run, int threads, const 
         count = group(&ops[i], n - i, run, threads)
         saved += cost_of(&ops[i], count, run) * (1.0 - 1.0 / team_for(&ops[i], count, run, threads))
         i += count
-    if saved <= START:
+    if saved <= START * GRAIN:
         member(ops, n, run, 0, 1, like)
     else:
         run.cpu = this_cpu()
@@ -108,7 +107,7 @@ cdef void run_ops(const op_t *ops, Py_ssize_t n, run_t *run, int threads, const 
 
 def set_grain(double multiply_adds):
     """Sets the work from which a member joins, for tests and tuning; returns what it was. Changes times, no bit."""
-    global GRAIN, START
+    global GRAIN
     before = GRAIN
-    GRAIN, START = multiply_adds, 5 * multiply_adds
+    GRAIN = multiply_adds
     return before
