@@ -7,7 +7,7 @@ from libc.string cimport memset
 from . cimport activations, batchnorm, logits, losses, optimizers, random
 from .gemm cimport gemm_share, gemm_t, panel_width, scratch_size
 from .rows cimport loss_t
-from .simd cimport MR, barrier_t, real, team_barrier, team_member, team_size
+from .simd cimport MR, barrier_t, leave_cpu, real, team_barrier, team_member, team_size, this_cpu
 
 
 cdef int expect(bint condition, str what) except -1:
@@ -40,12 +40,15 @@ cdef int run_gemm(const gemm_t *g, int threads, const real *like) except -1:
     if memory == NULL:
         raise MemoryError()
     cdef real *scratch = <real *> (<char *> memory + (64 - <size_t> memory % 64) % 64)
+    cdef int cpu = this_cpu()
     with nogil:
         if threads == 1:
             gemm_share(g, 0, 1, scratch)
         else:
             memset(&barrier, 0, sizeof(barrier))
             with parallel(num_threads=threads):
+                if team_member() > 0:
+                    leave_cpu(cpu, team_size())
                 gemm_share(g, team_member(), team_size(), scratch + team_member() * numbers)
                 team_barrier(&barrier, team_size())      # ours: OpenBLAS's threads and this region's may share a core
         free(memory)
