@@ -3,22 +3,24 @@
 A tile of MR rows and NV vectors of columns stays in registers while k runs. An element is the sum over blocks of KC of
 chains of fused multiply-adds, both in ascending order of k, whatever the tile, the copies or the threads: its bits
 depend on its row of `a` and its column of `b` alone. Blocking follows BLIS: a panel of KC x NR of `b` stays in L1 while
-the row tiles of a block of `a` pass over it; where k has several blocks, c carries the partial sums.
+the row tiles of a block of `a` pass over it; where k has several blocks, c carries the partial sums, and one part of c, small
+enough for L2, goes through all of them before the next.
 """
 from libc.string cimport memcpy
 
 from .activations cimport IDENTITY, LEAKY_RELU, RELU, RELU_BY_SIGN, activation_backward, activation_forward
 from .panels cimport copy_panels, transpose_panels
 from .simd cimport (
-    MR, NV, TILE, VBYTES, apart, fma, lanes, load, load_n, narrow, prefetch, real, rows_1, rows_2, rows_4, rows_full, rows_t,
+    MR, NV, TILE, apart, fma, lanes, load, load_n, narrow, prefetch, real, rows_1, rows_2, rows_4, rows_full, rows_t,
     share, splat, splat_f32, splat_f64, store, store_n, vec, wide, width_t
 )
 from .tile cimport finish, part_t
 
 cdef enum:
     KC = 256        # rows of a panel of b: KC x NR numbers fill half of L1
-    MC = 480        # most rows of a block of a, see rows_of_block; a multiple of 6 and 8
-    PANELS = 32     # that are copied together, in L2 beside a block of a
+    MC = 144        # most rows of a block of a, a multiple of 6 and 8
+    PANELS = 16     # that go together: their part of c stays in L2, beside the block of a, from one block of k to the next
+    DEEP = 1024     # most of k for which they are copied at once
     PAD = 16        # keeps the rows of a copied block from sharing cache sets
     FAR = 2048      # bytes from row to row of `a` from which a block is copied, see is_far,
     FAR_B = 512     # and a panel of `b`: its rows would share too few cache sets to stay in L1
@@ -38,11 +40,6 @@ for at in range(MC):
 for at in range(KC):
     unit_steps[at] = at
     strip_steps[at] = at * MR
-
-
-cdef inline Py_ssize_t rows_of_block(const real *like) noexcept nogil:
-    """Rows of a block of a: with KC columns it takes a quarter to a half of L2, which grew along with the vectors."""
-    return <Py_ssize_t> (MC * VBYTES // (64 * (sizeof(real) // 4)))
 
 
 cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t last, Py_ssize_t j, Py_ssize_t n,
@@ -242,35 +239,56 @@ cdef inline bint is_far(const gemm_t *g, const real *like) noexcept nogil:
     return distance >= FAR and (g.a_transposed or distance % FAR == 0)
 
 
+cdef apart copy_columns(const gemm_t *g, Py_ssize_t k0, Py_ssize_t k1, Py_ssize_t j0, Py_ssize_t j1, bint all_copied,
+                        real *to, vec like) noexcept nogil:
+    """Panels of b for k0 .. k1: of all columns, or of those that fill no panel; one block of KC after another."""
+    cdef Py_ssize_t NR = NV * lanes(like), depth
+    cdef const real *b = <const real *> g.b
+    if not all_copied:
+        j0 = j1 - (j1 - j0) % NR
+    while k0 < k1:
+        depth = min(KC, k1 - k0)
+        if g.b_transposed:
+            transpose_panels(b + j0 * g.ldb + k0, g.ldb, depth, j1 - j0, to, like)
+        else:
+            copy_panels(b + k0 * g.ldb + j0, g.ldb, depth, j1 - j0, to, like)
+        to += depth * ((j1 - j0 + NR - 1) // NR * NR)
+        k0 += depth
+
+
 cdef inline void columns(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1, real *scratch,
                          vec like) noexcept nogil:
     """Rows i0 .. i1, columns j0 .. j1, at most PANELS of them, the whole of k."""
-    cdef Py_ssize_t NR = NV * lanes(like), most = rows_of_block(scratch), j = j1 - (j1 - j0) % NR
+    cdef Py_ssize_t NR = NV * lanes(like), padded = (j1 - j0 + NR - 1) // NR * NR, k0 = 0, k1
+    cdef Py_ssize_t blocks = (i1 - i0 + MC - 1) // MC, rows = ((i1 - i0 + blocks - 1) // blocks + MR - 1) // MR * MR
+    cdef Py_ssize_t deep = DEEP if blocks > 1 else KC
     cdef bint all_copied = copies_b(g, i1 - i0, scratch)
     cdef bint copies_a = j1 - j0 >= COPY_A_FROM * NR and is_far(g, scratch)
+    cdef real *copied_a = scratch + min(g.k, deep) * padded
     cdef part_t part
-    part.k0 = 0
+    if not all_copied:
+        padded = NR
     store(<real *> part.check, splat(0.0, like))
     while True:                      # once even where k is 0: the epilogue writes c
-        part.depth = min(KC, g.k - part.k0)
-        if g.b_transposed:
-            transpose_panels(<const real *> g.b + j0 * g.ldb + part.k0, g.ldb, part.depth, j1 - j0, scratch, like)
-        elif all_copied:
-            copy_panels(<const real *> g.b + part.k0 * g.ldb + j0, g.ldb, part.depth, j1 - j0, scratch, like)
-        else:
-            copy_panels(<const real *> g.b + part.k0 * g.ldb + j, g.ldb, part.depth, j1 - j, scratch, like)
+        k1 = min(k0 + deep, g.k)
+        copy_columns(g, k0, k1, j0, j1, all_copied, scratch, like)
         part.i0 = i0
         while part.i0 < i1:
-            part.rows = min(most, i1 - part.i0)
-            part.a, part.starts, part.steps = g.a, g.starts + part.i0, g.steps + part.k0
-            if copies_a:
-                copy_block(g, &part, scratch + min(g.k, KC) * ((j1 - j0 + NR - 1) // NR * NR))
-            block(g, &part, j0, j1, scratch, all_copied, like)
-            if part.k0 + part.depth == g.k:
+            part.rows, part.k0 = min(rows, i1 - part.i0), k0
+            while True:
+                part.depth = min(KC, k1 - part.k0)
+                part.a, part.starts, part.steps = g.a, g.starts + part.i0, g.steps + part.k0
+                if copies_a:
+                    copy_block(g, &part, copied_a)
+                block(g, &part, j0, j1, scratch + (part.k0 - k0) * padded, all_copied, like)
+                part.k0 += part.depth
+                if part.k0 >= k1:
+                    break
+            if k1 == g.k:
                 sweep(g, part.i0, part.i0 + part.rows, j0, j1, scratch)
             part.i0 += part.rows
-        part.k0 += part.depth
-        if part.k0 >= g.k:
+        k0 = k1
+        if k0 >= g.k:
             break
     note(g, &part, scratch, like)
 
@@ -282,9 +300,10 @@ cdef Py_ssize_t panel_width(const real *like) noexcept nogil:
 
 cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const real *like) noexcept nogil:
     """Numbers that `gemm` copies panels of b and a block of a into, for an m x k by k x n product or a smaller one."""
-    cdef Py_ssize_t NR = panel_width(like), numbers = max(1, min(k, KC)) * ((min(n, PANELS * NR) + NR - 1) // NR * NR)
+    cdef Py_ssize_t NR = panel_width(like)
+    cdef Py_ssize_t numbers = max(1, min(k, DEEP if m > MC else KC)) * ((min(n, PANELS * NR) + NR - 1) // NR * NR)
     if n >= COPY_A_FROM * NR:
-        numbers += min(m, rows_of_block(like)) * (KC + PAD)
+        numbers += min(m, MC) * (KC + PAD)
     return (numbers + 15) // 16 * 16
 
 

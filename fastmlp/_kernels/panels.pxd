@@ -2,21 +2,29 @@
 from .simd cimport MAX_LANES, NV, lanes, load, load_n, real, splat, store, vec, vtranspose
 
 
+cdef inline void copy_last(const real *b, Py_ssize_t ldb, Py_ssize_t depth, Py_ssize_t n, real *to,
+                           vec like) noexcept nogil:
+    """The panel that n < NR columns do not fill, vector by vector; zeros fill the last."""
+    cdef Py_ssize_t k, W = lanes(like)
+    while n > 0:
+        for k in range(depth):
+            store(to + k * NV * W, load_n(b + k * ldb, min(W, n), like))
+        b += W
+        to += W
+        n -= W
+
+
 cdef inline void copy_panels(const real *b, Py_ssize_t ldb, Py_ssize_t depth, Py_ssize_t n, real *to,
                              vec like) noexcept nogil:
-    """depth rows of n columns of b, along its rows, so that memory is read as it likes; zeros fill the last vector."""
-    cdef Py_ssize_t k, v, j, W = lanes(like), NR = NV * W
-    for k in range(depth):
+    """depth rows of n columns of b, along its rows, so that memory is read as it likes."""
+    cdef Py_ssize_t k, v, j, W = lanes(like), NR = NV * W, whole = n // NR * NR
+    for k in range(depth if whole else 0):
         j = 0
-        while j + NR <= n:
+        while j < whole:
             for v in range(NV):
                 store(to + j * depth + k * NR + v * W, load(b + k * ldb + j + v * W, like))
             j += NR
-        v = 0
-        while j < n:
-            store(to + (j - v * W) * depth + k * NR + v * W, load_n(b + k * ldb + j, min(W, n - j), like))
-            v += 1
-            j += W
+    copy_last(b + whole, ldb, depth, n - whole, to + whole * depth, like)
 
 
 cdef inline void transpose_panel(const real *b, Py_ssize_t ldb, Py_ssize_t depth, Py_ssize_t n, real *to,
