@@ -24,13 +24,23 @@ class Rows(NamedTuple):
     y: NDArray[Any] | None = None
     weight: NDArray[Any] | None = None
 
+    def in_place(self, dtype: np.dtype[Any]) -> bool:
+        """Whether the kernels can read inputs and targets where they are."""
+        return in_place(self.x, dtype) and (self.y is None or self.y.ndim == 1 or in_place(self.y, dtype))
+
+    def readable(self, dtype: np.dtype[Any]) -> Rows:
+        """The same for the kernels: what they can't read where it is becomes a copy."""
+        x = self.x if in_place(self.x, dtype) else cast(self.x, dtype)
+        y = self.y
+        if y is not None and y.ndim == 2 and not in_place(y, dtype):
+            y = cast(y, dtype, "y")
+        return Rows(x, y, self.weight)
+
     def take(self, index: NDArray[np.int64], dtype: np.dtype[Any]) -> Rows:
-        """Some rows, copied, the inputs cast."""
-        return Rows(
-            cast(self.x[index], dtype),
-            None if self.y is None else self.y[index],
-            None if self.weight is None else self.weight[index],
-        )
+        """Some rows, copied and cast."""
+        y = None if self.y is None else self.y[index]
+        weight = None if self.weight is None else self.weight[index]
+        return Rows(self.x[index], y, weight).readable(dtype)
 
 
 def as_rows(x: object, inputs: int | None, *, empty: bool = False, name: str = "x") -> NDArray[Any]:
@@ -80,7 +90,7 @@ def cast(array: NDArray[Any], dtype: np.dtype[Any], name: str = "x") -> NDArray[
 
 
 def check_targets(y: object, n: int, units: int, loss: Loss, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Targets as the loss takes them: labels ``(n,)`` in int64, or rows ``(n, units)`` in `dtype`."""
+    """Targets as the loss takes them: labels ``(n,)`` in int64, or rows ``(n, units)`` within the range of `dtype`."""
     array = real_array("y", y)
     if array.shape[:1] != (n,):
         raise ValueError(f"y: expected {n} samples, as x has, got shape {array.shape}")
@@ -94,7 +104,8 @@ def check_targets(y: object, n: int, units: int, loss: Loss, dtype: np.dtype[Any
         low, high = array.min(), array.max()
         if low < 0 or high > 1:
             raise ValueError(f"y: expected probabilities in [0, 1], got values from {low} to {high}")
-    return array if in_place(array, dtype) else cast(array, dtype, "y")
+    check_range(array, dtype, "y")
+    return array
 
 
 def _advice(array: NDArray[Any], units: int) -> str:

@@ -100,12 +100,12 @@ class Totals:
 
 def needs_python(totals: Totals, workspace: Workspace, data: Rows) -> bool:
     """Whether steps must come back to Python: metrics in NumPy, foreign code in a step, inputs to be cast."""
-    return bool(totals.foreign) or not workspace.compiled or not in_place(data.x, workspace.arenas.dtype)
+    return bool(totals.foreign) or not workspace.compiled or not data.in_place(workspace.arenas.dtype)
 
 
 def staged(net: Sequential, workspace: Workspace, data: Rows, index: NDArray[np.int64]) -> None:
     """Binds some rows; only those that can't be read in place are copied."""
-    if in_place(data.x, net.dtype):
+    if data.in_place(net.dtype):
         workspace.bind(data, index)
     else:
         workspace.bind(data.take(index, net.dtype))

@@ -102,13 +102,6 @@ def optimizer_workspace(net: Sequential, optimizer: optimizers.Optimizer) -> Wor
     return workspace
 
 
-def readable(net: Sequential, data: Rows) -> Rows:
-    """Data whose inputs the kernels can read where they are; a copy only where they can't."""
-    if in_place(data.x, net._dtype):
-        return data
-    return data._replace(x=cast(data.x, net._dtype))
-
-
 def step(net: Sequential, workspace: Workspace, offset: int, batch: int) -> bool:
     """A whole step over rows that are bound; raises before anything of it is kept.
 
@@ -176,7 +169,7 @@ def non_finite(net: Sequential, workspace: Workspace, batch: int) -> NonFiniteEr
 
 def train_on_batch(net: Sequential, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
     """One step on one batch; returns the loss and the metrics, of before the update."""
-    data = readable(net, prepare(net, x, y, sample_weight))
+    data = prepare(net, x, y, sample_weight).readable(net._dtype)
     batch = len(data.x)
     with net._usage.changing("train_on_batch"):
         workspace = train_workspace(net, batch)
@@ -192,7 +185,7 @@ def loss_and_gradients(
     net: Sequential, x: Any, y: Any, sample_weight: Any = None
 ) -> tuple[float, dict[str, NDArray[Any]]]:
     """The loss that `fit` minimises and its gradients, keyed as `parameters`; in training mode, no side effect."""
-    data = readable(net, prepare(net, x, y, sample_weight))
+    data = prepare(net, x, y, sample_weight).readable(net._dtype)
     batch = len(data.x)
     with net._usage.changing("loss_and_gradients"):
         workspace = train_workspace(net, batch)

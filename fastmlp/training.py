@@ -109,7 +109,7 @@ class Stream:
         for number, batch in enumerate(islice(self.batches, self.limit)):
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
                 raise TypeError(f"fit: expected batches (x, y) or (x, y, weight), got {type(batch).__name__}")
-            data = steps.readable(self.net, steps.prepare(self.net, *batch))
+            data = steps.prepare(self.net, *batch).readable(self.net.dtype)
             totals = totals or Totals(self.net)
             workspace = steps.train_workspace(self.net, len(data.x))
             workspace.bind(data)

@@ -183,6 +183,23 @@ def test_x_is_never_copied_whole(layout, call):
     assert peak < 4 * y.nbytes < x.size * 4 / 6
 
 
+@pytest.mark.parametrize("layout", LARGE)
+@pytest.mark.parametrize("call", ["fit", "shuffled", "split", "evaluate"])
+def test_targets_are_never_copied_whole(layout, call):
+    """As inputs: an autoencoder whose targets are of another dtype than the network."""
+    x, y = np.ones((ROWS, FEATURES), np.float32), LARGE[layout]()
+    calls = {
+        "fit": lambda net: net.fit(x, y, batch_size=1000, shuffle=False, verbose=0),
+        "shuffled": lambda net: net.fit(x, y, batch_size=1000, verbose=0),
+        "split": lambda net: net.fit(x, y, batch_size=1000, validation_split=0.5, verbose=0),
+        "evaluate": lambda net: net.evaluate(x, y, batch_size=1000),
+    }
+    net = fm.Sequential([Dense(2), Dense(FEATURES)], input_dim=FEATURES, seed=0)
+    net.compile("sgd", "mean_squared_error")
+    calls[call](net)
+    assert peak_of(lambda: calls[call](net)) < 32 * ROWS < y.size * 4 / 6
+
+
 HELD = """
 import json, re, sys
 import numpy as np
