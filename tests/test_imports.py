@@ -114,13 +114,15 @@ ROWS = """
 core
 errors = checks = configurable = threads = usage
 registry
+native = program
+recording
 activations = initializers = losses = metrics = optimizers = regularizers = constraints = schedules = callbacks
-data = program = recording
+data = extensions
 lowering
 layers
 state
 workspace = objective
-summary = doors
+summary = doors = inspection
 steps
 evaluation
 model
@@ -128,6 +130,7 @@ configuration
 training = serialization
 datasets = diagnostics = plots = testing
 sklearn = onnx = distributed
+cli_plugins
 cli = __main__
 __init__
 """
