@@ -32,11 +32,14 @@ __all__ = [
 
 
 class Kernel(NamedTuple):
-    """A built-in activation as the kernels take it: its name there, and its two numbers."""
+    """An activation as the kernels take it: its name there, its two numbers, and what a foreign one consists of."""
 
     name: str
     slope: float = 0.0
     at_zero: float = 1.0
+    handle: Any = None
+    reads_z: bool = True  # on the way back, beside a
+    operations: int = 4  # passes over the numbers, there and back
 
 
 class Activation(Configurable):
@@ -233,12 +236,21 @@ _KERNELS: dict[type[Activation], str] = {
 }
 
 
+# Activations whose derivative needs their value alone: what they were taken of is not kept.
+DERIVED_FROM_A = ("sigmoid", "tanh", "exponential")
+
+
 def kernel_of(activation: Activation) -> Kernel | None:
     """The kernel of a built-in; None for any other class (a subclass of a built-in may have changed it)."""
     name = _KERNELS.get(type(activation))
     if name is None:
         return None
-    return Kernel(name, getattr(activation, "alpha", 0.0), getattr(activation, "at_zero", 1.0))
+    return Kernel(
+        name,
+        getattr(activation, "alpha", 0.0),
+        getattr(activation, "at_zero", 1.0),
+        reads_z=name not in DERIVED_FROM_A,
+    )
 
 
 get = registry.get

@@ -21,9 +21,11 @@ __all__ = [
     "door",
     "level",
     "plan",
+    "program",
 ]
 
 plan: Any = load(level, "plan")
+program: Any = load(level, "program")
 callers: Any = load(level, "callers")
 door: Any = load(level, "door")
 

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from . import activations
+from .activations import Activation
+from .assembly import Assembled, assemble
+from .core import program as core
+from .program import Graph
+from .recording import Symbol, Unrecordable, node_of
 
 if TYPE_CHECKING:
-    import numpy as np
+    from numpy.typing import NDArray
 
-__all__ = ["Extension", "extension_of"]
+__all__ = ["Extension", "Recording", "extension_of", "record"]
+
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}  # of the largest number on the way
+SMALL = (0.0, 1e-30, 1e-6, 1e-3, 0.1, 0.5, 1.0, 2.0, 3.0, 6.0, 20.0, 50.0, 100.0, 1e3, 1e4)
+GRID = np.concatenate([np.linspace(-12.3, 12.7, 101), SMALL, np.negative(SMALL)])
+BEYOND = np.array([np.inf, -np.inf, np.nan])
 
 
 class Extension(NamedTuple):
@@ -21,14 +34,201 @@ class Extension(NamedTuple):
         ``"builtin"``, ``"native"``, ``"recorded"`` or ``"python"``; all but the last run inside the plan.
     reason : str or None
         Why it runs in Python.
+    handle : object
+        What the kernels call; it must live as long as they do.
+    reads_z : bool
+        Whether the way back needs the argument, beside the value.
+    operations : int
+        Passes over a block, forward and backward.
     """
 
     kind: str
     reason: str | None = None
+    handle: Any = None
+    reads_z: bool = True
+    operations: int = 8
 
 
-def extension_of(activation: activations.Activation, dtype: np.dtype[Any]) -> Extension:
-    """How `activation` runs in a network of `dtype`."""
+class Recording(NamedTuple):
+    """An activation as a graph: the nodes of ``a = g(z)`` and of ``dz``, with inputs ``z``, ``a`` and ``da``."""
+
+    graph: Graph
+    a: int
+    dz: int
+
+    def programs(self) -> tuple[Assembled, Assembled]:
+        """The way forward and the way back."""
+        forward = assemble(self.graph, [self.a], ["z"])
+        given = {} if self.graph.nodes[self.a].op in ("const", "input") else {self.a: "a"}
+        return forward, assemble(self.graph, [self.dz], ["z", "a", "da"], given=given)
+
+
+def extension_of(activation: Activation, dtype: np.dtype[Any]) -> Extension:
+    """How `activation` runs in a network of `dtype`.
+
+    Raises
+    ------
+    PluginError
+        If it has a native kernel that doesn't do what its NumPy form does, or none for `dtype`.
+    """
     if activations.kernel_of(activation) is not None:
         return Extension("builtin")
-    return Extension("python", "recording is not built yet")
+    if getattr(activation, "native", None) is not None:
+        return _native(activation, dtype)
+    try:
+        recording = record(activation, dtype)
+        if record(activation, dtype).graph.nodes != recording.graph.nodes:
+            raise Unrecordable("two calls do different things")
+        return _recorded(activation, recording, dtype)
+    except Unrecordable as reason:
+        return Extension("python", str(reason))
+
+
+def _native(activation: Activation, dtype: np.dtype[Any]) -> Extension:
+    from .native import verify
+
+    kernel: Any = activation.native  # type: ignore[attr-defined]
+    verify(activation, dtype)
+    forward, backward = kernel.addresses(dtype)
+    values = np.asarray(kernel.values(activation), dtype=np.float64).tobytes()
+    handle = core.Extension(None, None, forward, backward, values, kernel)
+    return Extension("native", None, handle)
+
+
+# -- recording -------------------------------------------------------------------------------------------------------
+
+
+def record(activation: Activation, dtype: np.dtype[Any]) -> Recording:
+    """Calls `forward`, and `backward` or `derivative` if the class has one, with symbols; else differentiates.
+
+    Raises
+    ------
+    Unrecordable
+        With the reason, if the code does something else than elementwise operations.
+    """
+    if not activation.elementwise:
+        raise Unrecordable("it works on whole rows (elementwise = False)")
+    graph = Graph()
+    z, da = (Symbol(graph, graph.input(name), dtype, writable=False) for name in ("z", "da"))
+    a = _call(graph, "forward", activation.forward, z)
+    value = Symbol(graph, a, dtype, writable=False)
+    if _overrides(activation, "backward"):
+        dz = _call(graph, "backward", activation.backward, z, value, da)
+    else:
+        if _overrides(activation, "derivative"):
+            slope = _call(graph, "derivative", activation.derivative, z, value)
+        else:
+            slope = graph.derivative(a, node_of(graph, z))
+        dz = graph.apply("mul", node_of(graph, da), slope)
+    return Recording(graph, a, dz)
+
+
+def _overrides(activation: Activation, name: str) -> bool:
+    return getattr(type(activation), name) is not getattr(Activation, name)
+
+
+def _call(graph: Graph, name: str, method: Any, *symbols: Symbol) -> int:
+    """The node of what a method returns."""
+    try:
+        with np.errstate(all="ignore"):
+            result = method(*symbols)
+        if not isinstance(result, Symbol):
+            raise Unrecordable(f"it returns {type(result).__name__}, not an array made of its argument")
+        if result.dtype.kind != "f":
+            raise Unrecordable("it returns truth values")
+        return node_of(graph, result)
+    except Unrecordable as reason:
+        raise Unrecordable(f"{name}: {reason}") from None
+    except Exception as error:  # of the code, which may well run in NumPy
+        raise Unrecordable(f"{name}: {type(error).__name__}: {error}") from error
+
+
+# -- checking --------------------------------------------------------------------------------------------------------
+
+_known: dict[Any, Extension] = {}  # what was checked, by class and graph
+
+
+def _recorded(activation: Activation, recording: Recording, dtype: np.dtype[Any]) -> Extension:
+    """Programs that gave what NumPy gives."""
+    key = (type(activation), *map(str, recording.graph.nodes), recording.a, recording.dz, dtype)
+    if key not in _known:
+        try:
+            forward, backward = recording.programs()
+            programs = forward.load(dtype), backward.load(dtype)
+        except ValueError as error:
+            raise Unrecordable(str(error)) from None
+        _compare(activation, recording, programs, dtype)
+        reads_z = any(0 in slots for _, _, *slots in backward.code)
+        if len(_known) > 1000:
+            _known.clear()
+        operations = len(forward.code) + len(backward.code)
+        _known[key] = Extension("recorded", None, core.Extension(*programs), reads_z, operations)
+    return _known[key]
+
+
+def _compare(activation: Activation, recording: Recording, programs: tuple[Any, Any], dtype: np.dtype[Any]) -> None:
+    """Raises if a program differs from NumPy on a grid; warns if it does at infinity or NaN."""
+    grid = np.concatenate([GRID, BEYOND]).astype(dtype)
+    z, da = grid[: len(GRID)], np.linspace(0.5, 1.5, len(GRID)).astype(dtype)
+    graph = recording.graph
+    with np.errstate(all="ignore"):
+        whole = _forward(activation, grid)
+        a = whole[: len(z)]
+        *_, most = graph.evaluate([recording.a], {"z": z})
+        _same("forward", [a], _run(programs[0], z), z, most)
+        *_, most = graph.evaluate([recording.dz], {"z": z, "a": a, "da": da})
+        ulp = 4 * np.spacing(np.abs(z))  # at a corner, either side is right
+        expected = [_backward(activation, recording, x, da) for x in (z, z - ulp, z + ulp)]
+        _same("backward", expected, _run(programs[1], z, a, da), z, most)
+        beyond = _run(programs[0], grid)[len(z) :]
+    if not np.array_equal(beyond, whole[len(z) :], equal_nan=True):
+        warnings.warn(
+            f"activation {activation!r}, recorded, gives {beyond.tolist()} at {BEYOND.tolist()}, where NumPy gives "
+            f"{whole[len(z) :].tolist()}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def _forward(activation: Activation, z: NDArray[Any]) -> NDArray[Any]:
+    return _array("forward", activation.forward(_frozen(z)), z.dtype, z.shape)
+
+
+def _backward(activation: Activation, recording: Recording, z: NDArray[Any], da: NDArray[Any]) -> NDArray[Any]:
+    """dz in NumPy: by the class, or by the graph where it was differentiated."""
+    if _overrides(activation, "backward") or _overrides(activation, "derivative"):
+        a = _forward(activation, z)
+        return _array("backward", activation.backward(_frozen(z), _frozen(a), _frozen(da)), z.dtype, z.shape)
+    return recording.graph.evaluate([recording.dz], {"z": z, "da": da}, z.dtype)[0]
+
+
+def _array(name: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """What NumPy code returned, as the Python operation of a plan would take it."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.shape != shape:
+        got = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise Unrecordable(f"{name}: in NumPy, it returns {got} for {dtype} {shape}")
+    return value.astype(dtype)
+
+
+def _frozen(x: NDArray[Any]) -> NDArray[Any]:
+    view = x.view()
+    view.flags.writeable = False
+    return view
+
+
+def _run(program: Any, *inputs: NDArray[Any]) -> NDArray[Any]:
+    out = np.empty_like(inputs[0])
+    program.run(inputs, [out])
+    return out
+
+
+def _same(name: str, expected: list[NDArray[Any]], found: NDArray[Any], z: NDArray[Any], most: NDArray[Any]) -> None:
+    """That a result lies within NumPy's, which come from z and beside it, wherever they are finite."""
+    allowed = TOLERANCE[found.dtype.name] * np.maximum(most, np.abs(expected[0]))
+    low, high = np.minimum.reduce(expected) - allowed, np.maximum.reduce(expected) + allowed
+    wrong = np.isfinite(low) & np.isfinite(high) & ~((low <= found) & (found <= high))
+    if wrong.any():
+        at = int(np.flatnonzero(wrong)[0])
+        raise Unrecordable(
+            f"{name}: recorded, it gives {found[at]!s} at z = {z[at]!s}, where NumPy gives {expected[0][at]!s}"
+        )

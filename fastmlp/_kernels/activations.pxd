@@ -1,4 +1,5 @@
 """Activations by number: forward, and backward as `dz = da * g'(z)`."""
+from .program cimport extension_t
 from .simd cimport real
 
 cdef enum:
@@ -11,7 +12,9 @@ cdef enum:
     SIN = 6
     COS = 7
     RELU_BY_SIGN = 8     # -0 for what is below 0, so that a alone tells the derivative (1 at 0)
+    EXTENSION = 9        # programs or native functions
 
-cdef void activation_forward(int kind, const real *z, real *a, Py_ssize_t n, double slope) noexcept nogil
+cdef void activation_forward(int kind, const real *z, real *a, Py_ssize_t n, double slope,
+                             const extension_t *extension) noexcept nogil
 cdef void activation_backward(int kind, const real *z, const real *a, const real *da, real *dz, Py_ssize_t n,
-                              double slope, double at_zero) noexcept nogil
+                              double slope, double at_zero, const extension_t *extension) noexcept nogil

@@ -3,6 +3,7 @@
 The derivative takes what is cheapest to read: z (ReLU, leaky ReLU, sine, cosine) or a (sigmoid, tanh, exponential).
 """
 from .elementary cimport vcos, vexp, vsigmoid, vsin, vtanh
+from .program cimport extension_backward, extension_forward
 from .simd cimport (
     if_at_least, if_less, if_unsigned, lanes, load, load_n, real, splat, splat_f32, splat_f64, store, store_n, vec
 )
@@ -76,18 +77,23 @@ cdef inline void backward_over(int kind, const real *z, const real *a, const rea
                                    slope, at_zero), m)
 
 
-cdef void activation_forward(int kind, const real *z, real *a, Py_ssize_t n, double slope) noexcept nogil:
+cdef void activation_forward(int kind, const real *z, real *a, Py_ssize_t n, double slope,
+                             const extension_t *extension) noexcept nogil:
     """a[i] = g(z[i]); a may be z."""
-    if real is float:
+    if kind == EXTENSION:
+        extension_forward(extension, z, a, n)
+    elif real is float:
         forward_over(kind, z, a, n, slope, splat_f32(0))
     else:
         forward_over(kind, z, a, n, slope, splat_f64(0))
 
 
 cdef void activation_backward(int kind, const real *z, const real *a, const real *da, real *dz, Py_ssize_t n,
-                              double slope, double at_zero) noexcept nogil:
+                              double slope, double at_zero, const extension_t *extension) noexcept nogil:
     """dz[i] = da[i] g'(z[i]); dz may be da."""
-    if real is float:
+    if kind == EXTENSION:
+        extension_backward(extension, z, a, da, dz, n)
+    elif real is float:
         backward_over(kind, z, a, da, dz, n, slope, at_zero, splat_f32(0))
     else:
         backward_over(kind, z, a, da, dz, n, slope, at_zero, splat_f64(0))

@@ -18,19 +18,21 @@ cdef int expect(bint condition, str what) except -1:
 
 def activation_forward(int kind, const real[::1] z, real[::1] a, double slope=0.0):
     """a = g(z)."""
+    expect(kind < activations.EXTENSION, "a kind that has no kernel")
     expect(z.shape[0] == a.shape[0], "z and a differ in length")
     if z.shape[0]:
         with nogil:
-            activations.activation_forward(kind, &z[0], &a[0], z.shape[0], slope)
+            activations.activation_forward(kind, &z[0], &a[0], z.shape[0], slope, NULL)
 
 
 def activation_backward(int kind, const real[::1] z, const real[::1] a, const real[::1] da, real[::1] dz,
                         double slope=0.0, double at_zero=1.0):
     """dz = da g'(z)."""
+    expect(kind < activations.EXTENSION, "a kind that has no kernel")
     expect(z.shape[0] == a.shape[0] == da.shape[0] == dz.shape[0], "lengths differ")
     if z.shape[0]:
         with nogil:
-            activations.activation_backward(kind, &z[0], &a[0], &da[0], &dz[0], z.shape[0], slope, at_zero)
+            activations.activation_backward(kind, &z[0], &a[0], &da[0], &dz[0], z.shape[0], slope, at_zero, NULL)
 
 
 cdef int run_gemm(const gemm_t *g, int threads, const real *like) except -1:

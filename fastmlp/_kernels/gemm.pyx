@@ -158,10 +158,11 @@ cdef void sweep(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py
         c = <real *> g.c + i * g.ldc + j0
         if g.a_of_z != NULL:
             at = i * g.ldz + j0
-            activation_backward(g.kind, <const real *> g.z + at, <const real *> g.a_of_z + at, c, c, n, g.slope, g.at_zero)
+            activation_backward(g.kind, <const real *> g.z + at, <const real *> g.a_of_z + at, c, c, n, g.slope,
+                                g.at_zero, g.extension)
         elif g.activation != NULL:
             a = <real *> g.activation + i * g.ld_activation + j0
-            activation_forward(g.kind, a if g.c == g.activation else c, a, n, g.slope)
+            activation_forward(g.kind, a if g.c == g.activation else c, a, n, g.slope, g.extension)
 
 
 cdef inline void add_rows_of_b(const gemm_t *g, const part_t *part, Py_ssize_t k, Py_ssize_t j, Py_ssize_t n, real *sums,

@@ -75,6 +75,7 @@ cdef struct op_t:
     Py_ssize_t shift
     Py_ssize_t running_mean
     Py_ssize_t running_var
+    Py_ssize_t extension         # address of what a foreign activation consists of
     Py_ssize_t size              # numbers in a sweep
     Py_ssize_t slots             # numbers from one slot of optimizer state to the next
     Py_ssize_t flag              # labels, batch statistics, Nesterov, gradients must be finite

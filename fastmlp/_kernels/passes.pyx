@@ -11,6 +11,7 @@ from .gemm cimport gemm, gemm_share, gemm_t, scratch_size
 from .logits cimport softmax_backward, softmax_forward
 from .losses cimport accuracy_rows, loss_rows
 from .optimizers cimport adam_update, all_finite, sgd_update
+from .program cimport extension_t
 from .random cimport dropout_backward, dropout_forward
 from .rows cimport loss_t
 from .simd cimport real, share
@@ -33,6 +34,10 @@ cdef inline real *scratch_of(const run_t *run, int member, const real *like) noe
     return <real *> (<char *> run.scratch + member * run.scratch_bytes)
 
 
+cdef inline const extension_t *extension_of(const op_t *op) noexcept nogil:
+    return <const extension_t *> <void *> op.extension
+
+
 cdef inline const Py_ssize_t *starts_of(const op_t *op, const run_t *run) noexcept nogil:
     if op.starts == NONE:
         return run.x_starts
@@ -48,7 +53,7 @@ cdef void dense(const op_t *op, const run_t *run, gemm_t *g, const real *like) n
     g.c, g.ldc = at(run, op.z, like), op.ldz
     g.scale = at(run, op.scale, like)
     g.shift = at(run, op.shift if op.shift != NONE else op.bias, like)
-    g.kind, g.slope = <int> op.kind, op.slope
+    g.kind, g.slope, g.extension = <int> op.kind, op.slope, extension_of(op)
     if op.a != NONE:
         g.activation, g.ld_activation = at(run, op.a, like), op.lda
 
@@ -62,7 +67,7 @@ cdef void d_input(const op_t *op, const run_t *run, gemm_t *g, const real *like)
     g.c, g.ldc = at(run, op.dx, like), op.ld_dx
     if op.kind != IDENTITY:
         g.z, g.a_of_z, g.ldz = at(run, op.z, like), at(run, op.a, like), op.ldz
-        g.kind, g.slope, g.at_zero = <int> op.kind, op.slope, op.at_zero
+        g.kind, g.slope, g.at_zero, g.extension = <int> op.kind, op.slope, op.at_zero, extension_of(op)
 
 
 cdef void d_kernel(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
@@ -178,10 +183,11 @@ cdef void forward_rows(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1,
             batchnorm_forward(x + i * op.ldx, at(run, op.mean, like), at(run, op.inv, like), at(run, op.gamma, like),
                               at(run, op.beta, like), at(run, op.z, like) + i * op.ldz, op.units)
             if a != NULL:
-                activation_forward(<int> op.kind, at(run, op.z, like) + i * op.ldz, a + i * op.lda, op.units, op.slope)
+                activation_forward(<int> op.kind, at(run, op.z, like) + i * op.ldz, a + i * op.lda, op.units, op.slope,
+                                   extension_of(op))
     elif code == ACTIVATION:
         for i in range(i0, i1):
-            activation_forward(<int> op.kind, x + i * op.ldx, a + i * op.lda, op.units, op.slope)
+            activation_forward(<int> op.kind, x + i * op.ldx, a + i * op.lda, op.units, op.slope, extension_of(op))
     elif code == DROPOUT:
         for i in range(i0, i1):
             dropout_forward(x + i * op.ldx, a + i * op.lda, <unsigned char *> at(run, op.mask, like) + i * op.units, i,
@@ -199,7 +205,7 @@ cdef void backward_rows(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1
             softmax_backward(at(run, op.a, like) + i * op.lda, d + i * op.ldd, dx + i * op.ld_dx, op.units)
         elif code == ACTIVATION_BACKWARD:
             activation_backward(<int> op.kind, at(run, op.z, like) + i * op.ldz, at(run, op.a, like) + i * op.lda,
-                                d + i * op.ldd, dx + i * op.ld_dx, op.units, op.slope, op.at_zero)
+                                d + i * op.ldd, dx + i * op.ld_dx, op.units, op.slope, op.at_zero, extension_of(op))
         elif code == DROPOUT_BACKWARD:
             dropout_backward(d + i * op.ldd, <const unsigned char *> at(run, op.mask, like) + i * op.units,
                              dx + i * op.ld_dx, op.units, op.rate)

@@ -256,6 +256,7 @@ ACTIVATIONS = {
     "identity": activations.IDENTITY, "relu": activations.RELU, "leaky_relu": activations.LEAKY_RELU,
     "sigmoid": activations.SIGMOID, "tanh": activations.TANH, "exponential": activations.EXPONENTIAL,
     "sin": activations.SIN, "cos": activations.COS, "relu_by_sign": activations.RELU_BY_SIGN,
+    "extension": activations.EXTENSION,
 }
 LOSSES = {
     "half_squared_error": losses.HALF_SQUARED_ERROR, "mean_squared_error": losses.MEAN_SQUARED_ERROR,

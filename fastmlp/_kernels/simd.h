@@ -39,7 +39,13 @@ typedef struct { char size[NV]; } wide;
 typedef struct { char size[1]; } narrow;
 
 /* The result, none, of a function that is not inlined: its loop shall have all registers to itself. */
-#define apart __attribute__((noinline)) void
+#define apart __attribute__((noinline, unused)) void
+/* That of one that is not copied for special arguments either. */
+#if defined(__clang__)
+#define alone __attribute__((noinline, unused)) void
+#else
+#define alone __attribute__((noinline, noclone, unused)) void
+#endif
 
 #define FASTMLP_INLINE static inline __attribute__((always_inline, unused))
 
@@ -116,6 +122,27 @@ FASTMLP_INLINE vu64 product_u64(vu64 a, vu64 b) { return (a & 0xffffffffu) * (b 
 #endif
 FASTMLP_EXTREME(max, f32, vf32, s) FASTMLP_EXTREME(max, f64, vf64, d)
 FASTMLP_EXTREME(min, f32, vf32, s) FASTMLP_EXTREME(min, f64, vf64, d)
+
+/* The root, rounded once; a number below 0 gives NaN. */
+#if defined(__AVX512F__)
+FASTMLP_INLINE vf32 sqrt_f32(vf32 x) { return (vf32)_mm512_sqrt_ps((__m512)x); }
+FASTMLP_INLINE vf64 sqrt_f64(vf64 x) { return (vf64)_mm512_sqrt_pd((__m512d)x); }
+#elif defined(__AVX__)
+FASTMLP_INLINE vf32 sqrt_f32(vf32 x) { return (vf32)_mm256_sqrt_ps((__m256)x); }
+FASTMLP_INLINE vf64 sqrt_f64(vf64 x) { return (vf64)_mm256_sqrt_pd((__m256d)x); }
+#elif defined(__SSE2__)
+FASTMLP_INLINE vf32 sqrt_f32(vf32 x) { return (vf32)_mm_sqrt_ps((__m128)x); }
+FASTMLP_INLINE vf64 sqrt_f64(vf64 x) { return (vf64)_mm_sqrt_pd((__m128d)x); }
+#else
+FASTMLP_INLINE vf32 sqrt_f32(vf32 x) {
+    for (int k = 0; k < (int)(VBYTES / sizeof(float)); k++) x[k] = sqrtf(x[k]);
+    return x;
+}
+FASTMLP_INLINE vf64 sqrt_f64(vf64 x) {
+    for (int k = 0; k < (int)(VBYTES / sizeof(double)); k++) x[k] = sqrt(x[k]);
+    return x;
+}
+#endif
 
 /* a * b + c, rounded once where the processor can; twice at x86-64-v2 (libm's fma would cost a call per lane). */
 #if defined(__AVX512F__)

@@ -9,6 +9,7 @@ cdef extern from "simd.h" nogil:
     ctypedef float vf32
     ctypedef double vf64
     ctypedef void apart     # of a function that is not inlined
+    ctypedef void alone     # nor copied for special arguments
     ctypedef unsigned long long vu64
     enum:
         MR        # rows of a GEMM tile
@@ -59,6 +60,8 @@ cdef extern from "simd.h" nogil:
     vf64 min_f64(vf64, vf64)
     vf32 abs_f32(vf32)
     vf64 abs_f64(vf64)
+    vf32 sqrt_f32(vf32)
+    vf64 sqrt_f64(vf64)
     vf32 copysign_f32(vf32, vf32)
     vf64 copysign_f64(vf64, vf64)
     float lane_f32(vf32, Py_ssize_t)
@@ -216,6 +219,14 @@ cdef inline vec vabs(vec x) noexcept nogil:
         return abs_f32(x)
     else:
         return abs_f64(x)
+
+
+cdef inline vec vsqrt(vec x) noexcept nogil:
+    """NaN below 0."""
+    if vec is vf32:
+        return sqrt_f32(x)
+    else:
+        return sqrt_f64(x)
 
 
 cdef inline vec vcopysign(vec x, vec sign) noexcept nogil:

@@ -5,6 +5,7 @@ that the compiler knows, unrolls, and keeps in registers. Passes over the tile s
 condition, for the same reason.
 """
 from .activations cimport IDENTITY, LEAKY_RELU, RELU, RELU_BY_SIGN
+from .program cimport extension_t
 from .simd cimport (
     NV, fma, if_at_least, if_less, if_unsigned, lanes, load, load_n, narrow, real, rows_t, splat, store, store_n,
     vec, width_t
@@ -36,6 +37,7 @@ cdef struct gemm_t:
     int kind                     # activations.KIND
     double slope                 # leaky_relu below zero
     double at_zero
+    const extension_t *extension
     Py_ssize_t *bad              # where to note that c is not finite, or NULL
 
 

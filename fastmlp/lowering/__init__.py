@@ -166,6 +166,7 @@ class Lowering(Backward):
             d_input,
             [trace for stage in stages for trace in _traces(stage)],
             [what for what in self._python if what],
+            self._kept,
         )
 
 

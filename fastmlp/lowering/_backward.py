@@ -87,6 +87,7 @@ class Backward(Forward):
             "kind": stage.code,
             "slope": kernel.slope,
             "at_zero": kernel.at_zero,
+            "extension": self._address(kernel),
             "z": stage.z.ref,
             "ldz": stage.z.ld,
             "a": stage.out.ref,

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import activations
 from ..core import ARENA, CODES, NONE, SHIFT
+from ..extensions import extension_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,6 +76,7 @@ class Plan(NamedTuple):
     d_input: Tensor | None
     stages: list[tuple[int, Tensor, bool]]  # for telling where a NaN began; one row, or one for each of the batch
     python: list[str]  # what runs in Python, in words
+    kept: list[Any]  # what operations point to
 
 
 class Base:
@@ -105,6 +107,8 @@ class Base:
         self._looked_at: set[str] = set()  # parameters whose gradient is looked at where it is made
         self._ahead = 0  # operations that depend on no row, and come before all others
         self._calls: list[Call] = []
+        self._kernels: dict[int, activations.Kernel | None] = {}  # of activations, by their id
+        self._kept: list[Any] = []  # what operations point to
         self._python: list[str] = []
         self._work = 0
         self._align = 64 // arenas.dtype.itemsize
@@ -121,8 +125,8 @@ class Base:
         self.nodes.append(Node("dense", self._place))
 
     def activation(self, layer: Layer, activation: activations.Activation) -> None:
-        """Add ``g(x)``; identities vanish, what is no built-in runs in Python."""
-        kernel = activations.kernel_of(activation)
+        """Add ``g(x)``; identities vanish, what can't be compiled runs in Python."""
+        kernel = self._kernel(activation)
         if kernel is None:
             self.nodes.append(Node("python_activation", self._place, activation))
         elif kernel.name == "softmax":
@@ -142,6 +146,24 @@ class Base:
     def python_layer(self, layer: Layer) -> None:
         """Add a layer that runs in NumPy."""
         self.nodes.append(Node("python_layer", self._place))
+
+    def _kernel(self, activation: activations.Activation) -> activations.Kernel | None:
+        """How an activation runs in the plan, if it can."""
+        if id(activation) not in self._kernels:
+            kernel = activations.kernel_of(activation)
+            if kernel is None:
+                found = extension_of(activation, self.arenas.dtype)
+                if found.handle is not None:
+                    self._kept.append(found.handle)
+                    kernel = activations.Kernel(
+                        "extension", handle=found.handle, reads_z=found.reads_z, operations=found.operations
+                    )
+            self._kernels[id(activation)] = kernel
+        return self._kernels[id(activation)]
+
+    @staticmethod
+    def _address(kernel: activations.Kernel) -> int:
+        return 0 if kernel.handle is None else int(kernel.handle.address)
 
     # -- memory --------------------------------------------------------------------------------------------------
 

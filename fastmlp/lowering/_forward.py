@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import activations
 from ..core import ACTIVATIONS, ARENA, NONE, SHIFT
+from ..extensions import extension_of
 from ._base import READ, Base, Node, Stage, Tensor
 from ._python import activation_forward, layer_forward
-
-# Activations whose derivative needs their value alone: what they were taken of is not kept.
-DERIVED_FROM_A = ("sigmoid", "tanh", "exponential")
 
 
 class Forward(Base):
@@ -56,11 +53,11 @@ class Forward(Base):
             return {}
         activation = fused["activation"].activation
         assert activation is not None
-        stage.kernel = kernel = activations.kernel_of(activation)
+        stage.kernel = kernel = self._kernel(activation)
         assert kernel is not None
         by_sign = keep and self._hidden and kernel.name == "relu" and kernel.at_zero == 1
         stage.code = ACTIVATIONS["relu_by_sign" if by_sign else kernel.name]
-        if keep and not by_sign and kernel.name not in DERIVED_FROM_A:
+        if keep and not by_sign and kernel.reads_z:
             stage.z = self._tensor(stage.out.units)
         return {
             "a": stage.out.ref,
@@ -68,6 +65,7 @@ class Forward(Base):
             "kind": stage.code,
             "slope": kernel.slope,
             "at_zero": kernel.at_zero,
+            "extension": self._address(kernel),
         }
 
     def _forward_dense(self, node: Node, x: Tensor, fused: dict[str, Node], keep: bool, out: Tensor | None) -> Stage:
@@ -170,7 +168,7 @@ class Forward(Base):
         self, node: Node, x: Tensor, fused: dict[str, Node], keep: bool, out: Tensor | None
     ) -> Stage:
         assert node.activation is not None
-        kernel = activations.kernel_of(node.activation)
+        kernel = self._kernel(node.activation)
         assert kernel is not None
         stage = Stage("activation", node.place, x, out or self._tensor(x.units))
         stage.z, stage.kernel, stage.code = x, kernel, ACTIVATIONS[kernel.name]
@@ -183,7 +181,8 @@ class Forward(Base):
             lda=stage.out.ld,
             kind=ACTIVATIONS[kernel.name],
             slope=kernel.slope,
-            row_cost=8 * x.units,
+            extension=self._address(kernel),
+            row_cost=2 * kernel.operations * x.units,
         )
         return stage
 
@@ -225,9 +224,10 @@ class Forward(Base):
         stage = Stage("python_activation", node.place, x, out or self._tensor(x.units))
         stage.extra = {"activation": node.activation}
         key = self.built[node.place].key
+        reason = extension_of(node.activation, self.arenas.dtype).reason
         self._emit_python(
             activation_forward(node.activation, x, stage.out, key),
-            f"layer {key}: activation {node.activation!r}",
+            f"layer {key}: activation {node.activation!r} ({reason})",
         )
         return stage
 

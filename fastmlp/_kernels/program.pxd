@@ -1,0 +1,86 @@
+"""Elementwise programs, and what a foreign activation consists of: programs, or functions of its owner."""
+from libc.stdint cimport int32_t
+
+from .simd cimport real
+
+cdef enum CODE:
+    COPY = 0
+    # of two operands
+    ADD = 1
+    SUB = 2
+    MUL = 3
+    DIV = 4
+    MAX = 5
+    MIN = 6
+    POW = 7
+    LESS = 8             # 1 or 0, as the next two
+    AT_LEAST = 9
+    EQUAL = 10
+    COPYSIGN = 11
+    # of three and four
+    FMA = 12             # x y + u
+    FMS = 13             # x y - u
+    FNMA = 14            # u - x y
+    SELECT = 15          # y where x is not 0, else u
+    IF_LESS = 16         # u where x < y, else v
+    IF_AT_LEAST = 17
+    IF_EQUAL = 18
+    # of one
+    NEG = 19
+    ABS = 20
+    SQRT = 21
+    ROUND = 22
+    EXP = 23
+    EXPM1 = 24
+    LOG = 25
+    LOG1P = 26
+    TANH = 27
+    SIGMOID = 28
+    SIN = 29
+    COS = 30
+    ERF = 31
+    SINH = 32
+    COSH = 33
+    ARCTAN = 34
+    ARCSINH = 35
+    SOFTPLUS = 36        # log(1 + exp(x))
+    CODES = 37
+
+cdef enum:
+    BLOCK = 16           # vectors that go through the whole program before the next ones: all registers stay in L1
+    INPUTS = 8
+    OUTPUTS = 4
+    UNIFORMS = 64
+    REGISTERS = 32
+    SLOTS = 108          # of all four
+
+cdef struct instruction_t:
+    # Operands are slots: inputs, then uniforms, then registers, then outputs.
+    int32_t code, out, x, y, u, v
+
+cdef struct program_t:
+    Py_ssize_t inputs, scalars, uniforms, registers, outputs
+    Py_ssize_t n                     # instructions over blocks
+    const instruction_t *code
+    Py_ssize_t n_first               # and over uniforms, once a run, in double
+    const instruction_t *first
+    const double *values             # of uniforms: scalars of the run first, then constants
+    const void *vectors              # the same as vectors, where a run needs no instruction for them
+
+ctypedef void (*native_forward_t)(const void *, void *, Py_ssize_t, const double *) noexcept nogil
+ctypedef void (*native_backward_t)(const void *, const void *, const void *, void *, Py_ssize_t,
+                                   const double *) noexcept nogil
+
+cdef struct extension_t:
+    # a foreign activation in one dtype: programs (z) -> a and (z, a, da) -> dz, or native functions
+    const program_t *forward
+    const program_t *backward
+    native_forward_t native_forward
+    native_backward_t native_backward
+    const double *params
+
+cdef void run_program(const program_t *p, const real **inputs, real **outputs, Py_ssize_t n,
+                      const double *scalars) noexcept nogil
+cdef void extension_forward(const extension_t *g, const real *z, real *a, Py_ssize_t n) noexcept nogil
+cdef void extension_backward(const extension_t *g, const real *z, const real *a, const real *da, real *dz,
+                             Py_ssize_t n) noexcept nogil

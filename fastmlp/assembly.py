@@ -1,0 +1,216 @@
+"""From a graph to what the kernels run: instructions on slots, fused where that saves a pass over a block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .core import program as core
+
+if TYPE_CHECKING:
+    from .program import Graph
+
+__all__ = ["Assembled", "assemble"]
+
+COMPARISONS = {"less": "if_less", "at_least": "if_at_least", "equal": "if_equal"}
+
+
+class Assembled(NamedTuple):
+    """A program as data; `str` shows it.
+
+    Attributes
+    ----------
+    code, first : list of tuple
+        Instructions ``(name, out, operands...)`` over blocks, and over uniform numbers once a run. Slots are numbered
+        through: inputs, uniforms, registers, outputs.
+    values : list of float
+        Uniform numbers; the first `scalars` are given anew to each run.
+    """
+
+    code: list[tuple[Any, ...]]
+    first: list[tuple[Any, ...]]
+    values: list[float]
+    inputs: tuple[str, ...]
+    scalars: tuple[str, ...]
+    registers: int
+    outputs: int
+
+    def load(self, dtype: np.dtype[Any]) -> Any:
+        """The program in memory; ValueError if it is beyond what the kernels take."""
+        return core.Program(
+            _bytes(self.code),
+            _bytes(self.first),
+            np.array(self.values, dtype=np.float64).tobytes(),
+            len(self.inputs),
+            len(self.scalars),
+            self.registers,
+            self.outputs,
+            dtype == np.float64,
+        )
+
+    def __str__(self) -> str:
+        names = [*self.inputs, *self.scalars]
+        names += [f"{value:.9g}" for value in self.values[len(self.scalars) :]]
+        names += [f"r{number}" for number in range(self.registers)]
+        names += [f"out{number}" for number in range(self.outputs)]
+        lines = [(op, *(names[slot] for slot in slots)) for op, *slots in [*self.first, *self.code]]
+        return "\n".join(f"{out} = {op} {' '.join(rest)}" for op, out, *rest in lines)
+
+
+def _bytes(code: list[tuple[Any, ...]]) -> bytes:
+    rows = np.zeros((len(code), 6), dtype=np.int32)
+    for row, (op, *slots) in zip(rows, code, strict=True):
+        row[: len(slots) + 1] = (core.NAMES[op], *slots)
+    return rows.tobytes()
+
+
+def assemble(
+    graph: Graph,
+    outputs: Sequence[int],
+    inputs: Sequence[str],
+    scalars: Sequence[str] = (),
+    given: Mapping[int, str] | None = None,
+) -> Assembled:
+    """A program of nodes.
+
+    Parameters
+    ----------
+    graph : Graph
+    outputs : sequence of int
+        The nodes that it writes, in this order.
+    inputs, scalars : sequence of str
+        Names of arrays, and of numbers that are the same for all places.
+    given : mapping of int to str, optional
+        Nodes that need no computing, since their values come in under these names.
+
+    Raises
+    ------
+    ValueError
+        If the kernels have too few registers, uniforms or instructions for it.
+    """
+    return _Assembler(graph, outputs, inputs, scalars, given or {}).assembled()
+
+
+class _Assembler:
+    def __init__(
+        self,
+        graph: Graph,
+        outputs: Sequence[int],
+        inputs: Sequence[str],
+        scalars: Sequence[str],
+        given: Mapping[int, str],
+    ) -> None:
+        self.graph = graph
+        self.given = given
+        self.outputs = list(outputs)
+        self.inputs, self.scalars = tuple(inputs), tuple(scalars)
+        self.uses = [0] * len(graph.nodes)
+        self.uniform: dict[int, bool] = {}
+        for at in graph.reached(outputs):
+            node = graph.nodes[at]
+            for arg in node.args:
+                self.uses[arg] += 1
+            block = self._name(at) in self.inputs
+            self.uniform[at] = not block and all(self.uniform[arg] for arg in node.args)
+        for at in self.outputs:
+            self.uses[at] += 1
+        self.fused = {at: self._fused(at) for at in self.uniform}
+        self.order = self._order()
+
+    def _name(self, at: int) -> str | None:
+        """Under what a node comes in, if it does."""
+        node = self.graph.nodes[at]
+        return self.given.get(at, str(node.value) if node.op == "input" else None)
+
+    def _fused(self, at: int) -> tuple[Any, ...]:
+        """Operation and operands of a node; products go into sums, comparisons into selects."""
+        op, args, _ = self.graph.nodes[at]
+        if at in self.given:
+            return (op,)
+        if op in ("add", "sub") and not self.uniform[at]:
+            for product, other in (args, args[::-1]):
+                node = self.graph.nodes[product]
+                if node.op == "mul" and self.uses[product] == 1 and not self.uniform[product]:
+                    name = "fma" if op == "add" else "fms" if product == args[0] else "fnma"
+                    return (name, *node.args, other)
+        if op == "select":
+            test = self.graph.nodes[args[0]]
+            if test.op in COMPARISONS:
+                return (COMPARISONS[test.op], *test.args, *args[1:])
+        return (op, *args)
+
+    def _order(self) -> list[int]:
+        """Nodes that are computed, operands first, each as late as it is needed: few registers are alive at once."""
+        order: list[int] = []
+        seen: set[int] = set()
+        for output in self.outputs:
+            stack = [(output, False)]
+            while stack:
+                at, ready = stack.pop()
+                if ready:
+                    order.append(at)
+                elif at not in seen:
+                    seen.add(at)
+                    stack.append((at, True))
+                    stack += [(arg, False) for arg in reversed(self.fused[at][1:])]
+        return order
+
+    def assembled(self) -> Assembled:
+        """Slots for all, then instructions."""
+        slots = {at: self.inputs.index(name) for at, name in self._named(self.inputs)}
+        first = self._uniforms(slots)
+        block = [at for at in self.order if not self.uniform[at] and at not in slots]
+        last = {arg: number for number, at in enumerate(block) for arg in self.fused[at][1:]}
+        base = len(self.inputs) + len(self.values)
+        free: list[int] = []
+        made = 0
+        code: list[tuple[Any, ...]] = []
+        for number, at in enumerate(block):
+            op, *args = self.fused[at]
+            operands = [slots[arg] for arg in args]
+            for arg in dict.fromkeys(args):  # whose register is free from here on, for this very result too
+                if last[arg] == number and slots[arg] >= base and arg not in self.outputs:
+                    free.append(slots[arg])
+            if not free:
+                free.append(base + made)
+                made += 1
+            slots[at] = free.pop()
+            code.append((op, slots[at], *operands))
+        return self._written(code, first, slots, base, made)
+
+    def _named(self, names: Sequence[str]) -> list[tuple[int, str]]:
+        """What comes in under these names."""
+        return [(at, name) for at in self.order if (name := self._name(at)) is not None and name in names]
+
+    def _uniforms(self, slots: dict[int, int]) -> list[tuple[Any, ...]]:
+        """Slots of uniform numbers, and the instructions that compute some of them."""
+        self.values = [0.0] * len(self.scalars)
+        base = len(self.inputs)
+        for at, name in self._named(self.scalars):
+            slots[at] = base + self.scalars.index(name)
+        first = []
+        for at in self.order:
+            if self.uniform[at] and at not in slots:
+                if self.graph.nodes[at].op == "input":
+                    raise ValueError(f"{self.graph.nodes[at].value!r} is neither an input nor a scalar")
+                slots[at] = base + len(self.values)
+                value = self.graph.number(at)
+                self.values.append(0.0 if value is None else value)
+                if value is None:
+                    op, *args = self.fused[at]
+                    first.append((op, slots[at], *(slots[arg] for arg in args)))
+        return first
+
+    def _written(
+        self, code: list[tuple[Any, ...]], first: list[tuple[Any, ...]], slots: dict[int, int], base: int, made: int
+    ) -> Assembled:
+        """The last instruction writes an output itself, the others are copied behind it: an output may be an input."""
+        outs = base + made
+        copies = [("copy", outs + k, slots[at]) for k, at in enumerate(self.outputs)]
+        reads_input = any(source < len(self.inputs) for _, _, source in copies)
+        if code and code[-1][1] == copies[-1][2] and self.outputs.count(self.outputs[-1]) == 1 and not reads_input:
+            op, _, *operands = code[-1]
+            code[-1] = (op, copies.pop()[1], *operands)
+        return Assembled(code + copies, first, self.values, self.inputs, self.scalars, made, len(self.outputs))
