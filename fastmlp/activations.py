@@ -53,12 +53,16 @@ class Activation(Configurable):
         What a layer before this activation takes when it is given none.
     elementwise : bool
         Whether element i of the result depends on element i of the argument alone. If not, whole rows come in.
+    recordable : bool
+        Whether `forward`, `derivative` and `backward` do the same at each call, so that they can be recorded once; if
+        not, NumPy runs them at every step.
     output : str or None
         ``"probabilities"`` where the values of a row are probabilities; losses of probabilities ask for it.
     """
 
     initializer: str = "lecun_normal"
     elementwise: bool = True
+    recordable: bool = True
     output: str | None = None
 
     def forward(self, z: NDArray[Any]) -> NDArray[Any]:

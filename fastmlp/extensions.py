@@ -9,9 +9,8 @@ import numpy as np
 
 from . import activations
 from .activations import Activation
-from .assembly import Assembled, assemble
 from .core import program as core
-from .program import Graph
+from .program import Assembled, Graph, assemble
 from .recording import Symbol, Unrecordable, node_of
 
 if TYPE_CHECKING:
@@ -108,6 +107,8 @@ def record(activation: Activation, dtype: np.dtype[Any]) -> Recording:
     """
     if not activation.elementwise:
         raise Unrecordable("it works on whole rows (elementwise = False)")
+    if not activation.recordable:
+        raise Unrecordable("its class says that it can't be (recordable = False)")
     graph = Graph()
     z, da = (Symbol(graph, graph.input(name), dtype, writable=False) for name in ("z", "da"))
     a = _call(graph, "forward", activation.forward, z)

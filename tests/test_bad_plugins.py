@@ -201,6 +201,8 @@ def plugin_net(fault, kind):
     """A network with one plugin of a kind, two steps old; the plugin works until the fault is set."""
 
     class BadActivation(fm.activations.Activation):
+        recordable = False
+
         def forward(self, z):
             return fault.now(z) if fault.now and kind == "forward" else z * 2
 
@@ -461,6 +463,8 @@ def within(where):
             refused.append(call)
 
 class Activation(fm.activations.Activation):
+    recordable = False
+
     def forward(self, z):
         within("activation")
         return z.copy()
@@ -528,7 +532,7 @@ def test_methods_that_were_forgotten(contents, says):
             net.train_on_batch(X, ROWS)
         says(caught.value, "NoForward", method)
         assert contents(net) == before
-    half = type("NoDerivative", (fm.activations.Activation,), {"forward": lambda self, z: z * 1})()
+    half = type("NoDerivative", (fm.activations.Activation,), {"forward": lambda self, z: z * 1, "recordable": False})()
     net = built([L.Dense(4, half), L.Dense(CLASSES)], "mse")
     assert net.predict(X).shape == (N, CLASSES)
     before = contents(net)

@@ -115,7 +115,7 @@ core
 errors = checks = configurable = threads = usage
 registry
 native = program
-assembly = recording
+recording
 activations = initializers = losses = metrics = optimizers = regularizers = constraints = schedules = callbacks
 data = extensions
 lowering

@@ -18,7 +18,10 @@ CHECKOUT = Path(__file__).parent.parent
 SOURCES = CHECKOUT / "fastmlp" / "_kernels"  # not installed
 LINES = 350
 # file to the reason why it may be: a list of its own, in the open
-LONGER = {"_kernels/simd.h": "all the C that there is, in one place"}
+LONGER = {
+    "_kernels/simd.h": "all the C that there is, in one place",
+    "_kernels/simd.pxd": "the names of all that, in one place",
+}
 PUBLIC = ["activations", "callbacks", "errors", "initializers", "layers", "losses", "metrics", "optimizers", "registry"]
 
 IMPORTED = """

@@ -1,15 +1,53 @@
 """What an elementwise program can do: its operations, each over a block of vectors."""
 from .elementary cimport vcos, vexp, vsigmoid, vsin, vtanh
 from .later cimport vatan, vasinh, vcosh, verf, vexpm1, vlog, vlog1p, vpow, vsinh
-from .program cimport (
-    ABS, ADD, ARCSINH, ARCTAN, AT_LEAST, COPY, COPYSIGN, COS, COSH, DIV, EQUAL, ERF, EXP, EXPM1, FMA, FMS, FNMA,
-    IF_AT_LEAST, IF_EQUAL, IF_LESS, LESS, LOG, LOG1P, MAX, MIN, MUL, NEG, POW, ROUND, SELECT, SIGMOID, SIN, SINH, SQRT,
-    SOFTPLUS, SUB, TANH
-)
 from .simd cimport (
     fma, if_at_least, if_equal, if_less, lanes, load, real, splat, store, vabs, vcopysign, vec, vf32, vmax, vmin, vround,
     vsqrt
 )
+
+cdef enum CODE:
+    COPY = 0
+    # of two operands
+    ADD = 1
+    SUB = 2
+    MUL = 3
+    DIV = 4
+    MAX = 5
+    MIN = 6
+    POW = 7
+    LESS = 8             # 1 or 0, as the next two
+    AT_LEAST = 9
+    EQUAL = 10
+    COPYSIGN = 11
+    # of three and four
+    FMA = 12             # x y + u
+    FMS = 13             # x y - u
+    FNMA = 14            # u - x y
+    SELECT = 15          # y where x is not 0, else u
+    IF_LESS = 16         # u where x < y, else v
+    IF_AT_LEAST = 17
+    IF_EQUAL = 18
+    # of one
+    NEG = 19
+    ABS = 20
+    SQRT = 21
+    ROUND = 22
+    EXP = 23
+    EXPM1 = 24
+    LOG = 25
+    LOG1P = 26
+    TANH = 27
+    SIGMOID = 28
+    SIN = 29
+    COS = 30
+    ERF = 31
+    SINH = 32
+    COSH = 33
+    ARCTAN = 34
+    ARCSINH = 35
+    SOFTPLUS = 36        # log(1 + exp(x))
+    CODES = 37
 
 
 cdef inline vec vrint(vec x) noexcept nogil:

@@ -256,8 +256,8 @@ ACTIVATIONS = {
     "identity": activations.IDENTITY, "relu": activations.RELU, "leaky_relu": activations.LEAKY_RELU,
     "sigmoid": activations.SIGMOID, "tanh": activations.TANH, "exponential": activations.EXPONENTIAL,
     "sin": activations.SIN, "cos": activations.COS, "relu_by_sign": activations.RELU_BY_SIGN,
-    "extension": activations.EXTENSION,
 }
+EXTENSION = activations.EXTENSION     # the kind of what is no kernel of ours
 LOSSES = {
     "half_squared_error": losses.HALF_SQUARED_ERROR, "mean_squared_error": losses.MEAN_SQUARED_ERROR,
     "sparse_softmax_crossentropy": losses.SPARSE_SOFTMAX_CROSSENTROPY,

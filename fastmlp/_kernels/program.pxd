@@ -3,49 +3,6 @@ from libc.stdint cimport int32_t
 
 from .simd cimport real
 
-cdef enum CODE:
-    COPY = 0
-    # of two operands
-    ADD = 1
-    SUB = 2
-    MUL = 3
-    DIV = 4
-    MAX = 5
-    MIN = 6
-    POW = 7
-    LESS = 8             # 1 or 0, as the next two
-    AT_LEAST = 9
-    EQUAL = 10
-    COPYSIGN = 11
-    # of three and four
-    FMA = 12             # x y + u
-    FMS = 13             # x y - u
-    FNMA = 14            # u - x y
-    SELECT = 15          # y where x is not 0, else u
-    IF_LESS = 16         # u where x < y, else v
-    IF_AT_LEAST = 17
-    IF_EQUAL = 18
-    # of one
-    NEG = 19
-    ABS = 20
-    SQRT = 21
-    ROUND = 22
-    EXP = 23
-    EXPM1 = 24
-    LOG = 25
-    LOG1P = 26
-    TANH = 27
-    SIGMOID = 28
-    SIN = 29
-    COS = 30
-    ERF = 31
-    SINH = 32
-    COSH = 33
-    ARCTAN = 34
-    ARCSINH = 35
-    SOFTPLUS = 36        # log(1 + exp(x))
-    CODES = 37
-
 cdef enum:
     BLOCK = 16           # vectors that go through the whole program before the next ones: all registers stay in L1
     INPUTS = 8

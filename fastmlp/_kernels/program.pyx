@@ -7,7 +7,11 @@ of the result depends on the numbers at its place alone: where a run of numbers 
 from cpython.buffer cimport PyBUF_ND, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdlib cimport calloc, free
 
-from .operations cimport of_more, of_one, of_two
+from .operations cimport (
+    ABS, ADD, ARCSINH, ARCTAN, AT_LEAST, CODES, COPY, COPYSIGN, COS, COSH, DIV, EQUAL, ERF, EXP, EXPM1, FMA, FMS, FNMA,
+    IF_AT_LEAST, IF_EQUAL, IF_LESS, LESS, LOG, LOG1P, MAX, MIN, MUL, NEG, POW, ROUND, SELECT, SIGMOID, SIN, SINH,
+    SOFTPLUS, SQRT, SUB, TANH, of_more, of_one, of_two
+)
 from .simd cimport MAX_LANES, alone, lanes, load, load_n, real, splat, splat_f32, splat_f64, store, store_n, vec
 
 cdef enum:

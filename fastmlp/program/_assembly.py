@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .core import program as core
+from ..core import program as core
 
 if TYPE_CHECKING:
-    from .program import Graph
-
-__all__ = ["Assembled", "assemble"]
+    from ._graph import Graph
 
 COMPARISONS = {"less": "if_less", "at_least": "if_at_least", "equal": "if_equal"}
 

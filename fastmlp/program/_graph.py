@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ._slopes import SLOPES
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-__all__ = ["LIMIT", "OPERATIONS", "Graph", "Node"]
 
 LIMIT = 1000  # nodes of a graph: more than anybody writes, few enough to check at once
 
@@ -130,7 +130,7 @@ class Graph:
                 return node.args[0]
             factor = None if node.op != "mul" else self.number(node.args[1])
             return None if factor is None else self.apply("mul", node.args[0], self.constant(-factor))
-        if op == "add" and right == 0 or op == "sub" and right == 0 or op in ("mul", "div", "pow") and right == 1:
+        if (op == "add" and right == 0) or (op == "sub" and right == 0) or (op in ("mul", "div", "pow") and right == 1):
             return x
         if op == "sub" and left == 0:
             return self.apply("neg", y)
@@ -242,9 +242,7 @@ class Graph:
             dx, dy = (zero if part is None else part for part in d[-2:])
             return apply("select", c, dx, dy)
         if node.op == "pow":
-            base = self._product(
-                d[0], lambda: apply("mul", y, apply("pow", x, apply("sub", y, self.constant(1))))
-            )
+            base = self._product(d[0], lambda: apply("mul", y, apply("pow", x, apply("sub", y, self.constant(1)))))
             return self._sum(base, self._product(d[1], lambda: apply("mul", at, apply("log", x))))
         if node.op in SLOPES:
             return self._product(d[0], lambda: SLOPES[node.op](self, x, at))
@@ -320,36 +318,3 @@ class Graph:
         if not all(type(arg) is int and 0 <= arg < number for arg in args):
             raise ValueError(f"{where}: operands must be earlier operations, got {args!r:.80}")
         return self.apply(op, *(places[arg] for arg in args))
-
-
-# The derivative of a function of one operand x, whose node is `at`; copysign's by its first.
-SLOPES: dict[str, Callable[[Graph, int, int], int]] = {
-    "neg": lambda g, x, at: g.constant(-1),
-    "abs": lambda g, x, at: g.apply("copysign", g.constant(1), x),
-    "copysign": lambda g, x, at: g.apply("mul", g.apply("copysign", g.constant(1), x), _sign_of_second(g, at)),
-    "sqrt": lambda g, x, at: g.apply("div", g.constant(0.5), at),
-    "exp": lambda g, x, at: at,
-    "expm1": lambda g, x, at: g.apply("add", at, g.constant(1)),
-    "log": lambda g, x, at: g.apply("div", g.constant(1), x),
-    "log1p": lambda g, x, at: g.apply("div", g.constant(1), g.apply("add", x, g.constant(1))),
-    "tanh": lambda g, x, at: g.apply("sub", g.constant(1), g.apply("mul", at, at)),
-    "sigmoid": lambda g, x, at: g.apply("mul", at, g.apply("sub", g.constant(1), at)),
-    "sin": lambda g, x, at: g.apply("cos", x),
-    "cos": lambda g, x, at: g.apply("neg", g.apply("sin", x)),
-    "erf": lambda g, x, at: g.apply(
-        "mul", g.apply("exp", g.apply("neg", g.apply("mul", x, x))), g.constant(2 / math.sqrt(math.pi))
-    ),
-    "sinh": lambda g, x, at: g.apply("cosh", x),
-    "cosh": lambda g, x, at: g.apply("sinh", x),
-    "softplus": lambda g, x, at: g.apply("sigmoid", x),
-    "arctan": lambda g, x, at: g.apply("div", g.constant(1), _one_and_square(g, x)),
-    "arcsinh": lambda g, x, at: g.apply("div", g.constant(1), g.apply("sqrt", _one_and_square(g, x))),
-}
-
-
-def _sign_of_second(graph: Graph, at: int) -> int:
-    return graph.apply("copysign", graph.constant(1), graph.nodes[at].args[1])
-
-
-def _one_and_square(graph: Graph, x: int) -> int:
-    return graph.apply("add", graph.apply("mul", x, x), graph.constant(1))

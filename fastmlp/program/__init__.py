@@ -1,0 +1,10 @@
+"""Elementwise functions as data: what plain NumPy code is recorded into, and what the kernels run.
+
+A `Graph` is built operation by operation, simplified on the way, differentiated, run in NumPy, turned into JSON and back;
+`assemble` makes instructions of it.
+"""
+
+from ._assembly import Assembled, assemble
+from ._graph import LIMIT, OPERATIONS, Graph, Node
+
+__all__ = ["LIMIT", "OPERATIONS", "Assembled", "Graph", "Node", "assemble"]
