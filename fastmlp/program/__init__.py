@@ -1,7 +1,7 @@
 """Elementwise functions as data: what plain NumPy code is recorded into, and what the kernels run.
 
-A `Graph` is built operation by operation, simplified on the way, differentiated, run in NumPy, turned into JSON and back;
-`assemble` makes instructions of it.
+A `Graph` is built operation by operation, simplified on the way, differentiated, run in NumPy, turned into JSON and
+back; `assemble` makes instructions of it.
 """
 
 from ._assembly import Assembled, assemble
