@@ -69,7 +69,7 @@ def test_derivative_is_that_of_the_function(name):
 
 @pytest.mark.parametrize("name, value", [("cython_swish", math.nan), ("cython_isru", 0.0), ("cython_isru", math.inf)])
 def test_wrong_parameters(name, value):
-    with pytest.raises(ValueError, match="must be (positive and )?finite, got"):
+    with pytest.raises(ValueError, match=r"must be (positive and )?finite, got"):
         fm.registry.activations.get(name, **{NAMES[name]: value})
 
 
