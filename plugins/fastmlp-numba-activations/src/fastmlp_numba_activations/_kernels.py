@@ -12,8 +12,8 @@ from numba import types
 
 import fastmlp as fm
 
-# A division by zero is inf, as in NumPy: numba's default, Python's error, keeps loops from becoming vectors, and a kernel
-# must not raise. No fastmath: with it, the bits of an element may depend on its place in the array.
+# A division by zero is inf, as in NumPy: numba's default, Python's error, keeps loops from becoming vectors, and no
+# kernel may raise. No fastmath: with it, the bits of an element may depend on its place in the array.
 OPTIONS = {"error_model": "numpy"}
 njit = numba.njit(**OPTIONS)
 
@@ -74,9 +74,9 @@ def gaussian() -> fm.activations.NativeKernel:
 
 
 # math.exp would be a call for every element; a formula becomes vectors with the loop around it. For x <= 0:
-# e^x = 2^k e^r with k = rint(x / log 2), |r| <= log(2) / 2 and the Taylor series of e^r. Adding 1.5 * 2^23 (2^52) rounds
-# to an integer, which is then in the low bits of the sum; shifted up, it is the exponent of 2^k. Below the smallest
-# normal number the result is 0.
+# e^x = 2^k e^r with k = rint(x / log 2), |r| <= log(2) / 2 and the Taylor series of e^r. Adding 1.5 * 2^23 (2^52)
+# rounds to an integer, which is then in the low bits of the sum; shifted up, it is the exponent of 2^k. Below the
+# smallest normal number the result is 0.
 
 
 @njit
