@@ -239,6 +239,18 @@ def test_wrong_attributes(library, part):
         verify(activation, "float32")
 
 
+def test_an_error_of_a_property_is_told():
+    """It doesn't pass for an activation without a kernel."""
+
+    class Broken(Double):
+        @property
+        def native(self):
+            return self.missing
+
+    with pytest.raises(AttributeError, match="missing"):
+        verify(Broken(), "float64")
+
+
 def test_the_distribution_of_a_faulty_plugin(library, tmp_path, run_python):
     """The error names the installed distribution, and carries it."""
     info = tmp_path / "faulty-1.0.dist-info"

@@ -142,7 +142,7 @@ def native_of(activation: Activation) -> NativeKernel | None:
     ValueError
         If the activation isn't elementwise.
     """
-    kernel = getattr(activation, "native", None)
+    kernel: Any = activation.native
     if kernel is None:
         return None
     if not isinstance(kernel, NativeKernel):
