@@ -31,6 +31,7 @@ __all__ = [
     "callbacks",
     "config",
     "errors",
+    "get_include",
     "get_num_threads",
     "initializers",
     "layers",
@@ -43,6 +44,11 @@ __all__ = [
     "set_num_threads",
     "show_config",
 ]
+
+
+def get_include() -> str:
+    """Return the folder of the C header ``fastmlp/activation.h``, for a compiler's ``-I``."""
+    return f"{__path__[0]}/include"
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 
 from .checks import check_number, real_array
 from .configurable import Configurable
+from .native import NativeKernel
 from .registry import activations as registry
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ __all__ = [
     "Exponential",
     "Identity",
     "LeakyReLU",
+    "NativeKernel",
     "ReLU",
     "Sigmoid",
     "Sin",
@@ -58,12 +60,15 @@ class Activation(Configurable):
         not, NumPy runs them at every step.
     output : str or None
         ``"probabilities"`` where the values of a row are probabilities; losses of probabilities ask for it.
+    native : NativeKernel or None
+        Compiled functions that do the same; a subclass that changes `forward` sets its own, or None.
     """
 
     initializer: str = "lecun_normal"
     elementwise: bool = True
     recordable: bool = True
     output: str | None = None
+    native: NativeKernel | None = None
 
     def forward(self, z: NDArray[Any]) -> NDArray[Any]:
         """Return ``g(z)``: a new array of the shape and dtype of `z`, which is read-only."""
