@@ -10,6 +10,7 @@ import numpy as np
 from . import activations
 from .activations import Activation
 from .core import program as core
+from .native import NativeKernel, native_of, verify
 from .program import Assembled, Graph, assemble
 from .recording import Symbol, Unrecordable, node_of
 
@@ -72,8 +73,9 @@ def extension_of(activation: Activation, dtype: np.dtype[Any]) -> Extension:
     """
     if activations.kernel_of(activation) is not None:
         return Extension("builtin")
-    if getattr(activation, "native", None) is not None:
-        return _native(activation, dtype)
+    kernel = native_of(activation)
+    if kernel is not None:
+        return _native(activation, kernel, dtype)
     try:
         recording = record(activation, dtype)
         if record(activation, dtype).graph.nodes != recording.graph.nodes:
@@ -83,10 +85,7 @@ def extension_of(activation: Activation, dtype: np.dtype[Any]) -> Extension:
         return Extension("python", str(reason))
 
 
-def _native(activation: Activation, dtype: np.dtype[Any]) -> Extension:
-    from .native import verify
-
-    kernel: Any = activation.native  # type: ignore[attr-defined]
+def _native(activation: Activation, kernel: NativeKernel, dtype: np.dtype[Any]) -> Extension:
     verify(activation, dtype)
     forward, backward = kernel.addresses(dtype)
     values = np.asarray(kernel.values(activation), dtype=np.float64).tobytes()

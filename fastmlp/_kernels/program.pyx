@@ -6,6 +6,7 @@ of the result depends on the numbers at its place alone: where a run of numbers 
 """
 from cpython.buffer cimport PyBUF_ND, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
 
 from .operations cimport (
     ABS, ADD, ARCSINH, ARCTAN, AT_LEAST, CODES, COPY, COPYSIGN, COS, COSH, DIV, EQUAL, ERF, EXP, EXPM1, FMA, FMS, FNMA,
@@ -15,7 +16,7 @@ from .operations cimport (
 from .simd cimport MAX_LANES, alone, lanes, load, load_n, real, splat, splat_f32, splat_f64, store, store_n, vec
 
 cdef enum:
-    PIECE = 4096         # numbers that a native function gets at once
+    PIECE = 1024         # numbers that a native function gets at once
 
 
 cdef alone block(const program_t *p, real **at, const Py_ssize_t *step, Py_ssize_t n, vec like) noexcept nogil:
@@ -96,17 +97,26 @@ cdef void run_program(const program_t *p, const real **inputs, real **outputs, P
         run_over(p, inputs, outputs, n, scalars, splat_f64(0))
 
 
+cdef inline const real *apart_from(const real *x, const real *y, real *copy, Py_ssize_t n) noexcept nogil:
+    """x, or a copy where it is y: compilers make vectors of a loop that works in place only where they know that."""
+    if x != y:
+        return x
+    memcpy(copy, x, n * sizeof(real))
+    return copy
+
+
 cdef void extension_forward(const extension_t *g, const real *z, real *a, Py_ssize_t n) noexcept nogil:
     """a = g(z); a may be z."""
     cdef const real *inputs[1]
     cdef real *outputs[1]
+    cdef real[PIECE] copy
     cdef Py_ssize_t i = 0
     if g.forward != NULL:
         inputs[0], outputs[0] = z, a
         run_program(g.forward, inputs, outputs, n, NULL)
         return
     while i < n:
-        g.native_forward(z + i, a + i, min(PIECE, n - i), g.params)
+        g.native_forward(apart_from(z + i, a + i, copy, min(PIECE, n - i)), a + i, min(PIECE, n - i), g.params)
         i += PIECE
 
 
@@ -115,13 +125,15 @@ cdef void extension_backward(const extension_t *g, const real *z, const real *a,
     """dz = da g'(z); dz may be da."""
     cdef const real *inputs[3]
     cdef real *outputs[1]
+    cdef real[PIECE] copy
     cdef Py_ssize_t i = 0
     if g.backward != NULL:
         inputs[0], inputs[1], inputs[2], outputs[0] = z, a, da, dz
         run_program(g.backward, inputs, outputs, n, NULL)
         return
     while i < n:
-        g.native_backward(z + i, a + i, da + i, dz + i, min(PIECE, n - i), g.params)
+        g.native_backward(z + i, a + i, apart_from(da + i, dz + i, copy, min(PIECE, n - i)), dz + i, min(PIECE, n - i),
+                          g.params)
         i += PIECE
 
 
