@@ -48,7 +48,8 @@ FLAGS_WHERE_KNOWN = [
     *("-fno-trapping-math", "-fno-semantic-interposition"),
     *("-fno-tree-slp-vectorize", "-fno-tree-loop-distribute-patterns", "-Wno-sign-compare"),
 ]
-SMALL = {"faces": ["-Os"]}  # wrappers for tests and benchmarks, as large as the kernels that they call
+# Wrappers for tests and benchmarks, as large as the kernels that they call.
+SMALL = {"faces": ["-Os"], "elementary": ["-Os"]}
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,

@@ -1,6 +1,8 @@
-"""exp, tanh, sigmoid, sin and cos on every level: bounds in ULP, exact values, independence of the lane."""
+"""Every elementary function on every level: bounds in ULP, exact values, independence of the lane."""
 
 import functools
+import itertools
+import math
 
 import numpy as np
 import pytest
@@ -8,16 +10,28 @@ import pytest
 from fastmlp._kernels import reference
 
 INF, NAN = np.inf, np.nan
+NATIVE = ("sinh", "cosh", "arctan", "arcsinh")  # as libm, lane by lane
 FUNCTIONS = {  # what it should be, bound in ULP for float32 and float64
     "exponential": (np.exp, 4, 2),
     "tanh": (np.tanh, 4, 2),
     "sigmoid": (lambda z: 1 / (1 + np.exp(-z)), 4, 2),
     "sin": (np.sin, 4, 4),
     "cos": (np.cos, 4, 4),
+    "expm1": (np.expm1, 2, 3),
+    "log": (np.log, 1, 1),
+    "log1p": (np.log1p, 2, 2),
+    "erf": (lambda z: np.vectorize(math.erf, otypes=[np.longdouble])(z), 2, 3),  # 1 of them math.erf's own
+    **{name: (getattr(np, name), 1, 4) for name in NATIVE},
 }
 WAVES = {  # the kernel reduces arguments itself up to 1e4 / 1e6, and asks libm beyond
     "float32": [(-100, 100), (-1e4, 1e4), (9.9e3, 1.01e4), (-1.01e4, -9.9e3)],
     "float64": [(-100, 100), (-1e6, 1e6), (9.9e5, 1.01e6), (-1.01e6, -9.9e5)],
+}
+NEAR = {
+    "log": [(0, 2), (0.99, 1.01)],
+    "log1p": [(-1, 2), (-0.01, 0.01)],
+    "erf": [(-1.2, 1.2), (0.7, 6.5)],
+    **{name: [(-3, 3)] for name in NATIVE},
 }
 INTERVALS = {  # where a function is neither 0, 1 nor infinite, is subnormal, or changes its formula
     "exponential": {"float32": [(-110, 90)], "float64": [(-750, 710)]},
@@ -25,13 +39,35 @@ INTERVALS = {  # where a function is neither 0, 1 nor infinite, is subnormal, or
     "sigmoid": {"float32": [(-110, 20), (-18, -15)], "float64": [(-750, 40), (-38.5, -35)]},
     "sin": WAVES,
     "cos": WAVES,
+    "expm1": {"float32": [(-21, 90), (-1, 1)], "float64": [(-41, 710), (-1, 1)]},
+    **{name: {"float32": at, "float64": at} for name, at in NEAR.items()},
 }
+ODD = ("tanh", "sin", "erf", "sinh", "arctan", "arcsinh")
+RANGES = {"tanh": (-1, 1), "sigmoid": (0, 1), "erf": (-1, 1), "expm1": (-1, INF), "cosh": (1, INF)}
+POWERS = [  # base, exponent, value: C, annex F
+    *((x, zero, 1) for x in (NAN, INF, -2.0, 0.0, -0.0) for zero in (0.0, -0.0)),
+    *((1, y, 1) for y in (NAN, INF, -INF)),
+    *((0.0, -1, INF), (-0.0, -1, -INF), (-0.0, -2, INF), (-0.0, 3, -0.0), (-0.0, 2, 0.0), (0.0, 0.5, 0.0)),
+    *((-1, INF, 1), (-1, -INF, 1), (0.5, INF, 0.0), (0.5, -INF, INF), (2, INF, INF), (2, -INF, 0.0)),
+    *((INF, -1, 0.0), (INF, 0.5, INF), (-INF, 3, -INF), (-INF, 2, INF), (-INF, -3, -0.0), (-INF, 0.5, INF)),
+    *((-2, 3, -8), (-2, 4, 16), (-2, -1, -0.5), (-8, 1 / 3, NAN), (9, 0.5, 3), (NAN, 1, NAN), (2, NAN, NAN)),
+]
 function = pytest.mark.parametrize("name", FUNCTIONS)
 
 
-def apply(faces, name, x):
+def apply(faces, name, x, y=None):
+    """By the kernel of activations where there is one, whose vectors are loaded and stored in another way."""
+    y = np.empty_like(x) if y is None else y
+    if name in reference.ACTIVATIONS:
+        faces.activation_forward(reference.ACTIVATIONS.index(name), x, y)
+    else:
+        faces.elementary(reference.ELEMENTARY.index(name), x, y)
+    return y
+
+
+def power(faces, x, exponent):
     y = np.empty_like(x)
-    faces.activation_forward(reference.ACTIVATIONS.index(name), x, y)
+    faces.elementary_power(x, exponent, y)
     return y
 
 
@@ -61,13 +97,10 @@ def sample(name, dtype):
         return x, FUNCTIONS[name][0](x.astype(np.longdouble))
 
 
-@function
-def test_accuracy(faces, dtype, name):
+def check_accuracy(y, exact, bound, *arguments):
+    dtype = y.dtype
     if dtype == np.float64 and np.finfo(np.longdouble).nmant <= np.finfo(np.float64).nmant:
         pytest.skip("long double is no wider than double on this platform: no exact value to compare with")
-    x, exact = sample(name, dtype)
-    y = apply(faces, name, x)
-    bound = FUNCTIONS[name][1 if dtype == np.float32 else 2]
     largest = np.finfo(dtype).max
     with np.errstate(all="ignore"):
         rounded = exact.astype(dtype)
@@ -76,7 +109,13 @@ def test_accuracy(faces, dtype, name):
     same = (y == rounded) | (np.isnan(y) & np.isnan(rounded))
     same |= np.isinf(rounded) & (y == np.copysign(largest, rounded))
     wrong = np.flatnonzero(~np.where(np.isfinite(rounded), error <= bound, same))
-    assert not len(wrong), [(x[i], y[i], rounded[i], error[i]) for i in wrong[:5]]
+    assert not len(wrong), [(*(x[i] for x in arguments), y[i], rounded[i], error[i]) for i in wrong[:5]]
+
+
+@function
+def test_accuracy(faces, dtype, name):
+    x, exact = sample(name, dtype)
+    check_accuracy(apply(faces, name, x), exact, FUNCTIONS[name][1 if dtype == np.float32 else 2], x)
 
 
 @function
@@ -89,6 +128,14 @@ def test_exact_values(faces, dtype, name):
         "sigmoid": [0.5, 0.5, NAN, 0.5, 0.5, 1, 0.0, 1, 0.0],
         "sin": [0.0, -0.0, NAN, tiny, -tiny, NAN, NAN],
         "cos": [1, 1, NAN, 1, 1, NAN, NAN],
+        "expm1": [0.0, -0.0, NAN, tiny, -tiny, INF, -1, INF, -1],
+        "log": [-INF, -INF, NAN],
+        "log1p": [0.0, -0.0, NAN, tiny, -tiny, INF, NAN],
+        "erf": [0.0, -0.0, NAN, tiny, -tiny, 1, -1, 1, -1],
+        "sinh": [0.0, -0.0, NAN, tiny, -tiny, INF, -INF, INF, -INF],
+        "cosh": [1, 1, NAN, 1, 1, INF, INF, INF, INF],
+        "arctan": [0.0, -0.0, NAN, tiny, -tiny],
+        "arcsinh": [0.0, -0.0, NAN, tiny, -tiny, INF, -INF],
     }[name]
     y = apply(faces, name, np.array(x[: len(expected)], dtype))
     np.testing.assert_array_equal(y, np.array(expected, dtype))
@@ -96,31 +143,102 @@ def test_exact_values(faces, dtype, name):
     np.testing.assert_array_equal(np.signbit(y[number]), np.signbit(expected)[number])
 
 
+@pytest.mark.parametrize(
+    ("name", "at", "value"),
+    [
+        ("log", [1, INF, -INF, -1, -5e-324], [0, INF, NAN, NAN, NAN]),
+        ("log1p", [-1, -1.01, -INF, -3e38], [-INF, NAN, NAN, NAN]),
+        ("erf", [6, -6, 1e30, -1e30], [1, -1, 1, -1]),
+        ("expm1", [-50, -1e30, 1e30], [-1, -1, INF]),
+    ],
+)
+def test_ends_of_the_domain(faces, dtype, name, at, value):
+    x = np.array(at, dtype)
+    if name == "log":
+        x[-1] = -np.finfo(dtype).smallest_subnormal
+    y = apply(faces, name, x)
+    np.testing.assert_array_equal(y, value)
+    np.testing.assert_array_equal(np.signbit(y) & (y == 0), False)
+
+
 @function
 def test_symmetry_and_range(faces, dtype, name):
     x = sample(name, dtype)[0]
     x = x[~np.isnan(x)]
     y, mirrored = apply(faces, name, x), apply(faces, name, -x)
-    if name in ("tanh", "sin"):
+    if name in ODD:
         np.testing.assert_array_equal(mirrored, -y)
-    elif name == "cos":
+    elif name in ("cos", "cosh"):
         np.testing.assert_array_equal(mirrored, y)
-    if name in ("tanh", "sigmoid"):
-        assert (-1 if name == "tanh" else 0) <= y.min() and y.max() <= 1
+    if name in RANGES:
+        low, high = RANGES[name]
+        assert low <= np.nanmin(y) and np.nanmax(y) <= high
+
+
+def check_lanes(faces, of, *arguments):
+    """What `of` gives for a number stays the same in another order, and in pieces of every size at every place."""
+    dtype = arguments[0].dtype
+    lanes = faces.tile_shape["float" if dtype == np.float32 else "double"](0)[1] // 2
+    y = of(*arguments)
+    order = np.random.default_rng(7).permutation(len(y))
+    np.testing.assert_array_equal(bits(of(*(x[order] for x in arguments))), bits(y[order]))
+    for n, start in itertools.product(range(1, 2 * lanes + 1), range(0, 100, 7)):
+        part = slice(start, start + n)
+        np.testing.assert_array_equal(bits(of(*(x[part] for x in arguments))), bits(y[part]))
 
 
 @function
 def test_a_lane_depends_on_its_argument_alone(faces, dtype, name):
-    lanes = faces.tile_shape["float" if dtype == np.float32 else "double"](0)[1] // 2
-    rng = np.random.default_rng(7)
-    x = rng.permutation(sample(name, dtype)[0])[:5003]
-    y = apply(faces, name, x)
-    order = rng.permutation(len(x))
-    np.testing.assert_array_equal(bits(apply(faces, name, x[order])), bits(y[order]))
-    for n in range(1, 2 * lanes + 1):
-        for start in range(0, 100, 7):
-            part = slice(start, start + n)
-            np.testing.assert_array_equal(bits(apply(faces, name, x[part])), bits(y[part]))
+    x = np.random.default_rng(7).permutation(sample(name, dtype)[0])[:5003]
+    check_lanes(faces, lambda x: apply(faces, name, x), x)
     in_place = x.copy()
-    faces.activation_forward(reference.ACTIVATIONS.index(name), in_place, in_place)
-    np.testing.assert_array_equal(bits(in_place), bits(y))
+    apply(faces, name, in_place, in_place)
+    np.testing.assert_array_equal(bits(in_place), bits(apply(faces, name, x)))
+
+
+def test_one_function_has_the_same_bits_in_every_kernel(faces, dtype):
+    shared = {"exp": "exponential"} | {name: name for name in ("sigmoid", "tanh", "sin", "cos")}
+    for name, activation in shared.items():
+        x = sample(activation, dtype)[0]
+        y = np.empty_like(x)
+        faces.elementary(reference.ELEMENTARY.index(name), x, y)
+        np.testing.assert_array_equal(bits(y), bits(apply(faces, activation, x)))
+
+
+# Powers
+
+
+@functools.cache
+def power_sample(dtype):
+    """Bases, exponents and powers in long double: random bits, results of every size, whole and half exponents."""
+    rng, n, wide = np.random.default_rng(3), 50_000, np.finfo(dtype).maxexp
+    word = f"u{dtype.itemsize}"
+    base = rng.uniform(0, 4, n)
+    parts = [
+        [rng.integers(0, np.iinfo(word).max, n, word, endpoint=True).view(dtype) for _ in range(2)],
+        [base, rng.uniform(-wide, wide, n) / np.log2(base)],
+        [rng.uniform(-100, 100, n), rng.integers(-10, 11, n)],
+        [rng.uniform(0, 100, n), rng.integers(-10, 11, n) / 2],
+    ]
+    x, exponent = (np.concatenate([part[k].astype(dtype) for part in parts]) for k in range(2))
+    with np.errstate(all="ignore"):
+        return x, exponent, np.power(x.astype(np.longdouble), exponent.astype(np.longdouble))
+
+
+def test_power_accuracy(faces, dtype):
+    x, exponent, exact = power_sample(dtype)
+    check_accuracy(power(faces, x, exponent), exact, 1 if dtype == np.float32 else 2, x, exponent)
+
+
+def test_special_powers(faces, dtype):
+    x, exponent, expected = np.array(POWERS, dtype).T.copy()
+    y = power(faces, x, exponent)
+    np.testing.assert_array_equal(y, expected)
+    number = ~np.isnan(y)
+    np.testing.assert_array_equal(np.signbit(y[number]), np.signbit(expected[number]))
+
+
+def test_a_power_depends_on_its_arguments_alone(faces, dtype):
+    order = np.random.default_rng(7).permutation(len(power_sample(dtype)[0]))[:5003]
+    x, exponent = (part[order] for part in power_sample(dtype)[:2])
+    check_lanes(faces, lambda x, exponent: power(faces, x, exponent), x, exponent)

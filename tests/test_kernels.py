@@ -18,7 +18,7 @@ import pytest
 
 from fastmlp import _kernels
 from fastmlp._kernels import reference
-from fastmlp._kernels.reference import ACTIVATIONS, LOSSES, METRICS
+from fastmlp._kernels.reference import ACTIVATIONS, ELEMENTARY, LOSSES, METRICS
 
 GUARD = 61  # numbers before and after an array: odd, so that no vector is aligned
 MC, KC, CHUNK = 480, 256, 64  # as in gemm.pyx (most rows of a block, its depth) and batchnorm.pyx
@@ -84,6 +84,15 @@ def activation_backward(d, m, n):
         z, a = np.round(d.normal(n)), np.empty(n, d.dtype)
         reference.activation_forward(kind, z, a, 0.1)
         yield kind, d.input(z), d.input(a), d.normal(n), d.out(n), 0.1, at_zero
+
+
+def elementary(d, m, n):
+    for which in range(len(ELEMENTARY)):
+        yield which, d.normal(n), d.out(n)
+
+
+def elementary_power(d, m, n):
+    yield d.positive(n), d.normal(n), d.out(n)
 
 
 def dense_forward(d, m, n):
@@ -179,9 +188,9 @@ def dropout_backward(d, m, n):
 
 
 CASES = [
-    activation_forward, activation_backward, dense_forward, dense_backward, column_sums, batchnorm_forward,
-    batchnorm_backward, batchnorm_update, softmax_forward, softmax_backward, loss, accuracy, sgd_update,
-    adam_update, all_finite, philox, dropout_forward, dropout_backward,
+    activation_forward, activation_backward, elementary, elementary_power, dense_forward, dense_backward, column_sums,
+    batchnorm_forward, batchnorm_backward, batchnorm_update, softmax_forward, softmax_backward, loss, accuracy,
+    sgd_update, adam_update, all_finite, philox, dropout_forward, dropout_backward,
 ]  # fmt: skip
 case = pytest.mark.parametrize("case", CASES)
 
@@ -215,7 +224,8 @@ def test_every_kernel_has_a_twin(level, faces):
         theirs = inspect.signature(face).parameters
         assert [(p.name, p.default) for p in mine.values()] == [(p.name, p.default) for p in theirs.values()]
     metrics = {"none": 0} | plan.METRICS
-    for numbers, names in ((plan.ACTIVATIONS, ACTIVATIONS), (plan.LOSSES, LOSSES), (metrics, METRICS)):
+    tables = (plan.ACTIVATIONS, ACTIVATIONS), (plan.LOSSES, LOSSES), (metrics, METRICS), (faces.ELEMENTARY, ELEMENTARY)
+    for numbers, names in tables:
         assert numbers == {name: number for number, name in enumerate(names)}
 
 

@@ -5,6 +5,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from . cimport activations, batchnorm, logits, losses, optimizers, random
+from .elementary import ELEMENTARY, elementary, elementary_power  # no-cython-lint
 from .gemm cimport gemm_share, gemm_t, panel_width, scratch_size
 from .rows cimport loss_t
 from .simd cimport MR, barrier_t, leave_cpu, real, team_barrier, team_member, team_size, this_cpu

@@ -12,7 +12,7 @@ CHUNK terms are summed at a time, and then the chunks: fewer additions touch a t
 from libc.math cimport INFINITY
 from libc.string cimport memset
 
-from .elementary cimport vexp, vlog1p, vsigmoid
+from .elementary cimport log1p_finite, vexp, vsigmoid
 from .rows cimport FEW, factor, factors, fetch, loss_t, put, target, turn, turn_back, turn_targets
 from .simd cimport (
     MAX_LANES, across_max, across_sum, first_n, fma, if_at_least, if_equal, lane, lanes, load, load_n, real, splat, splat_f32,
@@ -69,7 +69,7 @@ cdef inline void softmax_turned(const loss_t *g, Py_ssize_t i0, Py_ssize_t m, co
     turn_back(x, <real *> g.a + i0 * g.lda, g.lda, m, n, like)
     if targets:
         turn_back(y, <real *> g.d + i0 * g.ldd, g.ldd, m, n, like)
-        d = sum * vlog1p(rest + (ones - one)) - (dots[1] + dots[0])
+        d = sum * log1p_finite(rest + (ones - one)) - (dots[1] + dots[0])
         for i in range(m):
             g.values[i0 + i] = lane(d, i)
 
@@ -88,7 +88,7 @@ cdef inline void sigmoid_turned(const loss_t *g, Py_ssize_t i0, Py_ssize_t m, co
     turn_targets(g, i0, m, y, of, like)
     for j in range(n):
         z = x[j]
-        add_term(vmax(z, zero) - y[j] * z + vlog1p(vexp(-vabs(z))), j, totals)
+        add_term(vmax(z, zero) - y[j] * z + log1p_finite(vexp(-vabs(z))), j, totals)
         x[j] = vsigmoid(z)
         y[j] = scale * (x[j] - y[j])
     z = totals[1] + totals[0]
@@ -190,7 +190,7 @@ cdef inline void softmax_row(const loss_t *g, Py_ssize_t i, const real *of, vec 
             put(a + j, t * p, n - j)
             j += W
         return
-    g.values[i] = lane(sum * vlog1p(rest + (ones - one)) - dot, 0)
+    g.values[i] = lane(sum * log1p_finite(rest + (ones - one)) - dot, 0)
     scale = <real> factor(g, i, of)
     own = a[label] * <real> lane(p, 0)
     j = 0
@@ -218,7 +218,7 @@ cdef inline void sigmoid_row(const loss_t *g, Py_ssize_t i, const real *of, vec 
     total[0] = total[1] = zero
     while j < n:
         x, t = fetch(z + j, n - j, like), fetch(y + j, n - j, like)
-        p = vmax(x, zero) - t * x + vlog1p(vexp(-vabs(x)))
+        p = vmax(x, zero) - t * x + log1p_finite(vexp(-vabs(x)))
         add_terms(first_n(p, n - j, zero) if n - j < W else p, j, n, total, terms)
         p = vsigmoid(x)
         put(a + j, p, n - j)

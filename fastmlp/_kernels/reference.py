@@ -5,6 +5,7 @@ as the kernel does, and computes in their dtype, or in float64 where it says so,
 number of rows, n that of columns or of all numbers.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,10 @@ LOSSES = (
     "sigmoid_crossentropy", "sparse_crossentropy", "crossentropy", "binary_crossentropy",
 )  # fmt: skip
 METRICS = ("none", "sparse", "categorical", "binary")
+# The same for ELEMENTARY of `faces.pyx`.
+ELEMENTARY = (
+    "exp", "expm1", "log", "log1p", "sigmoid", "tanh", "erf", "sin", "cos", "sinh", "cosh", "arctan", "arcsinh",
+)  # fmt: skip
 
 
 def _sigmoid(z: Array) -> Any:
@@ -81,6 +86,24 @@ def activation_backward(
             dz[...] = da * np.cos(z)
         case "cos":
             dz[...] = da * -np.sin(z)
+
+
+@np.errstate(all="ignore")
+def elementary(which: int, x: Array, y: Array) -> None:
+    """``y = f(x)`` for the function f of that number, elementwise; x and y (n,)."""
+    match ELEMENTARY[which]:
+        case "sigmoid":
+            y[...] = _sigmoid(x)
+        case "erf":
+            y[...] = np.vectorize(math.erf, otypes=[float])(x)
+        case name:
+            y[...] = getattr(np, name)(x)
+
+
+@np.errstate(all="ignore")
+def elementary_power(x: Array, exponent: Array, y: Array) -> None:
+    """``y = x^exponent``, elementwise; x, exponent and y (n,). Special values are those of C's pow."""
+    y[...] = np.power(x, exponent)
 
 
 def dense_forward(
