@@ -49,7 +49,7 @@ FLAGS_WHERE_KNOWN = [
     *("-fno-tree-slp-vectorize", "-fno-tree-loop-distribute-patterns", "-Wno-sign-compare"),
 ]
 # Wrappers for tests and benchmarks, as large as the kernels that they call.
-SMALL = {"faces": ["-Os"], "elementary": ["-Os"]}
+SMALL = {"faces": ["-Os"]}
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,

@@ -1,14 +1,32 @@
 """The kernels one by one, for tests and benchmarks: checks shapes, then calls. Twins of the same name and arguments
 stand in `reference.py`."""
+import struct
+
 from cython.parallel cimport parallel
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from . cimport activations, batchnorm, logits, losses, optimizers, random
-from .elementary import ELEMENTARY, elementary, elementary_power  # no-cython-lint
 from .gemm cimport gemm_share, gemm_t, panel_width, scratch_size
 from .rows cimport loss_t
 from .simd cimport MR, barrier_t, leave_cpu, real, team_barrier, team_member, team_size, this_cpu
+from . import program
+
+ELEMENTARY = {name: number for number, name in enumerate((
+    "exp", "expm1", "log", "log1p", "sigmoid", "tanh", "erf", "sin", "cos", "sinh", "cosh", "arctan", "arcsinh"
+))}
+
+
+def elementary(which, x, y):
+    """y = f(x), for the function f of that number in ELEMENTARY: a program of one operation."""
+    code = struct.pack("6i", program.NAMES[list(ELEMENTARY)[which]], 1, 0, 0, 0, 0)
+    program.Program(code, b"", b"", 1, 0, 0, 1, x.itemsize == 8).run([x], [y])
+
+
+def elementary_power(x, exponent, y):
+    """y = x^exponent."""
+    code = struct.pack("6i", program.NAMES["pow"], 2, 0, 1, 0, 0)
+    program.Program(code, b"", b"", 2, 0, 0, 1, x.itemsize == 8).run([x, exponent], [y])
 
 
 cdef int expect(bint condition, str what) except -1:

@@ -1,6 +1,7 @@
 """What an elementwise program can do: its operations, each over a block of vectors."""
-from .elementary cimport vcos, vexp, vsigmoid, vsin, vtanh
-from .later cimport vatan, vasinh, vcosh, verf, vexpm1, vlog, vlog1p, vpow, vsinh
+from .elementary cimport (
+    log1p_finite, vasinh, vatan, vcos, vcosh, verf, vexp, vexpm1, vlog, vlog1p, vpow, vsigmoid, vsin, vsinh, vtanh
+)
 from .simd cimport (
     fma, if_at_least, if_equal, if_less, lanes, load, real, splat, store, vabs, vcopysign, vec, vf32, vmax, vmin, vround,
     vsqrt
@@ -60,7 +61,7 @@ cdef inline vec vrint(vec x) noexcept nogil:
 
 cdef inline vec softplus(vec x) noexcept nogil:
     """log(1 + exp(x)) without overflow; NaN stays."""
-    return vmax(x, splat(0.0, x)) + vlog1p(vexp(-vabs(x)))
+    return vmax(x, splat(0.0, x)) + log1p_finite(vexp(-vabs(x)))
 
 
 cdef inline void of_two(int code, real *o, const real *x, Py_ssize_t sx, const real *y, Py_ssize_t sy, Py_ssize_t n,
