@@ -122,9 +122,9 @@ lowering
 layers
 state
 workspace = objective
-summary = doors = inspection
+summary = doors
 steps
-evaluation
+evaluation = inspection
 model
 configuration
 training = serialization
