@@ -26,7 +26,17 @@ NEVER = (
     *("scipy", "sklearn", "pandas", "matplotlib", "onnx", "numba", "Cython", "setuptools", "pytest"),
 )
 
-SHUT = ("_kernels.reference", "cli", "diagnostics", "onnx", "plots", "serialization", "sklearn", "testing")
+SHUT = (
+    "_kernels.reference",
+    "cli",
+    "diagnostics",
+    "inspection",
+    "onnx",
+    "plots",
+    "serialization",
+    "sklearn",
+    "testing",
+)
 
 
 @pytest.fixture

@@ -84,12 +84,7 @@ def foreign():
     return network(layers, Slow(0.01), Doubled(), metrics=())
 
 
-NETWORKS = {
-    "classifier": classifier,
-    "float64": lambda: classifier("float64"),
-    "momentum": momentum,
-    "foreign": foreign,
-}
+NETWORKS = {"float32": classifier, "float64": lambda: classifier("float64"), "momentum": momentum, "foreign": foreign}
 
 
 def data_for(net, n=N):
@@ -133,7 +128,6 @@ def test_a_training_step():
         ("check", "gate", None, (), ()),
         ("commit", "adam", None, (net._memory().size,), ()),
     ]
-    assert [o.number for o in found] == list(range(9))
     assert found.multiply_adds == sum(o.multiply_adds for o in found) == 2 * 128 * 784 * 256 + 3 * 128 * 256 * 10
     assert all(o.compiled and o.python is None for o in found)
     assert found.training and (found.batch, found.dtype) == (128, "float32")
@@ -159,8 +153,7 @@ def test_batch_norm_is_folded_at_inference_and_not_in_training():
 def test_a_prediction_of_what_is_no_product():
     net = fm.Sequential([Activation("leaky_relu"), Activation("softmax")], input_dim=3)
     assert names(net.plan(2)) == [("gather", None, ()), ("activation", "0", ("leaky_relu",)), ("softmax", "1", ())]
-    assert [o.shape for o in net.plan(2)] == [(2, 3)] * 3
-    assert net.plan(2).multiply_adds == 0
+    assert [(o.shape, o.multiply_adds) for o in net.plan(2)] == [((2, 3), 0)] * 3
 
 
 def test_what_runs_in_python_is_named():
@@ -178,7 +171,6 @@ def test_what_runs_in_python_is_named():
 
 
 def test_it_is_the_plan_that_runs(make):
-    """The operations of the step that was run, whatever memory it has; the same kernels, number by number."""
     net = make()
     plan = net._training.plan
     assert [o.name for o in net.plan(N)] == [_listing.NAMES[code] for code in plan.ops["code"].tolist()]
@@ -235,7 +227,6 @@ def test_no_memory_of_a_batch_is_taken():
         ({"batch": 10**30}, ValueError, ["batch", "at most"]),
         ({"batch": 2.0}, TypeError, ["batch", "integer", "2.0"]),
         ({"batch": True}, TypeError, ["batch"]),
-        ({"batch": None}, TypeError, ["batch"]),
         ({"training": 1}, TypeError, ["training", "True, False or None"]),
     ],
 )
