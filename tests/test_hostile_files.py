@@ -151,8 +151,8 @@ def nested(depth, make):
 ABSURD = {
     "list": [0] * 10**6,
     "many lists": [[0] * 90_000] * 12,
-    "tuple": {"kind": "tuple", "items": [0] * 10**6},
-    "dict": {"kind": "dict", "items": [[0, 0]] * 10**6},
+    "tuple": {"kind": "tuple", "items": [0] * 200_000},
+    "dict": {"kind": "dict", "items": [[0, 0]] * 200_000},
     "array": {"kind": "array", "dtype": "<f8", "values": [0.0] * 10**6},
     "strings": {"kind": "array", "dtype": "<U100000000", "values": ["a"]},
     "deep": nested(400, lambda value: [value]),
