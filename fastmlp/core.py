@@ -20,6 +20,7 @@ __all__ = [
     "callers",
     "door",
     "level",
+    "machine",
     "plan",
     "program",
 ]
@@ -37,3 +38,8 @@ LOSSES: dict[str, int] = plan.LOSSES
 METRICS: dict[str, int] = plan.METRICS
 SHIFT: int = plan.REFERENCE_SHIFT
 NONE = -1
+
+
+def machine() -> Any:
+    """What measures the processor; loaded when it is asked for."""
+    return load(level, "machine")

@@ -25,6 +25,8 @@ from .workspace import Workspace
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .inspection import Listing, Profile
+
 __all__ = ["Sequential"]
 
 
@@ -227,6 +229,18 @@ class Sequential:
         from .summary import describe
 
         return describe(self)
+
+    def plan(self, batch: int = 32, *, training: bool | None = None) -> Listing:
+        """The operations that a training step or a prediction of `batch` rows runs; see `fastmlp.inspection.plan`."""
+        from .inspection import plan
+
+        return plan(self, batch, training=training)
+
+    def profile(self, x: Any, y: Any = None, *, repeats: int = 9) -> Profile:
+        """What each operation of `plan` takes over some data; see `fastmlp.inspection.profile`."""
+        from .inspection import profile
+
+        return profile(self, x, y, repeats=repeats)
 
     # -- prediction ----------------------------------------------------------------------------------------------
 

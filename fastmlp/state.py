@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -155,6 +156,28 @@ class Arenas:
             views = self.views_of(self.flat_state[slot * self.size : (slot + 1) * self.size])
             for key, view in views.items():
                 states[key][name] = view
+
+    def twin(self) -> Arenas:
+        """A copy for runs that are not kept, in memory of its own; the layers' views stay with the original."""
+        other = copy(self)
+        other.flat_parameters = aligned(self.size, self.dtype)
+        other.flat_gradients = aligned(self.size, self.dtype)
+        other.flat_buffers = aligned(self.flat_buffers.size, self.dtype)
+        other.flat_state = aligned(self.flat_state.size, self.dtype)
+        other.counters = self.counters.copy()
+        other.parameters, other.gradients = self.views_of(other.flat_parameters), self.views_of(other.flat_gradients)
+        other.buffers = self._views(other.flat_buffers, {key: view.shape for key, view in self.buffers.items()})
+        other.state = {key: {name: array.copy() for name, array in state.items()} for key, state in self.state.items()}
+        other.take(self)
+        return other
+
+    def take(self, other: Arenas) -> None:
+        """Copy the numbers of one that has the same layout."""
+        for name in ("flat_parameters", "flat_buffers", "flat_state", "counters"):
+            getattr(self, name)[...] = getattr(other, name)
+        for key, state in other.state.items():
+            for name, array in state.items():
+                self.state[key][name][...] = array
 
 
 class Counter:

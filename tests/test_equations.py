@@ -9,7 +9,6 @@ import pytest
 
 import fastmlp as fm
 from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
-from fastmlp.lowering import describe
 
 ULPS = {np.dtype(np.float32): 4, np.dtype(np.float64): 2}  # promised for exp, tanh and sigmoid
 LITERAL = {  # g(z) and g'(z), word by word
@@ -751,9 +750,9 @@ def test_row21_inference_uses_running_statistics(dtype):
 def test_row21_folded_into_the_kernel_at_inference():
     """(x W + b - mu) inv gamma + beta = x W s + t, s = gamma inv, t = (b - mu) s + beta: the epilogue of one GEMM."""
     net, *_ = normalizing()
-    operations = [op["op"] for op in describe(net._lowering(8, training=False).predict())]
+    operations = [operation.name for operation in net.plan(8, training=False)]
     assert operations == ["batchnorm_running", "batchnorm_fold", "dense", "dense"]
-    assert "batchnorm" in [op["op"] for op in describe(net._lowering(8, training=True).predict())]
+    assert "batchnorm" in [operation.name for operation in net.plan(8, training=True)]
 
 
 def test_row21_gamma_and_beta_are_learned():

@@ -26,7 +26,17 @@ NEVER = (
     *("scipy", "sklearn", "pandas", "matplotlib", "onnx", "numba", "Cython", "setuptools", "pytest"),
 )
 
-SHUT = ("_kernels.reference", "cli", "diagnostics", "onnx", "plots", "serialization", "sklearn", "testing")
+SHUT = (
+    "_kernels.reference",
+    "cli",
+    "diagnostics",
+    "inspection",
+    "onnx",
+    "plots",
+    "serialization",
+    "sklearn",
+    "testing",
+)
 
 
 @pytest.fixture
@@ -122,9 +132,9 @@ lowering
 layers
 state
 workspace = objective
-summary = doors = inspection
+summary = doors
 steps
-evaluation
+evaluation = inspection
 model
 configuration
 training = serialization

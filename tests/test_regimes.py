@@ -119,3 +119,28 @@ def test_a_walk_stops_at_batch_norm():
 def test_large_networks_do_not_walk():
     net = fm.Sequential([Dense(600, "relu"), Dense(600, "relu"), Dense(LAST, "softmax")], input_dim=FIRST, seed=0)
     assert all(len(group) == 1 for group in walks(net))
+
+
+def planned(*widths):
+    layers = [*(Dense(units, "relu") for units in widths), Dense(10, "softmax")]
+    net = fm.Sequential(layers, input_dim=20, seed=3)
+    net.compile("adam", "sparse_categorical_crossentropy")
+    return net
+
+
+def test_what_the_plan_says_of_regimes():
+    """Small networks walk where there are rows for it; large ones never do; a lone operation is split."""
+    small = planned(64)
+    large = planned(600, 600)
+    with fm.num_threads(1):
+        assert [o.regime for o in small.plan(512)][:4] == ["walk"] * 4
+        assert {o.regime for o in small.plan(1)} == {"split"}
+        assert {o.regime for o in large.plan(512)} == {"split"}
+        assert {o.threads for o in large.plan(512)} == {1}
+        assert small.plan().threads == 1
+    with fm.num_threads(3):
+        assert {o.threads for o in large.plan(512) if o.multiply_adds > 10**6} == {3}
+        assert {o.threads for o in small.plan(1)} == {1}  # too little work for a team
+        assert large.plan().threads == 3
+    alone = fm.Sequential([Dense(8)], input_dim=4)
+    assert [o.regime for o in alone.plan(512)] == ["split"]

@@ -7,7 +7,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from .passes cimport ARENAS, SHIFT, op_t, scratch_bytes
 from .random cimport permutation
 from .simd cimport has_openmp
-from .team cimport run_ops, start
+from .team cimport regimes, run_ops, start
 from . cimport activations, losses, passes
 
 
@@ -157,6 +157,27 @@ cdef class Run:
         if counts:
             self.count()
         return True
+
+    def timed(self, Py_ssize_t first, Py_ssize_t last, int threads):
+        """Seconds that operations first .. last take, one run of compiled ones; what is not finite is let through."""
+        cdef double begun
+        if not 0 <= first <= last <= self.n_ops:
+            raise IndexError(f"operations {first} .. {last} of {self.n_ops}")
+        self.prepare(threads)
+        with nogil:
+            begun = now()
+            self.go(first, last, threads)
+            begun = now() - begun
+        return begun
+
+    def regimes(self, Py_ssize_t first, Py_ssize_t last, Py_ssize_t batch, int threads, Py_ssize_t[::1] walks,
+                Py_ssize_t[::1] members):
+        """How a run of compiled operations goes over so many rows: which walk, and how many members take part."""
+        cdef run_t like = self.run
+        if not 0 <= first < last <= min(self.n_ops, walks.shape[0], members.shape[0]):
+            raise IndexError(f"operations {first} .. {last} of {self.n_ops}")
+        like.batch = batch
+        regimes(&self.ops[first], last - first, &like, threads, &walks[first], &members[first])
 
     def epoch(self, Py_ssize_t first, Py_ssize_t last, Py_ssize_t offset, Py_ssize_t end, Py_ssize_t batch_size, seed,
               const double[::1] learning_rates, int threads, double[::1] totals, double seconds=0.1,

@@ -4,3 +4,5 @@ from .simd cimport real
 
 cdef void start(run_t *run, const real *like) noexcept nogil
 cdef void run_ops(const op_t *ops, Py_ssize_t n, run_t *run, int threads, const real *like) noexcept nogil
+cdef void regimes(const op_t *ops, Py_ssize_t n, const run_t *run, int threads, Py_ssize_t *walks,
+                  Py_ssize_t *members) noexcept nogil

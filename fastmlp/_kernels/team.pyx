@@ -86,8 +86,8 @@ cdef void start(run_t *run, const real *like) noexcept nogil:
             run.weight += weights[run.index[i]]
 
 
-cdef void run_ops(const op_t *ops, Py_ssize_t n, run_t *run, int threads, const real *like) noexcept nogil:
-    """The operations on a team of `threads`; alone, and without a parallel region, where that is faster.
+cdef int team_of(const op_t *ops, Py_ssize_t n, const run_t *run, int threads) noexcept nogil:
+    """The size of the team that runs these operations: `threads`, or 1 where that is faster.
 
     One or all: OpenMP ends threads when a team shrinks, and makes new ones when it grows.
     """
@@ -97,7 +97,25 @@ cdef void run_ops(const op_t *ops, Py_ssize_t n, run_t *run, int threads, const 
         count = group(&ops[i], n - i, run, threads)
         saved += cost_of(&ops[i], count, run) * (1.0 - 1.0 / team_for(&ops[i], count, run, threads))
         i += count
-    if saved <= START * GRAIN:
+    return 1 if saved <= START * GRAIN else threads
+
+
+cdef void regimes(const op_t *ops, Py_ssize_t n, const run_t *run, int threads, Py_ssize_t *walks,
+                  Py_ssize_t *members) noexcept nogil:
+    """How `run_ops` goes through them: whether each walks with others, and how many members take part."""
+    cdef Py_ssize_t i = 0, k, count
+    cdef int team = team_of(ops, n, run, threads)
+    while i < n:
+        count = group(&ops[i], n - i, run, team)
+        for k in range(i, i + count):
+            walks[k] = count > 1
+            members[k] = team_for(&ops[i], count, run, team)
+        i += count
+
+
+cdef void run_ops(const op_t *ops, Py_ssize_t n, run_t *run, int threads, const real *like) noexcept nogil:
+    """The operations on a team of `threads`; alone, and without a parallel region, where that is faster."""
+    if team_of(ops, n, run, threads) == 1:
         member(ops, n, run, 0, 1, like)
     else:
         run.cpu = this_cpu()

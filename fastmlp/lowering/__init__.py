@@ -56,11 +56,14 @@ class Lowering(Backward):
 
     def _check(self) -> None:
         """Looks for NaN and infinity in the gradients; those of dense layers are looked at where they are made."""
+        self._at = NONE
+        places = {place.key: number for number, place in enumerate(self.built)}
         others = [key for key in self.arenas.parameters if key not in self._looked_at]
         for key in others:
             size = self.arenas.parameters[key].size
             last = key == others[-1]
-            self._emit("check", x=self.arenas.reference(key), size=size, cost=size, barrier=last)
+            place = places[key.rpartition(".")[0]]
+            self._emit("check", layer=place, x=self.arenas.reference(key), size=size, cost=size, barrier=last)
         self._emit("gate", barrier=False)
 
     def step(self, optimizer: Optimizer) -> Plan:
@@ -183,11 +186,3 @@ REFERENCES: tuple[str, ...] = (
     *("x", "starts", "kernel", "bias", "z", "a", "d", "dx", "mask", "mean", "var", "inv"),
     *("gamma", "beta", "scale", "shift", "running_mean", "running_var"),
 )
-
-
-def describe(plan: Plan) -> list[dict[str, Any]]:
-    """The operations in words, for tests and for looking at."""
-    from ..core import CODES
-
-    names = {number: name for name, number in CODES.items()}
-    return [{"op": names[int(op["code"])], "inputs": int(op["inputs"]), "units": int(op["units"])} for op in plan.ops]

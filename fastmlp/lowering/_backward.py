@@ -38,6 +38,7 @@ class Backward(Forward):
         buffer, ready = 0, False
         for at in reversed(range(len(stages))):
             stage = stages[at]
+            self._at = stage.place
             before = stages[at - 1] if at else None
             further = to_input or any(s.kind in LEARNING for s in stages[:at])
             d = self._d(buffer, stage.out.units)
@@ -133,6 +134,7 @@ class Backward(Forward):
         layer: Any = self.built[stage.place].layer
         self._emit(
             "batchnorm_update",
+            layer=stage.place,
             units=stage.x.units,
             rate=layer.momentum,
             mean=stage.extra["mean"],

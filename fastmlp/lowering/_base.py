@@ -100,6 +100,7 @@ class Base:
         self.training = training
         self.nodes: list[Node] = []
         self._place = 0
+        self._at = NONE  # the layer whose operations are added
         self._ops: list[dict[str, Any]] = []
         self._walks = arenas.size * arenas.dtype.itemsize <= WALK_BYTES
         self._later: list[dict[str, Any]] = []  # what waits for the end of a walk
@@ -223,7 +224,8 @@ class Base:
     ) -> dict[str, Any]:
         """One operation; costs are in multiply-adds, `barrier` where what follows reads what this writes."""
         walk = self._walks and code in BY_ROWS
-        return {"code": CODES[code], "walk": walk, "barrier": barrier, "row_cost": row_cost, "cost": cost, **fields}
+        op = {"code": CODES[code], "layer": self._at, "walk": walk, "barrier": barrier, "row_cost": row_cost}
+        return {**op, "cost": cost, **fields}
 
     def _emit_python(self, call: Call, what: str) -> None:
         self._calls.append(call)

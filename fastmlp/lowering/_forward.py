@@ -26,11 +26,13 @@ class Forward(Base):
         while at < len(nodes):
             used, fused = self._match(nodes, at, keep)
             target = out if at + used == len(nodes) else None
+            self._at = nodes[at].place
             self._hidden = at + used < len(nodes) and not nodes[at + used].kind.startswith("python")
             stage = getattr(self, f"_forward_{nodes[at].kind}")(nodes[at], x, fused, keep, target)
             stages.append(stage)
             x = stage.out
             at += used
+        self._at = NONE
         return stages
 
     def _match(self, nodes: list[Node], at: int, keep: bool) -> tuple[int, dict[str, Node]]:
@@ -98,6 +100,7 @@ class Forward(Base):
         fields = self._running(node)
         self._emit_ahead(
             "batchnorm_fold",
+            layer=node.place,
             units=units,
             bias=bias,
             scale=scale,
@@ -114,6 +117,7 @@ class Forward(Base):
         fields: dict[str, Any] = {"mean": self._vector(units), "inv": self._vector(units)}
         self._emit_ahead(
             "batchnorm_running",
+            layer=node.place,
             units=units,
             epsilon=layer.epsilon,
             running_mean=self._parameter(node.place, "running_mean"),

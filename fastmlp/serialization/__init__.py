@@ -1,6 +1,8 @@
 """Files: a ``.npz`` without pickle, its configuration as JSON inside, written atomically, checked when read.
 
-A file names classes by their registered names; loading asks the registry, and imports nothing that a file says.
+A file names classes by their registered names; loading asks the registry, and imports nothing that a file says. Of a
+class that is no built-in it keeps the version of its distribution, and of an activation what it does at some points
+(`_fingerprint`), which loading compares. Readers that don't know these two fields pass them over: the format is one.
 
 The archive holds ``fastmlp.json`` (the header, as bytes), ``parameters/<key>``, ``buffers/<key>`` and
 ``state/<key>/<name>``. In the header, what JSON doesn't have is an object that says its ``kind``: ``array``, ``dict``,
@@ -24,7 +26,7 @@ from ..layers import arrays as specs_of
 from ..layers import flatten
 from ..model import Sequential
 from ._archive import UNREADABLE, Archive
-from ._objects import decode, encode
+from ._objects import check_size, decode, encode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +37,7 @@ FORMAT = 1
 HEADER = "fastmlp.json"
 COUNTERS = ("steps", "iterations", "epochs")
 NPY_HEADER = 2**16  # bytes that may precede the numbers of an array
+HEADER_BYTES = 2**24
 
 
 # -- writing ---------------------------------------------------------------------------------------------------------
@@ -69,11 +72,24 @@ def _views(net: Sequential) -> dict[str, NDArray[Any]]:
     return views
 
 
-def _write(net: Sequential, file: BinaryIO) -> None:
+def _text(net: Sequential) -> bytes:
+    """The header as JSON, of a size that `load` takes."""
     import json
 
+    try:
+        header = _header(net)
+    except RecursionError as error:
+        raise ValueError("a configuration contains itself, or is nested too deeply: a file can't hold it") from error
+    check_size(header)
+    text = json.dumps(header).encode()
+    if len(text) > HEADER_BYTES:
+        raise ValueError(f"the configuration takes {len(text)} bytes, more than {HEADER_BYTES}: a file can't hold it")
+    return text
+
+
+def _write(net: Sequential, file: BinaryIO) -> None:
     with net._usage.reading("save"):
-        header = np.frombuffer(json.dumps(_header(net)).encode(), dtype=np.uint8)
+        header = np.frombuffer(_text(net), dtype=np.uint8)
         contents: dict[str, Any] = {HEADER: header, **(_views(net) if net.built else {})}
         np.savez(file, **contents)
 
@@ -102,6 +118,8 @@ def save(net: Sequential, path: str | os.PathLike[str]) -> None:
         If a class of the network is in no registry; the message says how to register it.
     TypeError
         If a configuration holds what JSON can't.
+    ValueError
+        If it is of absurd size: a list of more than 100,000 entries, say.
     OSError
         If the file can't be written, or is no regular file.
     """
@@ -131,12 +149,16 @@ def save(net: Sequential, path: str | os.PathLike[str]) -> None:
 # -- reading ---------------------------------------------------------------------------------------------------------
 
 
-def load(path: str | os.PathLike[str]) -> Sequential:
+def load(path: str | os.PathLike[str], *, verify: bool = True) -> Sequential:
     """Read a network that `save` wrote: compiled if it was, ready to go on.
 
     Parameters
     ----------
     path : str or path-like
+    verify : bool
+        Whether an activation that is no built-in must give what it gave when the network was saved: values and
+        derivatives at 16 points, to 1e-6 of each (1e-7 where it is small). Another version of its package that does so
+        is taken without a word.
 
     Returns
     -------
@@ -147,25 +169,32 @@ def load(path: str | os.PathLike[str]) -> Sequential:
     OSError
         If the file isn't there or can't be opened.
     ValueError
-        If the file is no fastmlp network, is damaged, or is of another format; the message names the path.
+        If the file is no fastmlp network, is damaged, or is of another format; the message names the path. If an
+        activation is not what it was; the message says where, and which package to install.
     UnknownNameError
-        If it names a class that neither this program nor an installed package registers. Nothing is imported but the
-        plugin of that name.
+        If it names a class that neither this program nor an installed package registers; the message names the package
+        to install. Nothing is imported but the plugin of that name.
     PluginError
         If that plugin fails to load.
     """
     with open(path, "rb") as file:
-        return _read(file, os.fsdecode(path))
+        return _read(file, os.fsdecode(path), _check_flag(verify))
 
 
-def from_bytes(data: bytes) -> Sequential:
-    """Return the network that `to_bytes` wrote; errors as `load`."""
-    return _read(io.BytesIO(data), "bytes of a network")
+def from_bytes(data: bytes, *, verify: bool = True) -> Sequential:
+    """Return the network that `to_bytes` wrote; `verify` and errors as `load`."""
+    return _read(io.BytesIO(data), "bytes of a network", _check_flag(verify))
 
 
-def _read(file: BinaryIO, source: str) -> Sequential:
+def _check_flag(verify: object) -> bool:
+    if not isinstance(verify, (bool, np.bool_)):
+        raise TypeError(f"verify: expected True or False, got {verify!r}")
+    return bool(verify)
+
+
+def _read(file: BinaryIO, source: str, verify: bool) -> Sequential:
     try:
-        return _rebuild(Archive(file))
+        return _rebuild(Archive(file), verify)
     except UNREADABLE as error:
         raise ValueError(f"{source}: not a fastmlp network, or damaged ({error})") from error
     except UnknownNameError as error:
@@ -174,7 +203,9 @@ def _read(file: BinaryIO, source: str) -> Sequential:
         raise PluginError(f"{source}: {error}", distribution=error.distribution) from error
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (MemoryError, Warning):
+        raise
+    except Exception as error:  # also what the class of a plugin raises when it is made or built
         raise ValueError(f"{source}: damaged header ({type(error).__name__}: {error})") from error
 
 
@@ -191,31 +222,38 @@ class _Header(NamedTuple):
     counters: dict[str, int]
 
 
-def _read_header(archive: Archive) -> _Header:
+def _read_header(archive: Archive, verify: bool) -> _Header:
     import json
 
     try:
-        header = json.loads(archive.read(HEADER).tobytes())
+        header = json.loads(archive.read(HEADER, HEADER_BYTES + NPY_HEADER).tobytes())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"damaged header, not JSON ({error})") from error
     found = header.get("format") if isinstance(header, dict) else None
     if found != FORMAT:
         newer = isinstance(found, int) and found > FORMAT
         raise ValueError(f"expected format {FORMAT}, got {found!r}{'; a newer fastmlp can read it' if newer else ''}")
+    check_size(header)
     return _Header(
-        layers=decode(header["layers"]),
+        layers=_decode_list(header, "layers", verify),
         input_dim=None if header["input_dim"] is None else check_integer("input_dim", header["input_dim"], 1),
         dtype=check_dtype(header["dtype"]),
         seed=check_integer("seed", header["seed"], 0),
-        optimizer=decode(header["optimizer"]),
-        loss=decode(header["loss"]),
-        metrics=decode(header["metrics"]),
+        optimizer=decode(header["optimizer"], verify=verify),
+        loss=decode(header["loss"], verify=verify),
+        metrics=_decode_list(header, "metrics", verify),
         counters={name: check_integer(name, header[name], 0) for name in COUNTERS},
     )
 
 
-def _rebuild(archive: Archive) -> Sequential:
-    header = _read_header(archive)
+def _decode_list(header: dict[str, Any], name: str, verify: bool) -> list[Any]:
+    if not isinstance(header[name], list):
+        raise ValueError(f"damaged header: {name} should be a list, got {type(header[name]).__name__}")
+    return [decode(part, verify=verify) for part in header[name]]
+
+
+def _rebuild(archive: Archive, verify: bool) -> Sequential:
+    header = _read_header(archive, verify)
     net = Sequential(header.layers, dtype=header.dtype, seed=header.seed)
     if header.input_dim is not None:
         _check_sizes(net, header.input_dim, archive.members)
@@ -250,7 +288,7 @@ def _fill(targets: Mapping[str, NDArray[Any]], archive: Archive) -> None:
         missing, unknown = sorted(targets.keys() - stored), sorted(stored - targets.keys())
         raise ValueError(f"damaged file: missing arrays {missing}, unknown arrays {unknown}")
     for name, target in targets.items():
-        array = archive.read(name)
+        array = archive.read(name, target.nbytes + NPY_HEADER)
         if array.shape != target.shape or array.dtype.newbyteorder("=") != target.dtype:
             raise ValueError(
                 f"damaged file: {name} should be {target.dtype} {target.shape}, is {array.dtype} {array.shape}"

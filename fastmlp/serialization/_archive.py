@@ -44,10 +44,12 @@ class Archive:
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
                 raise Damaged(f"{name} is compressed or encrypted in a way that fastmlp doesn't use")
 
-    def read(self, name: str) -> NDArray[Any]:
-        """A read-only array of numbers; no pickle is ever opened."""
+    def read(self, name: str, most: int) -> NDArray[Any]:
+        """A read-only array of numbers, of at most so many bytes; no pickle is ever opened."""
         if name not in self.members:
             raise Damaged(f"it has no {name}")
+        if self.members[name].file_size > most:
+            raise Damaged(f"{name} has {self.members[name].file_size} bytes, more than {most}")
         data = self._zip.read(self.members[name])
         file = io.BytesIO(data)
         version = np.lib.format.read_magic(file)

@@ -1,15 +1,31 @@
-"""Objects of a network as JSON has them, and back: classes by their registered names, nothing else."""
+"""Objects of a network as JSON has them, and back: classes by their registered names, nothing else.
+
+A class that is no built-in is written with the version of its distribution, if it has one, and an activation with its
+fingerprint; both may be missing, as in files of before.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import registry
 from ..configuration import REGISTRIES as KINDS
+from ..errors import PluginError, UnknownNameError
+from . import _fingerprint
+from ._origins import advice, check_version, loaded_class, version_of
 
-__all__ = ["decode", "encode"]
+__all__ = ["check_size", "decode", "encode"]
+
+LONGEST = 100_000  # entries of one list
+ENTRIES = 1_000_000  # of all lists together
+DEPTH = 100  # lists in lists
+ARRAY_BYTES = 2**26
+
+
+# -- writing ---------------------------------------------------------------------------------------------------------
 
 
 def encode(value: Any, where: str) -> Any:
@@ -30,32 +46,158 @@ def encode(value: Any, where: str) -> Any:
     for kind in KINDS:
         of_kind: registry.Registry[Any] = getattr(registry, kind)
         if of_kind.base is not None and isinstance(value, of_kind.base):
-            label = f"{type(value).__name__}."
-            config = {name: encode(part, label + name) for name, part in value.get_config().items()}
-            return {"kind": kind, "class": of_kind.identify(value), "config": config}
+            return _encode_object(value, kind, of_kind)
     raise TypeError(
         f"a network with {where} = {value!r} can't be saved: make it a number, a string, a list, or an object of a "
         "registered class (a function as learning rate can be set again after loading)"
     )
 
 
-def decode(value: Any) -> Any:
-    """What `encode` was given; the registry finds the classes, and raises `UnknownNameError` where it can't."""
+def _encode_object(value: Any, kind: str, of_kind: registry.Registry[Any]) -> dict[str, Any]:
+    """Name and configuration of an object; of a foreign one also whose it is, and what it does."""
+    label = f"{type(value).__name__}."
+    name = of_kind.identify(value)
+    config = {key: encode(part, label + key) for key, part in value.get_config().items()}
+    record: dict[str, Any] = {"kind": kind, "class": name, "config": config}
+    if of_kind.origin(name) != "built-in":
+        record["version"] = version_of(of_kind, name)
+        if kind == "activations":
+            record["fingerprint"] = _fingerprint.fingerprint(value)
+    return record
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------
+
+
+def check_size(value: Any) -> None:
+    """Refuse JSON of absurd size; ValueError. The same for what is to be written and for what was read."""
+    waiting, entries = [(value, 0)], 0
+    while waiting:
+        part, depth = waiting.pop()
+        if not isinstance(part, (list, dict)):
+            continue
+        entries += len(part)
+        if len(part) > LONGEST or entries > ENTRIES or depth > DEPTH:
+            raise ValueError(
+                f"a configuration of absurd size: a list of {len(part)} entries, {entries} in all, {depth} deep; "
+                f"expected at most {LONGEST}, {ENTRIES} and {DEPTH} (large arrays belong into parameters or buffers)"
+            )
+        waiting += [(inner, depth + 1) for inner in (part.values() if isinstance(part, dict) else part)]
+
+
+def decode(value: Any, *, verify: bool = True) -> Any:
+    """What `encode` was given; the registry finds the classes, and raises `UnknownNameError` where it can't.
+
+    `verify` compares activations with their fingerprints. The size of `value` has been checked.
+    """
     if isinstance(value, list):
-        return [decode(part) for part in value]
+        return [decode(part, verify=verify) for part in value]
     if not isinstance(value, dict):
         return value
-    kind = value["kind"]
-    if kind == "array":
-        dtype = np.dtype(value["dtype"])
-        if dtype.kind not in "fiubU":
-            raise ValueError(f"an array of {dtype} in the header")
-        return np.array(value["values"], dtype=dtype)
-    if kind == "tuple":
-        return tuple(decode(part) for part in value["items"])
-    if kind == "dict":
-        return {decode(key): decode(part) for key, part in value["items"]}
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind of object {kind!r} in the header")
-    cls = getattr(registry, kind).resolve(value["class"])
-    return cls.from_config({name: decode(part) for name, part in value["config"].items()})
+    kind = value.get("kind")
+    if isinstance(kind, str) and kind in KINDS:
+        return _decode_object(_record(value), verify)
+    if isinstance(kind, str) and kind in DECODERS:
+        return DECODERS[kind](value, verify)
+    raise ValueError(f"unknown kind of object {kind!r} in the header")
+
+
+def _field(value: dict[str, Any], name: str, expected: type) -> Any:
+    if not isinstance(value.get(name), expected):
+        raise ValueError(
+            f"damaged header: {name!r} of a {value['kind']} should be a {expected.__name__}, got "
+            f"{type(value.get(name)).__name__}"
+        )
+    return value[name]
+
+
+def _decode_array(value: dict[str, Any], verify: bool) -> Any:
+    dtype = np.dtype(_field(value, "dtype", str))
+    if dtype.kind not in "fiubU":
+        raise ValueError(f"an array of {dtype} in the header")
+    values = value["values"]
+    if _count(values, LEAVES[dtype.kind]) * dtype.itemsize > ARRAY_BYTES:
+        raise ValueError(f"an array of more than {ARRAY_BYTES} bytes in the header")
+    with np.errstate(all="ignore"):
+        return np.array(values, dtype=dtype)
+
+
+LEAVES: dict[str, tuple[type, ...]] = {"f": (int, float), "i": (int,), "u": (int,), "b": (bool,), "U": (str,)}
+
+
+def _count(values: Any, leaves: tuple[type, ...]) -> int:
+    """Numbers in nested lists, each of one of the types `leaves`."""
+    if isinstance(values, list):
+        return sum(_count(part, leaves) for part in values)
+    if not isinstance(values, leaves) or (isinstance(values, bool) and bool not in leaves):
+        raise ValueError(f"damaged header: {type(values).__name__} in an array of {leaves[-1].__name__}")
+    return 1
+
+
+def _decode_tuple(value: dict[str, Any], verify: bool) -> Any:
+    return tuple(decode(part, verify=verify) for part in _field(value, "items", list))
+
+
+def _decode_dict(value: dict[str, Any], verify: bool) -> Any:
+    pairs = _field(value, "items", list)
+    if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+        raise ValueError("damaged header: a dict should be a list of pairs")
+    return {decode(key, verify=verify): decode(part, verify=verify) for key, part in pairs}
+
+
+DECODERS: dict[str, Callable[[dict[str, Any], bool], Any]] = {
+    "array": _decode_array,
+    "tuple": _decode_tuple,
+    "dict": _decode_dict,
+}
+
+
+class _Record(NamedTuple):
+    """An object of a registered class, as a file has it."""
+
+    kind: str
+    name: str
+    config: dict[str, Any]
+    version: str | None
+    fingerprint: dict[str, Any] | None
+
+
+def _record(value: dict[str, Any]) -> _Record:
+    """The fields of an object, checked before anything is looked up."""
+    name, config = _field(value, "class", str), _field(value, "config", dict)
+    check_version(value.get("version"))
+    saved = value.get("fingerprint")
+    if saved is not None:
+        if value["kind"] != "activations":
+            raise ValueError(f"damaged header: a fingerprint of {name!r}, which is no activation")
+        _fingerprint.check_form(saved)
+    return _Record(value["kind"], name, config, value.get("version"), saved)
+
+
+def _decode_object(record: _Record, verify: bool) -> Any:
+    of_kind: registry.Registry[Any] = getattr(registry, record.kind)
+    cls = loaded_class(of_kind, record.name, record.version)
+    config = {name: decode(part, verify=verify) for name, part in record.config.items()}
+    try:
+        value = cls.from_config(config)
+    except (UnknownNameError, PluginError, MemoryError, Warning):
+        raise
+    except Exception as error:  # a class of somebody else's may raise what it likes
+        other = record.version != version_of(of_kind, record.name)
+        raise ValueError(
+            f"{of_kind.kind} {record.name!r} can't be made of its configuration ({type(error).__name__}: {error})"
+            + (f"; {advice(of_kind, record.name, record.version)}" if other else "")
+        ) from error
+    if verify and record.fingerprint is not None:
+        _verify(of_kind, record, value)
+    return value
+
+
+def _verify(of_kind: registry.Registry[Any], record: _Record, value: Any) -> None:
+    change = _fingerprint.compare(value, record.fingerprint or {})
+    if change is not None:
+        raise ValueError(
+            f"{of_kind.kind} {record.name!r} is not what it was when the network was saved: {change}; "
+            f"{advice(of_kind, record.name, record.version)}, or load it as it is now: "
+            "fastmlp.load(path, verify=False)"
+        )

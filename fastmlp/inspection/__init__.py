@@ -1,0 +1,8 @@
+"""Looking into the plan: which operations a step runs, and what each of them takes."""
+
+from __future__ import annotations
+
+from ._listing import Listing, Operation, plan
+from ._profile import Profile, Timing, profile
+
+__all__ = ["Listing", "Operation", "Profile", "Timing", "plan", "profile"]
