@@ -26,7 +26,10 @@ NEVER = (
     *("scipy", "sklearn", "pandas", "matplotlib", "onnx", "numba", "Cython", "setuptools", "pytest"),
 )
 
-SHUT = ("_kernels.reference", "cli", "diagnostics", "onnx", "plots", "serialization", "sklearn", "testing")
+SHUT = (
+    *("_kernels.reference", "cli", "cli_plugins", "diagnostics", "onnx", "plots", "scaffold", "serialization"),
+    *("sklearn", "testing"),
+)
 
 
 @pytest.fixture
@@ -128,7 +131,7 @@ evaluation
 model
 configuration
 training = serialization
-datasets = diagnostics = plots = testing
+datasets = diagnostics = plots = testing = scaffold
 sklearn = onnx = distributed
 cli_plugins
 cli = __main__

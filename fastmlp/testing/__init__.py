@@ -19,9 +19,10 @@ from ..registry._plugins import canonical
 from . import _activations, _initializers, _layers, _losses, _optimizers, _others
 from ._common import FIRST, copies, loads
 from ._outcome import ConformanceError, Failure, Outcome, Skipped, describe_error
+from ._speed import speed_of_class
 from ._subject import Subject, registry_of, subject_of
 
-__all__ = ["Check", "ConformanceError", "Outcome", "check", "checks", "checks_of"]
+__all__ = ["Check", "ConformanceError", "Outcome", "check", "checks", "checks_of", "speed_of_class"]
 
 Function = Callable[[Subject], "str | None"]
 

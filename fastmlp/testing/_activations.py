@@ -147,8 +147,8 @@ def nan(subject: Subject) -> None:
         a = _forward(activation, z)
         expect(
             np.isnan(a[1, 2] if activation.elementwise else a[1]).any(),
-            f"forward makes {a[1, 2]:.6g} of NaN, so that a mistake in the data would go unseen: let NaN take the branch "
-            'of np.where that keeps z, or declare conformance = {"nan": "any"}',
+            f"forward makes {a[1, 2]:.6g} of NaN, so that a mistake in the data would go unseen: let NaN take the "
+            'branch of np.where that keeps z, or declare conformance = {"nan": "any"}',
         )
         z[1, 2] = 0.5 if subject.option("domain") is None else z[0, 0]
         expect(same_bits(np.delete(a, 1, 0), np.delete(_forward(activation, z), 1, 0)), "NaN reaches other rows")

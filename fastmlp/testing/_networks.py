@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["data_for", "file", "last_activation", "network", "threads", "trace", "trains"]
 
-INPUTS, UNITS, ROWS, WIDTH = 12, 3, 96, 40
+INPUTS, UNITS, ROWS, WIDTH = 12, 3, 256, 256  # work for several threads
 RATE = 1e-3  # small: an activation may grow fast
 Data = tuple["NDArray[Any]", "NDArray[Any]"]
 
@@ -56,7 +56,7 @@ def network(
     elif subject.kind == "initializers":
         layers = [Dense(width, "tanh", kernel_initializer=obj), Dense(UNITS)]
     elif subject.kind == "layers":
-        layers = [obj, Dense(UNITS)]
+        layers = [obj, Dense(UNITS)] if domain else [Dense(width, "tanh"), obj, Dense(UNITS)]
     elif subject.kind == "optimizers":
         optimizer = obj
     elif subject.kind == "schedules":
@@ -105,7 +105,7 @@ def _state(net: Any) -> dict[str, bytes]:
 def _run(net: Any, data: Data, steps: int = 3) -> dict[str, bytes]:
     """Bits of what a network does: logs and state after some steps, and predictions."""
     x, y = data
-    result = {}
+    result: dict[str, bytes] = {}
     for step in range(steps):
         logs = net.train_on_batch(x, y)
         result |= {f"{name} of step {step}": np.float64(value).tobytes() for name, value in logs.items()}

@@ -24,7 +24,7 @@ SHARE = 0.2  # of the points must be comparable
 def draw(shape: tuple[int, ...], domain: Any = None, seed: int = 0, dtype: Any = np.float64) -> NDArray[Any]:
     """Random numbers: normal, or uniform over a domain."""
     rng = np.random.default_rng(seed)
-    values = rng.normal(size=shape) if domain is None else rng.uniform(*domain, size=shape)
+    values = rng.normal(size=shape) if domain is None else rng.uniform(domain[0], domain[1], size=shape)
     return np.asarray(values).astype(dtype)
 
 

@@ -143,7 +143,11 @@ def subject_of(obj: Any, kind: str | None = None) -> Subject:
 
 
 def _registry_with(name: str) -> Registry[Any]:
-    offering = [one for one in map(registry_of, REGISTRIES) if name in one or _plugin(one, name)]
+    offering = [
+        one
+        for one in map(registry_of, REGISTRIES)
+        if name in one or _plugin(one, name) or any(plugin.name == name for plugin in one.plugins())
+    ]
     if len(offering) > 1:
         kinds = [one.plural for one in offering]
         raise ValueError(f"{name!r} is a name of {' and of '.join(kinds)}; give kind={kinds[0]!r}, for instance")
