@@ -110,7 +110,7 @@ def weights(subject: Subject) -> None:
 
 def result(subject: Subject) -> None:
     """Return from result a number, after reset and update."""
-    metric, (y, p) = subject.make(), _metric_data(subject)
+    metric, (y, p) = subject.make(), data_for(subject)
     metric.reset()
     with unchanged("update", y_true=y, y_pred=p):
         metric.update(y, p, None)
@@ -119,8 +119,8 @@ def result(subject: Subject) -> None:
 
 
 def batches(subject: Subject) -> None:
-    """Make the result independent of how the rows were split into batches, and forget all at reset."""
-    metric, (y, p) = subject.make(), _metric_data(subject)
+    """Make the result independent of how the rows were split into batches."""
+    metric, (y, p) = subject.make(), data_for(subject)
     values = []
     for splits in ((0, 7), (0, 3, 7), (0, 1, 7)):
         metric.reset()
@@ -129,30 +129,34 @@ def batches(subject: Subject) -> None:
         values.append(float(metric.result()))
     expect(
         np.allclose(values, values[0], rtol=1e-9, atol=1e-12),
-        f"the same rows in one batch and in two give {values}: sum up in update, divide in result, clear in reset",
+        f"the same rows in one batch and in two give {values}: sum up in update, divide in result",
     )
+
+
+def forgets(subject: Subject) -> None:
+    """Forget everything at reset."""
+    metric, (y, p) = subject.make(), data_for(subject)
+    first, again = ([_result(metric, y[row : row + 1], p[row : row + 1]) for row in range(7)] for _ in range(2))
+    expect(np.allclose(first, again), f"rows one by one, reset before each, gave {first}, then {again}: clear in reset")
 
 
 def weighted(subject: Subject) -> None:
     """Count a row of weight 2 as two rows, and one of weight 0 not at all."""
-    metric, (y, p) = subject.make(), _metric_data(subject)
-    weight = np.array([1.0, 2, 0, 1, 2, 1, 0])
+    metric, (y, p) = subject.make(), data_for(subject)
+    for weight in ([1, 2, 0, 1, 2, 1, 0], [0, 0, 2, 0, 0, 0, 1]):
+        got = _result(metric, y, p, np.array(weight, dtype=float))
+        expected = _result(metric, np.repeat(y, weight, axis=0), np.repeat(p, weight, axis=0))
+        expect(
+            bool(np.isclose(got, expected, rtol=1e-9, atol=1e-12)),
+            f"with weights it gives {got!r}, with the rows repeated {expected!r}: use weight in update",
+        )
+
+
+def _result(metric: Any, y: NDArray[Any], p: NDArray[Any], weight: NDArray[Any] | None = None) -> float:
     metric.reset()
     metric.update(y, p, weight)
-    got = float(metric.result())
-    repeat = weight.astype(int)
-    metric.reset()
-    metric.update(np.repeat(y, repeat, axis=0), np.repeat(p, repeat, axis=0), None)
-    expected = float(metric.result())
-    expect(
-        bool(np.isclose(got, expected, rtol=1e-9, atol=1e-12)),
-        f"with weights it gives {got!r}, with the rows repeated {expected!r}: use weight in update",
-    )
-
-
-def _metric_data(subject: Subject) -> tuple[NDArray[Any], NDArray[Any]]:
-    return data_for(subject)
+    return float(metric.result())
 
 
 LOSSES = (shape, dtype, inputs_kept, gradient, rows, deterministic, weights, trains, threads, file)
-METRICS = (result, batches, weighted, trains, threads, file)
+METRICS = (result, batches, forgets, weighted, trains, threads, file)

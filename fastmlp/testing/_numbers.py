@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["DTYPES", "array_of", "compare", "draw", "same_bits", "slopes", "unchanged"]
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
-STEP = 1e-5  # of finite differences
+STEP = 1e-6  # of finite differences
 KINK = 1e-3  # one-sided differences that differ by more, relatively, are on two sides of a kink
 SHARE = 0.2  # of the points must be comparable
+TOLERANCE = 1e-5  # where the second derivative jumps, a central difference is off by STEP times the jump
 
 
 def draw(shape: tuple[int, ...], domain: Any = None, seed: int = 0, dtype: Any = np.float64) -> NDArray[Any]:
@@ -98,7 +99,7 @@ def check_slopes(
             "the derivative"
         )
     with np.errstate(all="ignore"):
-        error = np.abs(analytic - middle) / (1e-6 * np.maximum(1, np.abs(middle)) + gap)
+        error = np.abs(analytic - middle) / (TOLERANCE * np.maximum(1, np.abs(middle)) + gap)
     error = np.where(trusted, np.where(np.isfinite(error), error, np.inf), 0.0)
     if error.size and error.max() > 1:
         worst = np.unravel_index(int(error.argmax()), error.shape)
