@@ -166,5 +166,6 @@ def _new(arguments: argparse.Namespace) -> int:
         return 1
     for file in files:
         print(f"wrote {folder / file}")
-    print(f'next: pip install "{folder}[test]", then: pytest {folder}')
+    place = folder if folder.is_absolute() else f"./{folder.as_posix()}"  # without a dot, pip asks the index for it
+    print(f'next: pip install "{place}[test]", then: pytest {place}')
     return 0

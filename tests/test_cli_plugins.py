@@ -234,7 +234,7 @@ def test_pytest_without_the_option_imports_nothing(run_pytest, tmp_path):
 def test_a_new_package_passes_the_kit_at_once(name, kind, plugin, tmp_path, capsys, monkeypatch):
     tomllib = pytest.importorskip("tomllib", reason="Python 3.11 reads TOML")
     assert cli.main(["plugins", "new", name, "--into", str(tmp_path), "--kind", kind]) == 0
-    assert "next: pip install" in capsys.readouterr().out
+    assert f'next: pip install "{tmp_path / name}[test]"' in capsys.readouterr().out
     folder = tmp_path / name
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     ((group, entries),) = project["entry-points"].items()
@@ -266,10 +266,12 @@ def test_new_refuses_bad_names(name, tmp_path, capsys):
 
 def test_new_never_overwrites(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "taken").mkdir()
+    assert cli.main(["plugins", "new", "taken"]) == 0
+    assert 'next: pip install "./taken[test]"' in capsys.readouterr().out  # "taken" alone would come from the index
+    (tmp_path / "taken" / "README.md").write_text("mine")
     assert cli.main(["plugins", "new", "taken"]) == 1
     assert "exists already" in capsys.readouterr().err
-    assert os.listdir(tmp_path / "taken") == []
+    assert (tmp_path / "taken" / "README.md").read_text() == "mine"
     assert cli.main(["plugins", "new", "x1", "--into", "nowhere"]) == 1
     assert "nowhere is no folder" in capsys.readouterr().err
     assert cli.main(["plugins", "new", "x1", "--kind", "things"]) == 1

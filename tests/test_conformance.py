@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -244,6 +245,7 @@ BROKEN = [  # class, the check that is meant for it, words of its message
     (variant(Cube, __init__=unstorable), "copies", "pickle"),
     (variant(Cube, conformance={"speed": 1}), "loads", "unknown key 'speed'"),
     (variant(Cube, conformance={"nan": "no"}), "loads", "expected one of"),
+    (variant(Sparse, conformance={"compiled": True}), "speed", "runs in Python"),
     (variant(Few, __call__=lambda self, shape, rng, dtype: np.ones(3)), "shape", "gave shape"),
     (variant(Few, __call__=lambda self, shape, rng, dtype: rng.normal(size=shape)), "dtype", "astype"),
     (variant(Few, __call__=lambda self, shape, rng, dtype: np.full(shape, np.inf, dtype)), "finite", "not finite"),
@@ -296,6 +298,22 @@ def test_what_is_broken_is_caught(cls, name, words):
     assert f"\n- {name}: {text}" in str(caught.value)
 
 
+def steps(self, z):
+    return np.round(np.nan_to_num(z))
+
+
+DECLARED = [({"nan": "any", "gradient": "surrogate"}, set()), ({"nan": "any"}, {"derivative"})]
+DECLARED += [({"gradient": "surrogate"}, {"nan"}), ({}, {"nan", "derivative"})]
+
+
+@pytest.mark.parametrize("declared, failing", DECLARED)
+def test_a_class_declares_what_the_kit_cannot_know(declared, failing):
+    cls = variant(Cube, conformance=declared, forward=steps, derivative=lambda self, z, a: np.ones_like(z))
+    outcomes = {check.name: check.run().status for check in testing.checks(cls)}
+    assert {name for name, status in outcomes.items() if status == "failed"} == failing
+    assert {outcomes[name] for name in {"nan", "derivative"} - failing} <= {"skipped"}
+
+
 def test_thread_dependence_is_caught():
     cls = cube(lambda z: np.float32(1e-3 * fm.get_num_threads()))
     (meant,) = (check for check in testing.checks(cls) if check.name == "threads")
@@ -313,3 +331,15 @@ def test_a_state_outside_the_saved_arrays_is_caught(monkeypatch):
     (meant,) = (check for check in testing.checks("forgetful") if check.name == "file")
     status, text = meant.run()
     assert status == "failed" and "keep all state" in text
+
+
+DOCS = Path(__file__).parent.parent / "docs" / "write-a-plugin.md"
+
+
+@pytest.mark.parametrize("kind", testing.OF_KIND)
+def test_every_check_is_explained(kind):
+    """In the documentation, and to who fails it."""
+    listed = testing.checks(object, kind=kind)
+    text = DOCS.read_text(encoding="utf-8")
+    assert [check.name for check in listed if f"`{check.name}`" not in text] == []
+    assert all(check.doc.endswith(".") and "\n" not in check.doc for check in listed)
