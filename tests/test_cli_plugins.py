@@ -207,6 +207,11 @@ def test_pytest_checks_a_distribution(good, run_pytest):
     assert "w3plain" not in text and "deselected" in text
 
 
+def test_pytest_takes_the_names_from_its_settings(good, run_pytest):
+    code, text = run_pytest("-o", "fastmlp_plugins=good-one", "--collect-only", "-q")
+    assert code == 0 and text.count("fastmlp::") == len(testing.checks_of("good-one"))
+
+
 def test_pytest_tells_what_fails(good, run_pytest):
     good("broken-one", "[fastmlp.activations]\nw3wrong = good_module:Wrong\n")
     code, text = run_pytest("--fastmlp-plugins=broken-one", "--fastmlp-plugins=good-one")

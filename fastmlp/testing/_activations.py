@@ -163,6 +163,25 @@ def infinity(subject: Subject) -> None:
         expect(_backward(activation, z, np.ones_like(z)).shape == z.shape, "backward changes its shape at infinity")
 
 
+def large(subject: Subject) -> None:
+    """Make no NaN of finite numbers, in float32 either; infinity is allowed where the value is too large."""
+    if subject.option("domain") is not None:
+        raise Skipped("conformance declares a domain")
+    activation = subject.make()
+    for wanted in DTYPES:
+        z = np.array([[-1000.0, -100, -30, 30], [100, 1000, 1, 0]], dtype=wanted)
+        for what, got in (
+            ("forward", _forward(activation, z)),
+            ("backward", _backward(activation, z, np.ones_like(z))),
+        ):
+            bad = np.isnan(got)
+            expect(
+                not bad.any(),
+                f"{what} in {wanted} is NaN at {z[bad][:1]}, inf / inf or 0 * inf perhaps: write it so that only "
+                "exponentials of negative numbers appear, e = np.exp(-np.abs(z)), or clip, or declare the domain",
+            )
+
+
 def deterministic(subject: Subject) -> None:
     """Give the same bits for the same numbers: no random numbers, no state from call to call."""
     first, second = subject.make(), subject.make()
@@ -206,6 +225,6 @@ def speed(subject: Subject) -> str:
 
 
 CHECKS = (
-    *(shape, dtype, inputs_kept, new_arrays, elementwise, derivative, nan, infinity, deterministic),
+    *(shape, dtype, inputs_kept, new_arrays, elementwise, derivative, nan, infinity, large, deterministic),
     *(agrees, trains, threads, file, speed),
 )
