@@ -56,7 +56,7 @@ def __getattr__(name: str) -> Any:
         from .serialization import load
 
         return load
-    if name in ("datasets", "inspection", "serialization"):
+    if name in ("datasets", "inspection", "serialization", "testing"):
         from importlib import import_module
 
         return import_module(f".{name}", __name__)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .model import Sequential
-    from .registry import Plugin, Registry
 
 __all__ = ["main"]
 
@@ -59,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     import argparse
 
-    from . import __version__
+    from . import __version__, cli_plugins
 
     parser = argparse.ArgumentParser(prog="fastmlp", description="Multilayer perceptrons on a CPU.")
     parser.add_argument("--version", action="version", version=f"fastmlp {__version__}")
@@ -79,9 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     summary.add_argument("file", metavar="FILE", help="what net.save() wrote")
     summary.set_defaults(run=_summary)
 
-    plugins = commands.add_parser("plugins", help="list installed plugins, without importing them")
-    plugins.add_argument("--json", action="store_true", help="print JSON")
-    plugins.set_defaults(run=_plugins)
+    cli_plugins.add_to(commands)
     return parser
 
 
@@ -204,10 +201,11 @@ def _survives(net: Sequential, path: str, x: NDArray[Any]) -> bool:
 
 
 def _info(arguments: argparse.Namespace) -> int:
+    from .cli_plugins import print_json
     from .configuration import config, show_config
 
     if arguments.json:
-        _print_json(config())
+        print_json(config())
     else:
         show_config()
     return 0
@@ -218,68 +216,3 @@ def _summary(arguments: argparse.Namespace) -> int:
 
     load(arguments.file).summary()
     return 0
-
-
-def _plugins(arguments: argparse.Namespace) -> int:
-    from . import registry
-    from .configuration import REGISTRIES
-
-    found: list[dict[str, str | None]] = []
-    unreadable: dict[str, str] = {}
-    for plural in REGISTRIES:
-        of_kind: Registry[Any] = getattr(registry, plural)
-        plugins, ignored = of_kind.plugins(), of_kind.ignored()
-        found += [_describe(plugin, of_kind, plugins, ignored) for plugin in plugins]
-        listed = {plugin.qualified for plugin in plugins}
-        unreadable |= {source: reason for source, reason in ignored.items() if source not in listed}
-    if arguments.json:
-        _print_json({"plugins": found, "unreadable": unreadable})
-        return 0
-    if found:
-        _print_table([["kind", "name", "distribution", "version", ""], *map(_row, found)])
-    else:
-        print("no plugins are installed")
-    for source, reason in sorted(unreadable.items()):
-        print(f"left out: {source} ({reason})")
-    return 0
-
-
-def _describe(
-    plugin: Plugin, of_kind: Registry[Any], plugins: list[Plugin], ignored: dict[str, str]
-) -> dict[str, str | None]:
-    """A plugin with its status: available, failed, ignored, or ambiguous where two offer one name."""
-    others = [one.distribution for one in plugins if one.name == plugin.name and one is not plugin]
-    failed = of_kind.failed()
-    status, reason = "available", None
-    if plugin.qualified in failed:
-        status, reason = "failed", failed[plugin.qualified]
-    elif plugin.qualified in ignored:
-        status, reason = "ignored", f"{ignored[plugin.qualified]}; ask for {plugin.qualified!r}"
-    elif others:
-        status, reason = "ambiguous", f"also offered by {', '.join(others)}; ask for {plugin.qualified!r}"
-    return {
-        "kind": of_kind.kind,
-        "name": plugin.name,
-        "distribution": plugin.distribution,
-        "version": plugin.version,
-        "class": plugin.entry_point.value,
-        "status": status,
-        "reason": reason,
-    }
-
-
-def _row(plugin: dict[str, str | None]) -> list[str]:
-    note = "" if plugin["reason"] is None else f"{plugin['status']}: {plugin['reason']}"
-    return [*(str(plugin[column]) for column in ("kind", "name", "distribution", "version")), note]
-
-
-def _print_table(rows: list[list[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _print_json(value: Any) -> None:
-    import json
-
-    print(json.dumps(value, indent=2))

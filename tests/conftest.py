@@ -146,3 +146,37 @@ def refuses(says, same_future):
         return caught.value
 
     return check
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """Installs a distribution for this test, and in processes with ``PYTHONPATH=plugin.path``: metadata and modules."""
+    from fastmlp import configuration, registry
+
+    kinds = [getattr(registry, plural) for plural in configuration.REGISTRIES]
+    for of_kind in kinds:  # what plugins leave behind in this process
+        monkeypatch.setattr(of_kind._plugins, "_loaded", {})
+        monkeypatch.setattr(of_kind._plugins, "failed", {})
+    site, before = tmp_path / "site", set(sys.modules)
+    site.mkdir()
+    monkeypatch.syspath_prepend(site)
+
+    def install(name, entry_points, version="1.0", **modules):
+        info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(textwrap.dedent(entry_points))
+        for module, text in modules.items():
+            (site / f"{module}.py").write_text(textwrap.dedent(text))
+        for of_kind in kinds:
+            of_kind.refresh()
+
+    install.site = site
+    install.path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
+    yield install
+    monkeypatch.undo()
+    for of_kind in kinds:
+        of_kind.refresh()
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]

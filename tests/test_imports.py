@@ -27,15 +27,8 @@ NEVER = (
 )
 
 SHUT = (
-    "_kernels.reference",
-    "cli",
-    "diagnostics",
-    "inspection",
-    "onnx",
-    "plots",
-    "serialization",
-    "sklearn",
-    "testing",
+    *("_kernels.reference", "cli", "cli_plugins", "diagnostics", "inspection", "onnx", "plots", "scaffold"),
+    *("serialization", "sklearn", "testing"),
 )
 
 
@@ -138,7 +131,7 @@ evaluation = inspection
 model
 configuration
 training = serialization
-datasets = diagnostics = plots = testing
+datasets = diagnostics = plots = testing = scaffold
 sklearn = onnx = distributed
 cli_plugins
 cli = __main__

@@ -20,16 +20,17 @@ plugins = {
     "squareplus": fm.registry.activations,
     "orthogonal": fm.registry.initializers,
     "lion": fm.registry.optimizers,
+    "maxout": fm.registry.layers,
 }
 for name, registry in plugins.items():
     assert name in registry and name in registry.names()
     assert registry.origin(name).startswith("fastmlp-extras "), registry.origin(name)
 assert not any(module.startswith("fastmlp_extras") for module in sys.modules), "listing imported the plugin"
 for name, registry in plugins.items():
-    made = registry.get(name)
-    assert type(made).__module__.startswith("fastmlp_extras.")
-    assert type(registry.get(f"fastmlp-extras:{name}")) is type(made)
-    assert registry.identify(made) == f"fastmlp-extras:{name}"
+    cls = registry.resolve(name)
+    assert cls.__module__.startswith("fastmlp_extras.")
+    assert registry.resolve(f"fastmlp-extras:{name}") is cls
+    assert registry.identify(cls) == f"fastmlp-extras:{name}"
 """
 
 
@@ -219,3 +220,24 @@ def test_save_and_load(data, tmp_path):
         each.fit(*data, epochs=2, verbose=0)
     for key, value in net.parameters.items():
         assert np.array_equal(again.parameters[key], value)
+
+
+# -- maxout ----------------------------------------------------------------------------------------
+
+
+def test_maxout_worked_by_hand():
+    """Two pieces of one unit: |x| as max(x, -x)."""
+    net = fm.Sequential([fm.layers.get({"name": "maxout", "units": 1})], input_dim=1, dtype="float64", seed=0)
+    net.parameters["0.kernel"] = [[1.0, -1.0]]
+    y, backward = net.vjp([[3.0], [-2.0]])
+    assert y.tolist() == [[3.0], [2.0]]
+    gradients, d_input = backward(np.array([[1.0], [10.0]]))
+    assert d_input.tolist() == [[1.0], [-10.0]]
+    assert gradients["0.kernel"].tolist() == [[3.0, -20.0]]
+    assert gradients["0.bias"].tolist() == [1.0, 10.0]
+
+
+@pytest.mark.parametrize("config", [{"units": 0}, {"units": 2, "pieces": 0}, {"units": 1.5}])
+def test_maxout_refuses_wrong_sizes(config):
+    with pytest.raises(ValueError, match="must be an integer of at least 1"):
+        fm.layers.get("maxout", **config)

@@ -1,0 +1,212 @@
+"""The texts of a new package; ``@NAME@`` and the like are filled in."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["FILES", "KINDS", "Example"]
+
+
+class Example(NamedTuple):
+    """What a new package of some kind begins with."""
+
+    base: str
+    doc: str
+    body: str
+    test: str
+
+
+KINDS = {
+    "activations": Example(
+        "activations.Activation",
+        "``a = z / (1 + |z|)``: a bounded curve without exponentials.",
+        """\
+    initializer = "lecun_normal"  # what a layer before it takes when it is given none
+
+    def forward(self, z):
+        \"\"\"Return ``a``: a new array of the shape and dtype of `z`.\"\"\"
+        return z / (1 + np.abs(z))
+
+    def derivative(self, z, a):
+        \"\"\"Return ``da/dz``.\"\"\"
+        return 1 / (1 + np.abs(z)) ** 2
+""",
+        """\
+    a = made.forward(np.array([-1.0, 0.0, 3.0]))
+    assert a.tolist() == [-0.5, 0.0, 0.75]
+""",
+    ),
+    "initializers": Example(
+        "initializers.Initializer",
+        "``w ~ U(-limit, limit)`` with ``limit = sqrt(gain / inputs)``.",
+        """\
+    def __init__(self, gain=1.0):
+        self.gain = gain  # kept under its own name: that is the configuration
+
+    def __call__(self, shape, rng, dtype):
+        \"\"\"Return new values of `shape` and `dtype`, drawn from `rng` alone.\"\"\"
+        limit = np.sqrt(self.gain / shape[0])
+        return rng.uniform(-limit, limit, shape).astype(dtype)
+""",
+        """\
+    w = made((100, 20), np.random.default_rng(0), "float64")
+    assert 0.09 < np.abs(w).max() <= 0.1
+""",
+    ),
+    "optimizers": Example(
+        "optimizers.Optimizer",
+        "``m = beta m + g``, ``w -= learning_rate m``: steps along a decaying sum of gradients.",
+        """\
+    elementwise = True  # each number moves by its own gradient and state alone
+
+    def __init__(self, learning_rate=0.01, beta=0.9):
+        super().__init__(learning_rate)
+        self.beta = beta  # kept under its own name: that is the configuration
+
+    def init_state(self, param):
+        \"\"\"Return what is remembered of `param`.\"\"\"
+        return {"m": np.zeros_like(param)}
+
+    def update(self, param, grad, state, learning_rate, step):
+        \"\"\"Change `param` and `state` in place.\"\"\"
+        m = state["m"]
+        m *= self.beta
+        m += grad
+        param -= learning_rate * m
+""",
+        """\
+    w = np.array([1.0])
+    state = made.init_state(w)
+    made.update(w, np.array([2.0]), state, 0.25, 1)
+    assert w.tolist() == [0.5] and state["m"].tolist() == [2.0]
+""",
+    ),
+    "layers": Example(
+        "layers.Layer",
+        "``y = scale x``, a learned factor for each column.",
+        """\
+    def build(self, input_dim):
+        \"\"\"Ask for parameters; return the number of outputs.\"\"\"
+        self.add_parameter("scale", (input_dim,), "ones")
+        return input_dim
+
+    def forward(self, x, *, training, rng):
+        \"\"\"Return the outputs, and what takes their gradient back.\"\"\"
+        scale = self.parameters["scale"]
+
+        def backward(dy):
+            return dy * scale, {"scale": (dy * x).sum(axis=0)}
+
+        return np.multiply(x, scale), backward
+""",
+        """\
+    net = fm.Sequential([made], input_dim=2, seed=0)
+    net.parameters["0.scale"] = [2.0, 3.0]
+    assert net.predict(np.ones((1, 2))).tolist() == [[2.0, 3.0]]
+""",
+    ),
+    "losses": Example(
+        "losses.Loss",
+        "``sum_j log cosh(yhat_j - y_j)``: squared error for small errors, absolute error for large ones.",
+        """\
+    def value_and_gradient(self, y_true, y_pred):
+        \"\"\"Return one value per row, and the gradient by `y_pred`.\"\"\"
+        d = y_pred - y_true
+        value = np.logaddexp(d, -d) - np.log(2.0).astype(d.dtype)
+        return value.sum(axis=1), np.tanh(d)
+""",
+        """\
+    value, gradient = made.value_and_gradient(np.zeros((1, 2)), np.array([[0.0, 30.0]]))
+    assert abs(value[0] - (30.0 - np.log(2.0))) < 1e-12
+    assert gradient.tolist() == [[0.0, 1.0]]
+""",
+    ),
+}
+
+PYPROJECT = """\
+[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "@NAME@"
+version = "0.1.0"
+description = "The @KIND@ @PLAIN@ for fastmlp"
+readme = "README.md"
+requires-python = ">=3.10"
+dependencies = ["fastmlp>=0.1", "numpy>=1.26"]
+
+[project.optional-dependencies]
+test = ["pytest>=8"]
+
+[project.entry-points."fastmlp.@KINDS@"]
+@PLAIN@ = "@PACKAGE@:@CLASS@"
+
+[tool.setuptools.packages.find]
+where = ["src"]
+
+[tool.setuptools.package-data]
+@PACKAGE@ = ["py.typed"]
+
+[tool.pytest.ini_options]
+testpaths = ["tests"]
+addopts = ["--import-mode=importlib"]
+filterwarnings = ["error"]
+"""
+
+MODULE = '''\
+"""The @KIND@ ``@PLAIN@``, found by fastmlp through the entry point in pyproject.toml."""
+
+import numpy as np
+
+import fastmlp as fm
+
+__all__ = ["@CLASS@"]
+
+
+class @CLASS@(fm.@BASE@):
+    """@DOC@"""
+
+@BODY@'''
+
+TEST = '''\
+"""@NAME@: every check of fastmlp's conformance kit, and values worked by hand."""
+
+import numpy as np
+import pytest
+
+import fastmlp as fm
+from fastmlp import testing
+
+
+@pytest.mark.parametrize("check", testing.checks_of("@NAME@"), ids=str)
+def test_conformance(check):
+    check()
+
+
+def test_values():
+    made = fm.registry.@KINDS@.get("@NAME@:@PLAIN@")
+@TEST@'''
+
+README = """\
+# @NAME@
+
+The @KIND@ `@PLAIN@` for fastmlp: @DOC@
+
+```
+pip install ".[test]"
+pytest
+fastmlp plugins check @NAME@
+```
+
+After `pip install`, the name `"@PLAIN@"` works wherever fastmlp takes the name of one of its @KINDS@, and so does
+`"@NAME@:@PLAIN@"`, which is what saved networks write down. The entry point in `pyproject.toml` is what makes it so.
+"""
+
+FILES = {
+    "pyproject.toml": PYPROJECT,
+    "README.md": README,
+    "src/@PACKAGE@/__init__.py": MODULE,
+    "src/@PACKAGE@/py.typed": "",
+    "tests/test_@PACKAGE@.py": TEST,
+}

@@ -1,0 +1,36 @@
+"""How fast an object runs: inside the plan, or through Python."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..extensions import Extension, extension_of
+from ..optimizers import sweep_of
+
+__all__ = ["TIMED", "speed_of", "speed_of_class"]
+
+TIMED = ("activations", "optimizers")  # the kinds that have a compiled form
+
+
+def speed_of(kind: str, obj: Any, dtype: Any = np.float32) -> Extension:
+    """How an activation or an optimizer runs in a network of `dtype`."""
+    if kind == "activations":
+        return extension_of(obj, np.dtype(dtype))
+    if kind == "optimizers":
+        return Extension("builtin") if sweep_of(obj) is not None else Extension("python", "update runs in NumPy")
+    raise ValueError(f"kind: expected one of {', '.join(TIMED)}, got {kind!r}")
+
+
+def speed_of_class(kind: str, cls: type[Any]) -> tuple[str | None, str | None]:
+    """How an object of a class runs, and why not faster; nothing for a kind that has no compiled form."""
+    if kind not in TIMED:
+        return None, None
+    try:
+        made = cls(**getattr(cls, "conformance", {}).get("config", {}))
+    except Exception as error:
+        return None, f"can't be made without arguments ({type(error).__name__}: {error})"
+    kinds = {speed_of(kind, made, dtype) for dtype in (np.float32, np.float64)}
+    slowest = max(kinds, key=lambda one: one.kind == "python")
+    return slowest.kind, slowest.reason
