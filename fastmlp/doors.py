@@ -12,7 +12,7 @@ import numpy as np
 
 from .core import door as core
 from .objective import is_compiled, named_metrics, objective
-from .optimizers import sweep_of
+from .sweeps import sweep_of
 
 if TYPE_CHECKING:
     from .model import Sequential

@@ -19,6 +19,7 @@ from .lowering import Lowering
 from .objective import metric_name
 from .registry import layers as layer_registry
 from .state import Arenas, Counter, Views
+from .sweeps import sweep_of
 from .usage import Usage
 from .workspace import Workspace
 
@@ -181,7 +182,7 @@ class Sequential:
         return self._metrics
 
     def _reset_optimizer(self, optimizer: optimizers.Optimizer) -> None:
-        self._memory().reset_state(optimizer, optimizers.sweep_of(optimizer) is not None)
+        self._memory().reset_state(optimizer, sweep_of(optimizer) is not None)
         self._iterations = 0
 
     def _check_output(self, loss: losses.Loss) -> None:

@@ -20,10 +20,11 @@ LearningRate = float | Callable[[int], float]
 
 
 class Sweep(NamedTuple):
-    """A built-in optimizer as the kernels take it: the operation and its fields."""
+    """An optimizer as the kernels take it: the operation and its fields, and the program of one that was recorded."""
 
     code: str
     fields: dict[str, float]
+    program: Any = None
 
 
 class Optimizer(Configurable):
@@ -35,7 +36,15 @@ class Optimizer(Configurable):
     ----------
     learning_rate : float or callable
         A number, or a pure function of the step (from 1 on) that gives one. May be set between steps.
+
+    Attributes
+    ----------
+    elementwise : bool
+        Whether `update` treats each number of a parameter alone, and does the same at each call. Then it is recorded
+        once and runs compiled over all parameters together, as a built-in does; up to 3 arrays of state.
     """
+
+    elementwise: bool = False
 
     def __init__(self, learning_rate: LearningRate = 0.001) -> None:
         self.learning_rate = learning_rate
@@ -158,8 +167,8 @@ class Adam(Optimizer):
         param -= rate * m / (np.sqrt(v / (1 - self.beta2**step)) + self.epsilon)
 
 
-def sweep_of(optimizer: Optimizer) -> Sweep | None:
-    """The compiled sweep of a built-in; None for any other class."""
+def kernel_of(optimizer: Optimizer) -> Sweep | None:
+    """The kernel of a built-in; None for any other class."""
     if type(optimizer) is SGD:
         return Sweep("sgd", {"rate": optimizer.momentum, "flag": optimizer.nesterov})
     if type(optimizer) is Adam:

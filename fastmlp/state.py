@@ -145,7 +145,7 @@ class Arenas:
                 self.parameters[key][...] = value
 
     def reset_state(self, optimizer: Optimizer, compiled: bool) -> None:
-        """Zero state for a built-in optimizer, slot after slot in one arena; a plugin's arrays are its own."""
+        """State as the optimizer begins: of a compiled one slot after slot in one arena, others keep their arrays."""
         states = {key: _checked_state(optimizer, view) for key, view in self.parameters.items()}
         self.state = states
         if not compiled:
@@ -155,6 +155,7 @@ class Arenas:
         for slot, name in enumerate(names):
             views = self.views_of(self.flat_state[slot * self.size : (slot + 1) * self.size])
             for key, view in views.items():
+                view[...] = states[key][name]
                 states[key][name] = view
 
     def twin(self) -> Arenas:

@@ -15,6 +15,7 @@ from .doors import with_train_door
 from .errors import NonFiniteError
 from .objective import accuracy_kind, is_compiled, named_metrics, objective
 from .state import Views
+from .sweeps import sweep_of
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def train_workspace(net: Sequential, rows: int) -> Workspace:
     """The workspace of training, for batches of up to `rows`, made anew where it is too small or for other settings."""
     loss, optimizer = objective(net)
     workspace: Workspace | None = net._training
-    if workspace is None or workspace.plan.capacity < rows or workspace.sweep != optimizers.sweep_of(optimizer):
+    if workspace is None or workspace.plan.capacity < rows or workspace.sweep != sweep_of(optimizer):
         plan = net._lowering(rows, training=True).train(loss, accuracy_kind(net), optimizer)
         workspace = with_train_door(net, Workspace(plan, net._memory(), net.seed, optimizer))
         net._training = workspace
@@ -94,7 +95,7 @@ def evaluation_workspace(net: Sequential, rows: int) -> Workspace:
 def optimizer_workspace(net: Sequential, optimizer: optimizers.Optimizer) -> Workspace:
     """As `train_workspace`, for `apply_gradients`: the optimizer alone, on no rows."""
     workspace: Workspace | None = net._applying
-    if workspace is None or workspace.sweep != optimizers.sweep_of(optimizer):
+    if workspace is None or workspace.sweep != sweep_of(optimizer):
         plan = net._lowering(0, training=True).step(optimizer)
         workspace = Workspace(plan, net._memory(), net.seed, optimizer)
         workspace.bind(Rows(np.empty((0, 1), net._dtype)))

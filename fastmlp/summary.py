@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import losses, optimizers
+from . import losses
 from .lowering import Lowering
+from .sweeps import sweep_of
 
 if TYPE_CHECKING:
     from .model import Sequential
@@ -46,7 +47,7 @@ def _where(net: Sequential) -> str:
     lowering = Lowering(net._built, net._memory(), 1, training=True)
     plan = lowering.predict()
     python = list(plan.python)
-    if net.optimizer is not None and optimizers.sweep_of(net.optimizer) is None:
+    if net.optimizer is not None and sweep_of(net.optimizer) is None:
         python.append(f"optimizer {net.optimizer!r}")
     if net.loss is not None and losses.kernel_of(net.loss) is None:
         python.append(f"loss {net.loss!r}")

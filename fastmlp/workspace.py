@@ -9,7 +9,7 @@ import numpy as np
 
 from .core import ARENA, CODES, SHIFT
 from .core import plan as core
-from .optimizers import sweep_of
+from .sweeps import sweep_of
 from .state import Arenas, aligned
 from .threads import team
 

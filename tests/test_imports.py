@@ -120,7 +120,7 @@ registry
 native = program
 recording
 activations = initializers = losses = metrics = optimizers = regularizers = constraints = schedules = callbacks
-data = extensions
+data = extensions = sweeps
 lowering
 layers
 state

@@ -14,6 +14,8 @@ N = 48
 
 
 class Wave(fm.activations.Activation):
+    recordable = False
+
     def __init__(self, factor=1.0):
         self.factor = factor
 

@@ -43,11 +43,12 @@ cdef enum:
     BATCHNORM_UPDATE = 21
     PYTHON = 22          # run by the caller between two runs of compiled operations
     GATE = 23            # where all stop if a number was not finite; those before it have met
+    SWEEP = 24           # an optimizer's program over the arenas
 
 cdef struct op_t:
     # Every field has 8 bytes, so that a NumPy structured array is the same memory. Unused references are NONE.
     Py_ssize_t code
-    Py_ssize_t kind              # of activation, loss
+    Py_ssize_t kind              # of activation, loss; arrays of state of a sweep
     Py_ssize_t metric
     Py_ssize_t layer             # keys dropout, names the culprit of a NaN
     Py_ssize_t inputs
@@ -75,7 +76,7 @@ cdef struct op_t:
     Py_ssize_t shift
     Py_ssize_t running_mean
     Py_ssize_t running_var
-    Py_ssize_t extension         # address of what a foreign activation consists of
+    Py_ssize_t extension         # address of what a foreign activation or optimizer consists of
     Py_ssize_t size              # numbers in a sweep
     Py_ssize_t slots             # numbers from one slot of optimizer state to the next
     Py_ssize_t flag              # labels, batch statistics, Nesterov, gradients must be finite

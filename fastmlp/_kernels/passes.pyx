@@ -11,7 +11,7 @@ from .gemm cimport gemm, gemm_share, gemm_t, scratch_size
 from .logits cimport softmax_backward, softmax_forward
 from .losses cimport accuracy_rows, loss_rows
 from .optimizers cimport adam_update, all_finite, sgd_update
-from .program cimport extension_t
+from .program cimport INPUTS, OUTPUTS, extension_t, program_t, run_program
 from .random cimport dropout_backward, dropout_forward
 from .rows cimport loss_t
 from .simd cimport real, share
@@ -216,6 +216,21 @@ cdef void backward_rows(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1
                                op.units)
 
 
+cdef void program_update(const op_t *op, run_t *run, Py_ssize_t first, Py_ssize_t n, const real *like) noexcept nogil:
+    """A recorded optimizer: parameters, gradients and state come in, the first and the last go out."""
+    cdef const real *inputs[INPUTS]
+    cdef real *outputs[OUTPUTS]
+    cdef double[2] scalars
+    cdef Py_ssize_t k
+    scalars[0], scalars[1] = run.learning_rate, <double> run.iteration
+    outputs[0] = <real *> run.base[PARAMETERS] + first
+    for k in range(op.kind):
+        outputs[1 + k] = <real *> run.base[STATE] + k * op.slots + first
+        inputs[2 + k] = outputs[1 + k]
+    inputs[0], inputs[1] = outputs[0], <const real *> run.base[GRADIENTS] + first
+    run_program(<const program_t *> <void *> op.extension, inputs, outputs, n, scalars)
+
+
 cdef void sweep(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
     """A piece of the flat arenas."""
     cdef Py_ssize_t first, last
@@ -226,6 +241,8 @@ cdef void sweep(const op_t *op, run_t *run, int member, int team, const real *li
     if op.code == CHECK:
         if not all_finite(gradient(run, op.x, like) + first, last - first):
             run.bad[member] = 1
+    elif op.code == SWEEP:
+        program_update(op, run, first, last - first, like)
     elif op.code == SGD:
         sgd_update(w + first, g + first, (state + first) if op.rate != 0.0 else NULL, last - first, run.learning_rate,
                    op.rate, op.flag)
@@ -266,7 +283,7 @@ cdef void shared_op(const op_t *op, run_t *run, int member, int team, const real
     elif (code == BATCHNORM_STATISTICS or code == BATCHNORM_RUNNING or code == BATCHNORM_FOLD
             or code == BATCHNORM_BACKWARD_SUMS or code == BATCHNORM_UPDATE):
         batchnorm_columns(op, run, member, team, like)
-    elif code == CHECK or code == SGD or code == ADAM:
+    elif code == CHECK or code == SGD or code == ADAM or code == SWEEP:
         sweep(op, run, member, team, like)
     elif code == LOSS_SUM:
         if member == 0:

@@ -12,7 +12,8 @@ import numpy as np
 
 from .. import losses
 from ..core import ARENA, LOSSES, METRICS, NONE, OP, SHIFT
-from ..optimizers import Optimizer, sweep_of
+from ..optimizers import Optimizer
+from ..sweeps import sweep_of
 from ._backward import Backward, is_kernel
 from ._base import Base, Plan, Stage, Tensor
 from ._python import loss_call, optimizer_call
@@ -133,6 +134,10 @@ class Lowering(Backward):
                 "call compile again"
             )
         fields: dict[str, Any] = dict(sweep.fields)
+        if sweep.program is not None:
+            program = sweep.program.load(self.arenas.dtype)
+            self._kept.append(program)
+            fields |= {"extension": program.address, "kind": slots}
         self._emit(sweep.code, size=size, slots=size, cost=32 * size, **fields)
 
     def _finish(

@@ -4,7 +4,7 @@ A `Graph` is built operation by operation, simplified on the way, differentiated
 back; `assemble` makes instructions of it.
 """
 
-from ._assembly import Assembled, assemble
+from ._assembly import LIMITS, Assembled, assemble
 from ._graph import LIMIT, OPERATIONS, Graph, Node
 
-__all__ = ["LIMIT", "OPERATIONS", "Assembled", "Graph", "Node", "assemble"]
+__all__ = ["LIMIT", "LIMITS", "OPERATIONS", "Assembled", "Graph", "Node", "assemble"]

@@ -12,6 +12,7 @@ from ..core import program as core
 if TYPE_CHECKING:
     from ._graph import Graph
 
+LIMITS: dict[str, int] = core.LIMITS  # what the kernels take
 COMPARISONS = {"less": "if_less", "at_least": "if_at_least", "equal": "if_equal"}
 
 

@@ -1,0 +1,129 @@
+"""How an optimizer runs: as a built-in kernel, as a recorded program over all parameters, or in Python."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .optimizers import Optimizer, Sweep, kernel_of
+from .program import LIMITS, Assembled, Graph, assemble
+from .recording import Symbol, Unrecordable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["speed_of", "sweep_of"]
+
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}  # of the largest number on the way
+CACHE = "_fastmlp_sweep"  # where an optimizer keeps what was found, beside what it was found for
+SCALARS = ("learning_rate", "step")
+
+
+def sweep_of(optimizer: Optimizer) -> Sweep | None:
+    """The compiled sweep of an optimizer, or None; recorded anew where an attribute has changed."""
+    kernel = kernel_of(optimizer)
+    return kernel if kernel is not None else _found(optimizer)[0]
+
+
+def speed_of(optimizer: Optimizer) -> tuple[str, str | None]:
+    """``"builtin"``, ``"recorded"`` or ``"python"``, and why the last."""
+    if kernel_of(optimizer) is not None:
+        return "builtin", None
+    sweep, reason = _found(optimizer)
+    return ("python", reason) if sweep is None else ("recorded", None)
+
+
+def _found(optimizer: Optimizer) -> tuple[Sweep | None, str | None]:
+    """What recording found, kept until an attribute changes."""
+    if not optimizer.elementwise:
+        return None, "its class doesn't say that it is elementwise"
+    seen = {name: value for name, value in vars(optimizer).items() if name not in (CACHE, "_learning_rate")}
+    kept = vars(optimizer).get(CACHE)
+    if kept is None or not _equal(kept[0], seen):
+        try:
+            found: tuple[Sweep | None, str | None] = Sweep("sweep", {}, _recorded(optimizer)), None
+        except Unrecordable as error:
+            found = None, str(error)
+        kept = (seen, found)
+        vars(optimizer)[CACHE] = kept
+    return kept[1]  # type: ignore[no-any-return]
+
+
+def _equal(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    try:
+        return bool(before == now)
+    except ValueError:  # arrays among them
+        return False
+
+
+def _recorded(optimizer: Optimizer) -> Assembled:
+    """The program of ``update``, which gave what NumPy gives."""
+    graph, outputs, names = _record(optimizer)
+    again, *rest = _record(optimizer)
+    if again.to_list() != graph.to_list() or rest != [outputs, names]:
+        raise Unrecordable("update: two calls do different things")
+    inputs = ("param", "grad", *names)
+    if len(outputs) > LIMITS["outputs"] or len(inputs) > LIMITS["inputs"]:
+        raise Unrecordable(f"it keeps {len(names)} arrays; at most {LIMITS['outputs'] - 1} can be compiled")
+    try:
+        assembled = assemble(graph, outputs, inputs, SCALARS)
+        for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+            _compare(optimizer, graph, outputs, assembled, dtype)
+    except ValueError as error:
+        raise Unrecordable(str(error)) from None
+    return assembled
+
+
+def _state(optimizer: Optimizer, param: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """A first state whose arrays are laid out as the parameter."""
+    state = optimizer.init_state(param)
+    for name, array in state.items():
+        if not isinstance(array, np.ndarray) or array.shape != param.shape or array.dtype != param.dtype:
+            raise Unrecordable(f"its state {name!r} is no array of the parameter's shape and dtype")
+    return dict(state)
+
+
+def _record(optimizer: Optimizer) -> tuple[Graph, list[int], list[str]]:
+    """Calls ``update`` with symbols: the nodes of what it leaves in the parameter and in the state."""
+    graph, dtype = Graph(), np.dtype(np.float64)
+
+    def symbol(name: str, writable: bool) -> Symbol:
+        return Symbol(graph, graph.input(name), dtype, writable=writable)
+
+    try:
+        names = list(_state(optimizer, np.zeros(3)))
+        param, grad = symbol("param", True), symbol("grad", False)
+        state: Any = {name: symbol(f"state {name}", True) for name in names}
+        kept = dict(state)
+        answer: Any = optimizer.update(
+            param,  # type: ignore[arg-type]
+            grad,  # type: ignore[arg-type]
+            state,
+            *(symbol(name, False) for name in SCALARS),  # type: ignore[arg-type]
+        )
+    except Unrecordable as reason:
+        raise Unrecordable(f"update: {reason}") from None
+    except Exception as error:  # of the code, which may well run in NumPy
+        raise Unrecordable(f"update: {type(error).__name__}: {error}") from error
+    if answer is not None or list(state) != names or any(state[name] is not kept[name] for name in names):
+        raise Unrecordable("update: it returns something, or replaces an array of its state")
+    return graph, [param._node, *(state[name]._node for name in names)], [f"state {name}" for name in names]
+
+
+def _compare(optimizer: Optimizer, graph: Graph, outputs: list[int], assembled: Assembled, dtype: np.dtype[Any]) -> None:
+    """Raises if the program differs from NumPy over some steps."""
+    program = assembled.load(dtype)
+    param = np.linspace(-1.5, 2.0, 40).astype(dtype)
+    state = _state(optimizer, param)
+    for step, rate in enumerate((0.01, 0.02, 0.005), start=1):
+        grad = np.sin(np.arange(40) * step).astype(dtype)
+        before = {"param": param.copy(), "grad": grad} | {f"state {k}": v.copy() for k, v in state.items()}
+        *_, most = graph.evaluate(outputs, before | {"learning_rate": rate, "step": float(step)})
+        found = [np.empty_like(param) for _ in outputs]
+        program.run(list(before.values()), found, (rate, step))
+        with np.errstate(all="ignore"):
+            optimizer.update(param, grad, state, rate, step)
+        for name, one, other in zip(("param", *state), found, (param, *state.values()), strict=True):
+            if not (np.abs(one - other) <= TOLERANCE[dtype.name] * np.maximum(most, np.abs(other))).all():
+                raise Unrecordable(f"update: recorded, it gives another {name} than NumPy in {dtype}")
