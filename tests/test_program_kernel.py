@@ -164,7 +164,7 @@ def test_a_number_depends_on_its_place_alone(kernels, level, dtype, same_bits):
         for start in sorted({0, 1, 1000 - n}):
             part = slice(start, start + n)
             for mine, whole in zip(run(program, [v[part] for v in values], 2, [0.3]), expected, strict=True):
-                assert same_bits(mine, whole[part]) or n > 1000 - start
+                assert same_bits(mine, whole[part])
 
 
 @pytest.mark.parametrize("n", [1, 5, 100, 1000])
