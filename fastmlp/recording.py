@@ -51,7 +51,7 @@ def _composed(graph: Graph) -> dict[str, Callable[..., int]]:
         "square": lambda x: a("mul", x, x),
         "reciprocal": lambda x: a("div", one, x),
         "positive": lambda x: x,
-        "sign": lambda x: choose("equal", x, c(0), c(0), a("div", x, a("abs", x))),
+        "sign": lambda x: choose("less", c(0), x, one, choose("less", x, c(0), c(-1), a("mul", x, c(0)))),  # NaN stays
         "heaviside": heaviside,
         "exp2": lambda x: a("pow", c(2), x),
         "log2": lambda x: a("mul", a("log", x), c(1 / math.log(2))),
@@ -182,8 +182,11 @@ class Symbol(NDArrayOperatorsMixin):
             _assign(self, value)
             return
         mask = self._mask_of(key)
-        if isinstance(value, Symbol) and value._mask not in (None, mask):
-            raise Unrecordable("it assigns elements picked by another condition")
+        if isinstance(value, Symbol) and value._mask != mask:
+            raise Unrecordable("it assigns elements that were not picked by the same condition")
+        self._put(mask, value)
+
+    def _put(self, mask: int, value: Any) -> None:
         node = self._graph.apply("select", mask, node_of(self._graph, value), self._node)
         _assign(self, self._new(node, self.dtype))
 
@@ -252,6 +255,8 @@ def _assign(target: Any, value: Any) -> Symbol:
 
 def _clip(like: Symbol, x: Any, a_min: Any = None, a_max: Any = None, out: Any = None, **kwargs: Any) -> Symbol:
     low, high = kwargs.pop("min", a_min), kwargs.pop("max", a_max)
+    if kwargs:
+        raise Unrecordable(f"np.clip with {', '.join(kwargs)}")
     result = like._called("positive", (x,))
     for name, bound in (("maximum", low), ("minimum", high)):
         if bound is not None:
@@ -272,9 +277,10 @@ def _where(like: Symbol, condition: Any, *choices: Any) -> Symbol:
 
 
 def _full(like: Symbol, x: Symbol, value: Any = 0.0, dtype: Any = None, **kwargs: Any) -> Symbol:
-    if dtype is not None and np.dtype(dtype).kind not in "fb":
-        raise Unrecordable(f"it makes an array of {np.dtype(dtype)}")
-    return Symbol(like._graph, node_of(like._graph, value), x.dtype)
+    dtype = x.dtype if dtype is None else np.dtype(dtype)
+    if dtype.kind not in "fb":
+        raise Unrecordable(f"it makes an array of {dtype}")
+    return Symbol(like._graph, node_of(like._graph, value), dtype, mask=x._mask)
 
 
 def _select(like: Symbol, conditions: Any, choices: Any, default: Any = 0) -> Any:
@@ -286,7 +292,12 @@ def _select(like: Symbol, conditions: Any, choices: Any, default: Any = 0) -> An
 def _copyto(like: Symbol, dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
     if not isinstance(dst, Symbol):
         raise Unrecordable("it writes into an array that it made or kept itself")
-    dst[... if where is True else where] = src
+    if where is True:
+        _assign(dst, src)
+    elif isinstance(src, Symbol) and src._mask != dst._mask:
+        raise Unrecordable("it assigns elements picked by another condition")
+    else:
+        dst._put(dst._mask_of(where), src)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {

@@ -53,10 +53,8 @@ cdef enum CODE:
 
 cdef inline vec vrint(vec x) noexcept nogil:
     """The nearest integer, ties to even."""
-    if vec is vf32:
-        return if_less(vabs(x), splat(2097152.0, x), vround(x), x)
-    else:
-        return if_less(vabs(x), splat(1125899906842624.0, x), vround(x), x)
+    cdef vec whole = splat(8388608.0 if vec is vf32 else 4503599627370496.0, x)  # from here on there are no others
+    return if_less(vabs(x), whole, vcopysign(vabs(x) + whole - whole, x), x)
 
 
 cdef inline vec softplus(vec x) noexcept nogil:

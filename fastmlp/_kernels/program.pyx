@@ -4,7 +4,8 @@ A program is a list of operations on slots: what comes in, uniform numbers, regi
 over a block of BLOCK vectors before the next one does, so dispatch costs little and all registers stay in L1. A number
 of the result depends on the numbers at its place alone: where a run of numbers is cut changes no bit.
 """
-from cpython.buffer cimport PyBUF_ND, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport int32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
@@ -163,8 +164,8 @@ cdef class Program:
         self.p.code = <const instruction_t *> <const char *> code
         self.p.first = <const instruction_t *> <const char *> first
         self.p.values = <const double *> <const char *> values
-        check(self.p.code, self.p.n, inputs + uniform, inputs + uniform + registers + outputs)
-        check(self.p.first, self.p.n_first, inputs + scalars, inputs + uniform)
+        check(self.p.code, self.p.n, 0, inputs + uniform, inputs + uniform + registers + outputs)
+        check(self.p.first, self.p.n_first, inputs, inputs + scalars, inputs + uniform)
         self.double_precision = double_precision
         if scalars > 0:
             return
@@ -191,15 +192,17 @@ cdef class Program:
         cdef void *y[OUTPUTS]
         cdef double[UNIFORMS] numbers
         cdef Py_ssize_t k, n = 0, taken = 0, size = 8 if self.double_precision else 4
+        cdef int flags = PyBUF_ND | PyBUF_FORMAT
+        cdef bytes format = b"d" if self.double_precision else b"f"
         if len(inputs) != self.p.inputs or len(outputs) != self.p.outputs or len(scalars) != self.p.scalars:
             raise ValueError(f"expected {self.p.inputs} inputs, {self.p.outputs} outputs and {self.p.scalars} scalars")
         for k in range(self.p.scalars):
             numbers[k] = scalars[k]
         try:
             for array in (*inputs, *outputs):
-                PyObject_GetBuffer(array, &views[taken], PyBUF_ND if taken < self.p.inputs else PyBUF_ND | PyBUF_WRITABLE)
+                PyObject_GetBuffer(array, &views[taken], flags if taken < self.p.inputs else flags | PyBUF_WRITABLE)
                 taken += 1
-                if views[taken - 1].itemsize != size or views[taken - 1].len != views[0].len:
+                if views[taken - 1].format != format or views[taken - 1].len != views[0].len:
                     raise ValueError("arrays of different length, or of another dtype than the program's")
             n = views[0].len // size
             for k in range(self.p.inputs):
@@ -215,15 +218,25 @@ cdef class Program:
                 PyBuffer_Release(&views[k])
 
 
-cdef int check(const instruction_t *code, Py_ssize_t n, Py_ssize_t first_out, Py_ssize_t slots) except -1:
-    """That every instruction is one, reads slots that there are, and writes only those from `first_out` on."""
-    cdef Py_ssize_t k
-    cdef const instruction_t *c
+cdef int operands(int code) noexcept:
+    """How many operands an operation has."""
+    if code >= NEG or code == COPY:
+        return 1
+    return 2 if code < FMA else 3 if code < IF_LESS else 4
+
+
+cdef int check(const instruction_t *code, Py_ssize_t n, Py_ssize_t lowest, Py_ssize_t first_out,
+               Py_ssize_t slots) except -1:
+    """That every instruction is one, reads slots from `lowest` on, and writes only those from `first_out` on."""
+    cdef Py_ssize_t k, i
+    cdef int32_t[4] read
     for k in range(n):
-        c = code + k
-        if not (0 <= c.code < CODES and first_out <= c.out < slots and 0 <= c.x < slots and 0 <= c.y < slots
-                and 0 <= c.u < slots and 0 <= c.v < slots):
+        read = [code[k].x, code[k].y, code[k].u, code[k].v]
+        if not (0 <= code[k].code < CODES and first_out <= code[k].out < slots):
             raise ValueError(f"instruction {k}: code or slot out of range")
+        for i in range(4):
+            if not (lowest if i < operands(code[k].code) else 0) <= read[i] < slots:
+                raise ValueError(f"instruction {k}: code or slot out of range")
     return 0
 
 

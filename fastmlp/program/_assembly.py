@@ -87,7 +87,7 @@ def assemble(
     Raises
     ------
     ValueError
-        If the kernels have too few registers, uniforms or instructions for it.
+        If it needs something that is neither computed nor comes in. What is too large, `Assembled.load` refuses.
     """
     return _Assembler(graph, outputs, inputs, scalars, given or {}).assembled()
 
@@ -206,10 +206,14 @@ class _Assembler:
         self, code: list[tuple[Any, ...]], first: list[tuple[Any, ...]], slots: dict[int, int], base: int, made: int
     ) -> Assembled:
         """The last instruction writes an output itself, the others are copied behind it: an output may be an input."""
-        outs = base + made
-        copies = [("copy", outs + k, slots[at]) for k, at in enumerate(self.outputs)]
-        reads_input = any(source < len(self.inputs) for _, _, source in copies)
-        if code and code[-1][1] == copies[-1][2] and self.outputs.count(self.outputs[-1]) == 1 and not reads_input:
+        sources = [slots[at] for at in self.outputs]
+        if len(sources) > 1:  # an input that goes out is read before any output is written
+            for source in sorted({source for source in sources if source < len(self.inputs)}):
+                code.append(("copy", base + made, source))
+                sources = [base + made if slot == source else slot for slot in sources]
+                made += 1
+        copies = [("copy", base + made + k, source) for k, source in enumerate(sources)]
+        if code and code[-1][1] == sources[-1] and sources.count(sources[-1]) == 1:
             op, _, *operands = code[-1]
             code[-1] = (op, copies.pop()[1], *operands)
         return Assembled(code + copies, first, self.values, self.inputs, self.scalars, made, len(self.outputs))

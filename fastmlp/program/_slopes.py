@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 # The derivative of a function of one operand x, whose node is `at`; copysign's by its first.
 SLOPES: dict[str, Callable[[Graph, int, int], int]] = {
     "neg": lambda g, x, at: g.constant(-1),
-    "abs": lambda g, x, at: g.apply("copysign", g.constant(1), x),
+    "abs": lambda g, x, at: g.apply("select", g.apply("at_least", x, g.constant(0)), g.constant(1), g.constant(-1)),
     "copysign": lambda g, x, at: g.apply("mul", g.apply("copysign", g.constant(1), x), _sign_of_second(g, at)),
     "sqrt": lambda g, x, at: g.apply("div", g.constant(0.5), at),
     "exp": lambda g, x, at: at,
