@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +25,9 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-12}  # of the largest number on the 
 SMALL = (0.0, 1e-30, 1e-6, 1e-3, 0.1, 0.5, 1.0, 2.0, 3.0, 6.0, 20.0, 50.0, 100.0, 1e3, 1e4)
 GRID = np.concatenate([np.linspace(-12.3, 12.7, 101), SMALL, np.negative(SMALL)])
 BEYOND = np.array([np.inf, -np.inf, np.nan])
+
+
+_busy: set[tuple[int, int]] = set()  # activations whose code is being recorded, by thread
 
 
 class Extension(NamedTuple):
@@ -81,6 +85,10 @@ def extension_of(activation: Activation, dtype: np.dtype[Any]) -> Extension:
     kernel = native_of(activation)
     if kernel is not None:
         return _native(activation, kernel, dtype)
+    me = (threading.get_ident(), id(activation))
+    if me in _busy:  # its code builds the very network that it is recorded for
+        return Extension("python", "it uses a network of itself")
+    _busy.add(me)
     try:
         recording = record(activation, dtype)
         if record(activation, dtype).key() != recording.key():
@@ -88,6 +96,8 @@ def extension_of(activation: Activation, dtype: np.dtype[Any]) -> Extension:
         return _recorded(activation, recording, dtype)
     except Unrecordable as reason:
         return Extension("python", str(reason))
+    finally:
+        _busy.discard(me)
 
 
 def _native(activation: Activation, kernel: NativeKernel, dtype: np.dtype[Any]) -> Extension:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import evaluation, losses, metrics, optimizers, steps
+from . import evaluation, losses, metrics, optimizers, steps, sweeps
 from .callbacks import Callback, History
 from .checks import check_dtype, check_integer, check_seed
 from .data import as_rows
@@ -19,7 +19,6 @@ from .lowering import Lowering
 from .objective import metric_name
 from .registry import layers as layer_registry
 from .state import Arenas, Counter, Views
-from .sweeps import sweep_of
 from .usage import Usage
 from .workspace import Workspace
 
@@ -182,7 +181,7 @@ class Sequential:
         return self._metrics
 
     def _reset_optimizer(self, optimizer: optimizers.Optimizer) -> None:
-        self._memory().reset_state(optimizer, sweep_of(optimizer) is not None)
+        self._memory().reset_state(optimizer, sweeps.sweep_of(optimizer) is not None)
         self._iterations = 0
 
     def _check_output(self, loss: losses.Loss) -> None:

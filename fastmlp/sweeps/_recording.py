@@ -1,4 +1,4 @@
-"""How an optimizer runs: as a built-in kernel, as a recorded program over all parameters, or in Python."""
+"""Recording an optimizer: ``update`` is called once with symbols, and what it leaves behind becomes a program."""
 
 from __future__ import annotations
 
@@ -6,55 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .optimizers import Optimizer, Sweep, kernel_of
-from .program import LIMITS, Assembled, Graph, assemble
-from .recording import Symbol, Unrecordable
+from ..program import LIMITS, Assembled, Graph, assemble
+from ..recording import Symbol, Unrecordable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["speed_of", "sweep_of"]
+    from ..optimizers import Optimizer
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}  # of the largest number on the way
-CACHE = "_fastmlp_sweep"  # where an optimizer keeps what was found, beside what it was found for
 SCALARS = ("learning_rate", "step")
 
 
-def sweep_of(optimizer: Optimizer) -> Sweep | None:
-    """The compiled sweep of an optimizer, or None; recorded anew where an attribute has changed."""
-    kernel = kernel_of(optimizer)
-    return kernel if kernel is not None else _found(optimizer)[0]
-
-
-def speed_of(optimizer: Optimizer) -> tuple[str, str | None]:
-    """``"builtin"``, ``"recorded"`` or ``"python"``, and why the last."""
-    if kernel_of(optimizer) is not None:
-        return "builtin", None
-    sweep, reason = _found(optimizer)
-    return ("python", reason) if sweep is None else ("recorded", None)
-
-
-def _found(optimizer: Optimizer) -> tuple[Sweep | None, str | None]:
-    """What recording found, kept until an attribute changes."""
-    if not optimizer.elementwise:
-        return None, "its class doesn't say that it is elementwise"
-    seen = {name: value for name, value in vars(optimizer).items() if name not in (CACHE, "_learning_rate")}
-    kept = vars(optimizer).get(CACHE)
-    if kept is None or not _equal(kept[0], seen):
-        try:
-            found: tuple[Sweep | None, str | None] = Sweep("sweep", {}, _recorded(optimizer)), None
-        except Unrecordable as error:
-            found = None, str(error)
-        kept = (seen, found)
-        vars(optimizer)[CACHE] = kept
-    return kept[1]  # type: ignore[no-any-return]
-
-
-def _equal(before: dict[str, Any], now: dict[str, Any]) -> bool:
+def recorded(optimizer: Optimizer) -> tuple[Assembled | None, str | None]:
+    """The program of ``update``, or why there is none."""
     try:
-        return bool(before == now)
-    except ValueError:  # arrays among them
-        return False
+        return _recorded(optimizer), None
+    except Unrecordable as reason:
+        return None, str(reason)
 
 
 def _recorded(optimizer: Optimizer) -> Assembled:
@@ -111,7 +80,9 @@ def _record(optimizer: Optimizer) -> tuple[Graph, list[int], list[str]]:
     return graph, [param._node, *(state[name]._node for name in names)], [f"state {name}" for name in names]
 
 
-def _compare(optimizer: Optimizer, graph: Graph, outputs: list[int], assembled: Assembled, dtype: np.dtype[Any]) -> None:
+def _compare(
+    optimizer: Optimizer, graph: Graph, outputs: list[int], assembled: Assembled, dtype: np.dtype[Any]
+) -> None:
     """Raises if the program differs from NumPy over some steps."""
     program = assembled.load(dtype)
     param = np.linspace(-1.5, 2.0, 40).astype(dtype)
