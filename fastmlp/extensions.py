@@ -19,7 +19,7 @@ from .recording import Symbol, Unrecordable, node_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Extension", "Recording", "extension_of", "record"]
+__all__ = ["Extension", "Recording", "differentiated", "extension_of", "record"]
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}  # of the largest number on the way
 SMALL = (0.0, 1e-30, 1e-6, 1e-3, 0.1, 0.5, 1.0, 2.0, 3.0, 6.0, 20.0, 50.0, 100.0, 1e3, 1e4)
@@ -144,6 +144,19 @@ def _built(make: Callable[[], int]) -> int:
         return make()
     except ValueError as error:
         raise Unrecordable(str(error)) from None
+
+
+def differentiated(activation: Activation, z: NDArray[Any]) -> NDArray[Any]:
+    """The derivative at `z` of an activation that has none of its own, in NumPy; NotImplementedError if that fails."""
+    try:
+        graph, _, dz = record(activation, z.dtype)
+    except Unrecordable as reason:
+        raise NotImplementedError(
+            f"{type(activation).__qualname__} has neither derivative(self, z, a) nor backward(self, z, a, da), one of "
+            f"which training needs, since it can't be differentiated ({reason})"
+        ) from None
+    slope = graph.evaluate([dz], {"z": z, "da": 1.0}, z.dtype)[0]
+    return np.array(np.broadcast_to(slope, z.shape))
 
 
 def _overrides(activation: Activation, name: str) -> bool:

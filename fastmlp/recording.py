@@ -165,6 +165,10 @@ class Symbol(NDArrayOperatorsMixin):
             raise Unrecordable(f"it converts to {dtype}")
         return self._new(self._node, dtype)
 
+    def function(self, name: str) -> Symbol:
+        """A function of one number that NumPy doesn't have, by the name of its operation."""
+        return self._new(self._graph.apply(name, self._node), self.dtype)
+
     def clip(self, min: Any = None, max: Any = None) -> Symbol:
         """As np.clip."""
         return _clip(self, self, min, max)

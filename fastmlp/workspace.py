@@ -9,8 +9,8 @@ import numpy as np
 
 from .core import ARENA, CODES, SHIFT
 from .core import plan as core
-from .sweeps import sweep_of
 from .state import Arenas, aligned
+from .sweeps import sweep_of
 from .threads import team
 
 if TYPE_CHECKING:

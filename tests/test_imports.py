@@ -120,7 +120,7 @@ registry
 native = program
 recording
 activations = initializers = losses = metrics = optimizers = regularizers = constraints = schedules = callbacks
-data = extensions = sweeps
+data = extensions = sweeps = recorded
 lowering
 layers
 state
@@ -139,6 +139,8 @@ __init__
 """
 ROW = {room.strip(): number for number, row in enumerate(ROWS.strip().splitlines()) for room in row.split("=")}
 DOORS = {  # inside functions: methods of Sequential whose body lives below it, and the version
+    ("activations", "extensions"),
+    ("activations", "recorded"),
     ("model", "summary"),
     ("model", "training"),
     ("model", "serialization"),

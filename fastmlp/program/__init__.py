@@ -6,5 +6,6 @@ back; `assemble` makes instructions of it.
 
 from ._assembly import LIMITS, Assembled, assemble
 from ._graph import LIMIT, OPERATIONS, Graph, Node
+from ._reading import read
 
-__all__ = ["LIMIT", "LIMITS", "OPERATIONS", "Assembled", "Graph", "Node", "assemble"]
+__all__ = ["LIMIT", "LIMITS", "OPERATIONS", "Assembled", "Graph", "Node", "assemble", "read"]

@@ -14,7 +14,7 @@ NUMBER = re.compile(r"-?(\d+(\.\d*)?(e[+-]?\d+)?|inf|nan)", re.ASCII)  # as `rep
 NAME = re.compile(r"'([A-Za-z_]\w*)'", re.ASCII)
 
 
-def read(graph: Graph, nodes: Any) -> None:
+def read(graph: Graph, nodes: Any) -> list[int]:
     """Adds to an empty graph what `Graph.to_list` gave.
 
     Parameters
@@ -22,6 +22,11 @@ def read(graph: Graph, nodes: Any) -> None:
     graph : Graph
     nodes : list of list
         As JSON has it: ``[name, operands...]``, the operands being places of earlier ones.
+
+    Returns
+    -------
+    list of int
+        Where each became a node; simplification may have found several to be one.
 
     Raises
     ------
@@ -37,6 +42,7 @@ def read(graph: Graph, nodes: Any) -> None:
         if not isinstance(node, list) or not node or not isinstance(node[0], str):
             raise ValueError(f"{where}: expected [name, operands...], got {_shown(node)}")
         places.append(_place(graph, where, node, places))
+    return places
 
 
 def _place(graph: Graph, where: str, node: list[Any], places: list[int]) -> int:

@@ -25,6 +25,7 @@ from ..errors import PluginError, UnknownNameError
 from ..layers import arrays as specs_of
 from ..layers import flatten
 from ..model import Sequential
+from ..recorded import Recorded  # noqa: F401  registers the name that files use
 from ._archive import UNREADABLE, Archive
 from ._objects import check_size, decode, encode
 

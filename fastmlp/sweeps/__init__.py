@@ -37,7 +37,7 @@ def _found(optimizer: Optimizer) -> tuple[Sweep | None, str | None]:
         program, reason = recorded(optimizer)
         kept = (seen, (None if program is None else Sweep("sweep", {}, program), reason))
         vars(optimizer)[CACHE] = kept
-    return kept[1]  # type: ignore[no-any-return]
+    return kept[1]
 
 
 def _equal(before: dict[str, Any], now: dict[str, Any]) -> bool:

@@ -65,11 +65,12 @@ def _record(optimizer: Optimizer) -> tuple[Graph, list[int], list[str]]:
         param, grad = symbol("param", True), symbol("grad", False)
         state: Any = {name: symbol(f"state {name}", True) for name in names}
         kept = dict(state)
-        answer: Any = optimizer.update(
-            param,  # type: ignore[arg-type]
-            grad,  # type: ignore[arg-type]
+        update: Any = optimizer.update
+        answer = update(
+            param,
+            grad,
             state,
-            *(symbol(name, False) for name in SCALARS),  # type: ignore[arg-type]
+            *(symbol(name, False) for name in SCALARS),
         )
     except Unrecordable as reason:
         raise Unrecordable(f"update: {reason}") from None

@@ -1,101 +1,17 @@
-"""Activations: one object per idea, forward and derivative together (EQUATIONS rows 2 and 5 to 8, 10).
-
-A built-in is a kernel, run inside the plan; its NumPy form here is what calling it gives. A subclass written by a user
-runs in NumPy, through the plan's Python operation.
-"""
+"""Activations with kernels of their own (EQUATIONS rows 2, 5 to 8 and 10)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .checks import check_number, real_array
-from .configurable import Configurable
-from .native import NativeKernel
-from .registry import activations as registry
+from ..checks import check_number
+from ..registry import activations as registry
+from ._base import Activation, Kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-__all__ = [
-    "Activation",
-    "Cos",
-    "Exponential",
-    "Identity",
-    "LeakyReLU",
-    "NativeKernel",
-    "ReLU",
-    "Sigmoid",
-    "Sin",
-    "Softmax",
-    "Tanh",
-]
-
-
-class Kernel(NamedTuple):
-    """An activation as the kernels take it: its name there, its two numbers, and what a foreign one consists of."""
-
-    name: str
-    slope: float = 0.0
-    at_zero: float = 1.0
-    handle: Any = None
-    reads_z: bool = True  # on the way back, beside a
-    operations: int = 4  # passes over the numbers, there and back
-
-
-class Activation(Configurable):
-    """Base of all activations ``a = g(z)``.
-
-    A subclass writes `forward` and `derivative`, or, where it is not elementwise, `forward` and `backward`.
-
-    Attributes
-    ----------
-    initializer : str
-        What a layer before this activation takes when it is given none.
-    elementwise : bool
-        Whether element i of the result depends on element i of the argument alone. If not, whole rows come in.
-    recordable : bool
-        Whether `forward`, `derivative` and `backward` do the same at each call, so that they can be recorded once; if
-        not, NumPy runs them at every step.
-    output : str or None
-        ``"probabilities"`` where the values of a row are probabilities; losses of probabilities ask for it.
-    native : NativeKernel or None
-        Compiled functions that do the same; a subclass that changes `forward` sets its own, or None.
-    """
-
-    initializer: str = "lecun_normal"
-    elementwise: bool = True
-    recordable: bool = True
-    output: str | None = None
-    native: NativeKernel | None = None
-
-    def forward(self, z: NDArray[Any]) -> NDArray[Any]:
-        """Return ``g(z)``: a new array of the shape and dtype of `z`, which is read-only."""
-        raise NotImplementedError(f"{type(self).__qualname__} has no forward(self, z)")
-
-    def derivative(self, z: NDArray[Any], a: NDArray[Any]) -> NDArray[Any]:
-        """Return ``g'(z)``, elementwise; `a` is ``forward(z)``."""
-        raise NotImplementedError(
-            f"{type(self).__qualname__} has neither derivative(self, z, a) nor backward(self, z, a, da): "
-            "training needs one of them"
-        )
-
-    def backward(self, z: NDArray[Any], a: NDArray[Any], da: NDArray[Any]) -> NDArray[Any]:
-        """Return ``dz``, the gradient of the loss by `z`, from `da`, that by ``a = forward(z)``."""
-        slope = real_array(f"derivative of {self!r}", self.derivative(z, a))
-        if slope.shape != z.shape:
-            raise ValueError(f"derivative of {self!r}: expected shape {z.shape}, got {slope.shape}")
-        dz: NDArray[Any] = da * slope
-        return dz
-
-    def __call__(self, z: Any) -> NDArray[Any]:
-        """``forward`` of anything that NumPy takes as an array of numbers."""
-        z = np.asarray(z)
-        return self.forward(z if z.dtype.kind == "f" else z.astype(np.float64))
-
-
-registry.base = Activation
 
 
 def _one_of(name: str, value: float, *allowed: float) -> float:
@@ -260,6 +176,3 @@ def kernel_of(activation: Activation) -> Kernel | None:
         getattr(activation, "at_zero", 1.0),
         reads_z=name not in DERIVED_FROM_A,
     )
-
-
-get = registry.get

@@ -1,0 +1,80 @@
+"""``Activation``: forward and derivative together, in NumPy; how it runs in a network is found out from that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..checks import real_array
+from ..configurable import Configurable
+from ..native import NativeKernel
+from ..registry import activations as registry
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Kernel(NamedTuple):
+    """An activation as the kernels take it: its name there, its two numbers, and what a foreign one consists of."""
+
+    name: str
+    slope: float = 0.0
+    at_zero: float = 1.0
+    handle: Any = None
+    reads_z: bool = True  # on the way back, beside a
+    operations: int = 4  # passes over the numbers, there and back
+
+
+class Activation(Configurable):
+    """Base of all activations ``a = g(z)``.
+
+    A subclass writes `forward`. If that can be recorded, it runs compiled, and needs no more; where it can't be, it has
+    `derivative` too, or, if it is not elementwise, `backward`.
+
+    Attributes
+    ----------
+    initializer : str
+        What a layer before this activation takes when it is given none.
+    elementwise : bool
+        Whether element i of the result depends on element i of the argument alone. If not, whole rows come in.
+    recordable : bool
+        Whether `forward`, `derivative` and `backward` do the same at each call, so that they can be recorded once; if
+        not, NumPy runs them at every step.
+    output : str or None
+        ``"probabilities"`` where the values of a row are probabilities; losses of probabilities ask for it.
+    native : NativeKernel or None
+        Compiled functions that do the same; a subclass that changes `forward` sets its own, or None.
+    """
+
+    initializer: str = "lecun_normal"
+    elementwise: bool = True
+    recordable: bool = True
+    output: str | None = None
+    native: NativeKernel | None = None
+
+    def forward(self, z: NDArray[Any]) -> NDArray[Any]:
+        """Return ``g(z)``: a new array of the shape and dtype of `z`, which is read-only."""
+        raise NotImplementedError(f"{type(self).__qualname__} has no forward(self, z)")
+
+    def derivative(self, z: NDArray[Any], a: NDArray[Any]) -> NDArray[Any]:
+        """Return ``g'(z)``, elementwise; `a` is ``forward(z)``. By default `forward` is recorded and differentiated."""
+        from ..extensions import differentiated
+
+        return differentiated(self, z)
+
+    def backward(self, z: NDArray[Any], a: NDArray[Any], da: NDArray[Any]) -> NDArray[Any]:
+        """Return ``dz``, the gradient of the loss by `z`, from `da`, that by ``a = forward(z)``."""
+        slope = real_array(f"derivative of {self!r}", self.derivative(z, a))
+        if slope.shape != z.shape:
+            raise ValueError(f"derivative of {self!r}: expected shape {z.shape}, got {slope.shape}")
+        dz: NDArray[Any] = da * slope
+        return dz
+
+    def __call__(self, z: Any) -> NDArray[Any]:
+        """``forward`` of anything that NumPy takes as an array of numbers."""
+        z = np.asarray(z)
+        return self.forward(z if z.dtype.kind == "f" else z.astype(np.float64))
+
+
+registry.base = Activation
