@@ -86,7 +86,8 @@ class Activation(Configurable):
 
     def __call__(self, z: Any) -> NDArray[Any]:
         """``forward`` of anything that NumPy takes as an array of numbers."""
-        z = np.asarray(z)
+        if not hasattr(z, "__array_function__"):  # what has it is an array, or stands for one while it is recorded
+            z = np.asarray(z)
         return self.forward(z if z.dtype.kind == "f" else z.astype(np.float64))
 
 
@@ -165,7 +166,7 @@ class Sigmoid(Activation):
         return np.where(z < 0, e, z.dtype.type(1)) / (1 + e)
 
     def derivative(self, z: NDArray[Any], a: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(a * (1 - a))
+        return a * (1 - a)
 
 
 @registry.builtin("tanh")
@@ -176,7 +177,7 @@ class Tanh(Activation):
         return np.tanh(z)
 
     def derivative(self, z: NDArray[Any], a: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(1 - a * a)
+        return 1 - a * a
 
 
 @registry.builtin("exponential")
@@ -209,7 +210,7 @@ class Cos(Activation):
         return np.cos(z)
 
     def derivative(self, z: NDArray[Any], a: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(-np.sin(z))
+        return -np.sin(z)
 
 
 @registry.builtin("softmax")

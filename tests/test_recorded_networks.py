@@ -179,6 +179,23 @@ def test_copies_go_on_alike(way, same_future):
     same_future(net, twin)
 
 
+def test_activations_made_of_others():
+    """Of built-ins and one's own, called as functions; a subclass of a built-in."""
+    sigmoid, swish_of_two = fm.activations.Sigmoid(), Swish(2.0)
+
+    class Gated(fm.activations.Activation):
+        def forward(self, z):
+            return z * sigmoid(z) + swish_of_two(z) + fm.activations.get("relu")(z)
+
+    class Mine(fm.activations.Tanh):
+        pass
+
+    net = fm.Sequential([Activation(Gated())], input_dim=4, dtype="float64")
+    np.testing.assert_allclose(net.predict(X), swish(X) + swish(X, 2) + np.maximum(X, 0), 1e-12)
+    for cls in (fm.activations.Sigmoid, fm.activations.Cos, fm.activations.LeakyReLU, fm.activations.ReLU, Mine):
+        assert extension_of(type("Sub", (cls,), {})(), np.dtype("f8")).kind == "recorded", cls
+
+
 def test_a_recording_leaves_nothing_in_the_object():
     """What `forward` puts aside for `derivative` is an array again once the network is built."""
 
