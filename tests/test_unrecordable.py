@@ -192,6 +192,9 @@ class Alternates(fm.activations.Activation):
         self.calls += 1
         return (np.sin(z), np.cos(z))[self.calls % 2]
 
+    def derivative(self, z, a):
+        return np.cos(z)
+
 
 class Noisy(fm.activations.Activation):
     def forward(self, z):
