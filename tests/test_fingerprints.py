@@ -61,6 +61,8 @@ def test_an_activation_of_rows(register):
 
 
 class NoDerivative(fm.activations.Activation):
+    recordable = False
+
     def forward(self, z):
         return z * 2
 

@@ -139,6 +139,21 @@ def test_uniform_numbers_are_computed_once(kernels, dtype):
         np.testing.assert_allclose(uniform, np.exp(s) / (np.sqrt(t) + 1), 1e-6)
 
 
+def test_operations_are_fused():
+    """Products into sums, comparisons into choices; not a product that is needed for itself."""
+    graph = Graph()
+    x, y, u = (graph.input(name) for name in "xyu")
+    product = graph.apply("mul", x, y)
+    names = {"fma": ("add", product, u), "fms": ("sub", product, u), "fnma": ("sub", u, product)}
+    for name, (op, *args) in names.items():
+        node = graph.apply(op, *args)
+        assert [op for op, *_ in assemble(graph, [node], "xyu").code] == [name]
+        assert [op for op, *_ in assemble(graph, [product, node], "xyu").code] == ["mul", op, "copy"]
+    for test in ("less", "at_least", "equal"):
+        node = graph.apply("select", graph.apply(test, x, y), u, x)
+        assert [op for op, *_ in assemble(graph, [node], "xyu").code] == [f"if_{test}"]
+
+
 def test_outputs_that_need_no_operation(kernels):
     """A number, a scalar, an input, twice the same."""
     graph = Graph()

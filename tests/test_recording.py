@@ -158,7 +158,6 @@ CODE = {
     "select without default": lambda z: np.select([z < 0, z > 1], [z, -z]),
     "clip": lambda z: np.clip(z, -1, 1),
     "clip of one side": lambda z: np.clip(z, None, 1) + np.clip(z, a_min=0, a_max=None) + np.clip(z, -1, None),
-    "clip by name": lambda z: np.clip(z, min=-1, max=2),
     "clip by arrays": lambda z: np.clip(z, -abs(z) / 2, np.exp(-z)),
     "clip, out": lambda z: np.clip(z, -1, 1, out=np.empty_like(z)),
     "method clip": lambda z: z.clip(-1, 1) + z.clip(max=0.5) + z.clip(min=0),
@@ -190,6 +189,10 @@ CODE = {
     "softplus": lambda z: np.log1p(np.exp(z)) - np.log(1 + np.exp(-z)),
     "logaddexp of zero": lambda z: np.logaddexp(0, z) + np.logaddexp(z, 0.0),
 }
+
+
+if np.lib.NumpyVersion(np.__version__) >= "2.1.0":
+    CODE["clip by name"] = lambda z: np.clip(z, min=-1, max=2)
 
 
 def truths(z):

@@ -160,3 +160,88 @@ def test_too_long_a_derivative():
         return z
 
     assert extension_of(activation(forward), np.dtype("f8")).reason == "more than 1000 operations"
+
+
+class Remembers(fm.activations.Activation):
+    """Adds what it saw first."""
+
+    first = None
+
+    def forward(self, z):
+        if self.first is None:
+            self.first = z
+        return z + self.first
+
+
+class Counts(fm.activations.Activation):
+    """Another number at each call; NaN differs from nothing."""
+
+    calls = 0
+
+    def forward(self, z):
+        self.calls += 1
+        return np.where(z < 0, float("nan"), z * self.calls)
+
+
+class Alternates(fm.activations.Activation):
+    """Does the same, and returns another part of it."""
+
+    calls = 0
+
+    def forward(self, z):
+        self.calls += 1
+        return (np.sin(z), np.cos(z))[self.calls % 2]
+
+    def derivative(self, z, a):
+        return np.cos(z)
+
+
+class Noisy(fm.activations.Activation):
+    def forward(self, z):
+        return z * float(np.random.default_rng().normal())
+
+
+def test_what_differs_from_call_to_call():
+    assert extension_of(Remembers(), np.dtype("f8")).reason == "forward: it keeps an array from another call"
+    for cls in (Counts, Alternates, Noisy):
+        assert extension_of(cls(), np.dtype("f8")).reason == "two calls do different things"
+    assert extension_of(activation(lambda z: np.where(z > 9, float("nan"), z)), np.dtype("f8")).kind == "recorded"
+
+
+def test_what_only_numpy_can_tell():
+    """Recording sees nothing, the comparison does."""
+    cases = {
+        "ValueError: operands could not be broadcast": lambda z: np.where(z < 0, z[z < 0], 1),
+        "ValueError: output array is read-only": lambda z: np.sin(z, out=z.astype(z.dtype, copy=False)),
+        "it returns int64 .* for float64": lambda z: np.where(z > 0, 1, 0) * 1,
+    }
+    for reason, forward in cases.items():
+        found = extension_of(activation(forward), np.dtype("f8"))
+        assert found.kind == "python" and re.search(f"^forward: in NumPy, {reason}", found.reason), found.reason
+
+
+def test_promotion_to_float64():
+    """Where float32 is too coarse, what NumPy computed in float64 is not recorded in float32."""
+
+    def forward(z):
+        wide = z.astype(np.float64) + 1e-30
+        return ((1 - np.cos(wide)) / wide**2).astype(z.dtype)
+
+    def harmless(z):
+        return (z.astype(np.float64) * 2).astype(z.dtype)
+
+    narrow = extension_of(activation(forward), np.dtype("f4"))
+    assert re.search("^forward: recorded, it gives .* at z = .*, where NumPy gives ", narrow.reason)
+    assert extension_of(activation(harmless), np.dtype("f4")).kind == "recorded"
+
+
+def test_said_by_the_class():
+    assert extension_of(activation(np.sin, recordable=False), np.dtype("f8")).reason.endswith("(recordable = False)")
+    assert extension_of(activation(np.sin, elementwise=False), np.dtype("f8")).reason.endswith("(elementwise = False)")
+
+
+def test_large_bounds_hide_no_difference():
+    """The tolerance is relative to what is computed, not to a constant that takes no part."""
+    wrong = activation(lambda z: np.clip(z.astype(np.float32) + 1e-9, -1e30, 1e30).astype(z.dtype))
+    found = extension_of(wrong, np.dtype("f8"))
+    assert found.kind == "python" and "where NumPy gives" in found.reason

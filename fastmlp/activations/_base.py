@@ -73,7 +73,8 @@ class Activation(Configurable):
 
     def __call__(self, z: Any) -> NDArray[Any]:
         """``forward`` of anything that NumPy takes as an array of numbers."""
-        z = np.asarray(z)
+        if not hasattr(z, "__array_function__"):  # what has it is an array, or stands for one while it is recorded
+            z = np.asarray(z)
         return self.forward(z if z.dtype.kind == "f" else z.astype(np.float64))
 
 

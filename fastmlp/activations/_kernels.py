@@ -86,7 +86,7 @@ class Sigmoid(Activation):
         return np.where(z < 0, e, z.dtype.type(1)) / (1 + e)
 
     def derivative(self, z: NDArray[Any], a: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(a * (1 - a))
+        return a * (1 - a)
 
 
 @registry.builtin("tanh")
@@ -97,7 +97,7 @@ class Tanh(Activation):
         return np.tanh(z)
 
     def derivative(self, z: NDArray[Any], a: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(1 - a * a)
+        return 1 - a * a
 
 
 @registry.builtin("exponential")
@@ -130,7 +130,7 @@ class Cos(Activation):
         return np.cos(z)
 
     def derivative(self, z: NDArray[Any], a: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(-np.sin(z))
+        return -np.sin(z)
 
 
 @registry.builtin("softmax")

@@ -9,7 +9,6 @@ import numpy as np
 
 from .. import activations
 from ..core import ARENA, CODES, NONE, SHIFT
-from ..extensions import extension_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -153,6 +152,8 @@ class Base:
         if id(activation) not in self._kernels:
             kernel = activations.kernel_of(activation)
             if kernel is None:
+                from ..extensions import extension_of  # what built-ins need no part of
+
                 found = extension_of(activation, self.arenas.dtype)
                 if found.handle is not None:
                     self._kept.append(found.handle)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import ACTIVATIONS, ARENA, NONE, SHIFT
-from ..extensions import extension_of
 from ._base import READ, Base, Node, Stage, Tensor
 from ._python import activation_forward, layer_forward
 
@@ -224,6 +223,8 @@ class Forward(Base):
     def _forward_python_activation(
         self, node: Node, x: Tensor, fused: dict[str, Node], keep: bool, out: Tensor | None
     ) -> Stage:
+        from ..extensions import extension_of
+
         assert node.activation is not None
         stage = Stage("python_activation", node.place, x, out or self._tensor(x.units))
         stage.extra = {"activation": node.activation}
