@@ -204,11 +204,13 @@ def test_derivative_of_what_does_not_depend():
 
 
 def test_a_slope_that_is_not_taken_spoils_nothing():
-    """The derivative of log below zero is NaN; where it is not chosen it does not show."""
+    """The derivative of log below zero is NaN, that of a root at zero infinite: it shows where it is chosen alone."""
     graph = Graph()
-    x = graph.input("x")
-    node = graph.apply("select", graph.apply("less", graph.constant(0), x), graph.apply("log", x), x)
-    assert graph.evaluate([graph.derivative(node, x)], {"x": [-1.0, 0.0, 4.0]})[0].tolist() == [1, 1, 0.25]
+    x, zero = graph.input("x"), graph.constant(0)
+    node = graph.apply("select", graph.apply("less", zero, x), graph.apply("log", x), x)
+    root = graph.apply("mul", graph.apply("sqrt", graph.apply("max", x, zero)), graph.constant(3))
+    *found, _ = graph.evaluate([graph.derivative(node, x), graph.derivative(root, x)], {"x": [-1.0, 0.0, 4.0]})
+    assert [value.tolist() for value in found] == [[1, 1, 0.25], [0, np.inf, 0.75]]
 
 
 # Files

@@ -220,8 +220,14 @@ class Graph:
         return self.apply("add", x, y)
 
     def _product(self, d: int | None, factor: Callable[[], int]) -> int | None:
-        """d times a factor that is only made if d is not zero."""
-        return None if d is None else self.apply("mul", d, factor())
+        """d times a factor that is only made if d is not zero, and only taken where it is not: it may be infinite."""
+        if d is None:
+            return None
+        op, args, _ = self.nodes[d]
+        if op != "select" or 0 not in map(self.number, args[1:]):
+            return self.apply("mul", d, factor())
+        parts = [arg if self.number(arg) == 0 else self.apply("mul", arg, factor()) for arg in args[1:]]
+        return self.apply("select", args[0], *parts)
 
     def _rule(self, at: int, node: Node, d: list[int | None]) -> int | None:
         """What a node's operands' derivatives make of its own; None is zero."""
