@@ -51,7 +51,6 @@ def _composed(graph: Graph) -> dict[str, Callable[..., int]]:
         "square": lambda x: a("mul", x, x),
         "reciprocal": lambda x: a("div", one, x),
         "positive": lambda x: x,
-        "sign": lambda x: choose("less", c(0), x, one, choose("less", x, c(0), c(-1), a("mul", x, c(0)))),  # NaN stays
         "heaviside": heaviside,
         "exp2": lambda x: a("pow", c(2), x),
         "log2": lambda x: a("mul", a("log", x), c(1 / math.log(2))),
@@ -77,7 +76,7 @@ def _composed(graph: Graph) -> dict[str, Callable[..., int]]:
 # NumPy's and SciPy's names of single operations.
 SINGLE = {
     **{name: name for name in ("exp", "expm1", "log", "log1p", "sqrt", "tanh", "sin", "cos", "sinh", "cosh")},
-    **{"arctan": "arctan", "arcsinh": "arcsinh", "copysign": "copysign", "equal": "equal", "erf": "erf"},
+    **{"arctan": "arctan", "arcsinh": "arcsinh", "copysign": "copysign", "sign": "sign", "equal": "equal", "erf": "erf"},
     **{"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "negative": "neg", "absolute": "abs"},
     **{"fabs": "abs", "maximum": "max", "minimum": "min", "power": "pow", "float_power": "pow", "less": "less"},
     **{"greater_equal": "at_least", "rint": "round", "expit": "sigmoid"},

@@ -48,7 +48,8 @@ cdef enum CODE:
     ARCTAN = 34
     ARCSINH = 35
     SOFTPLUS = 36        # log(1 + exp(x))
-    CODES = 37
+    SIGN = 37            # NaN and zeros stay
+    CODES = 38
 
 
 cdef inline vec vrint(vec x) noexcept nogil:
@@ -138,6 +139,7 @@ cdef inline void of_more(int code, real *o, const real *x, Py_ssize_t sx, const 
 cdef inline void of_one(int code, real *o, const real *x, Py_ssize_t sx, Py_ssize_t n, vec like) noexcept nogil:
     """The same on one."""
     cdef Py_ssize_t i, W = lanes(like)
+    cdef vec x0, zero = splat(0.0, like), one = splat(1.0, like)
     if code == COPY:
         for i in range(n):
             store(o + i * W, load(x + i * sx, like))
@@ -192,6 +194,10 @@ cdef inline void of_one(int code, real *o, const real *x, Py_ssize_t sx, Py_ssiz
     elif code == SOFTPLUS:
         for i in range(n):
             store(o + i * W, softplus(load(x + i * sx, like)))
+    elif code == SIGN:
+        for i in range(n):
+            x0 = load(x + i * sx, like)
+            store(o + i * W, if_less(x0, zero, -one, if_less(zero, x0, one, x0)))
     elif code == ARCSINH:
         for i in range(n):
             store(o + i * W, vasinh(load(x + i * sx, like)))

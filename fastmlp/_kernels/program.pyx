@@ -11,7 +11,7 @@ from libc.string cimport memcpy
 
 from .operations cimport (
     ABS, ADD, ARCSINH, ARCTAN, AT_LEAST, CODES, COPY, COPYSIGN, COS, COSH, DIV, EQUAL, ERF, EXP, EXPM1, FMA, FMS, FNMA,
-    IF_AT_LEAST, IF_EQUAL, IF_LESS, LESS, LOG, LOG1P, MAX, MIN, MUL, NEG, POW, ROUND, SELECT, SIGMOID, SIN, SINH,
+    IF_AT_LEAST, IF_EQUAL, IF_LESS, LESS, LOG, LOG1P, MAX, MIN, MUL, NEG, POW, ROUND, SELECT, SIGMOID, SIGN, SIN, SINH,
     SOFTPLUS, SQRT, SUB, TANH, of_more, of_one, of_two
 )
 from .simd cimport MAX_LANES, alone, lanes, load, load_n, real, splat, splat_f32, splat_f64, store, store_n, vec
@@ -269,6 +269,6 @@ NAMES = {  # of operations, and their codes
     "at_least": AT_LEAST, "equal": EQUAL, "copysign": COPYSIGN, "fma": FMA, "fms": FMS, "fnma": FNMA, "select": SELECT,
     "if_less": IF_LESS, "if_at_least": IF_AT_LEAST, "if_equal": IF_EQUAL, "neg": NEG, "abs": ABS, "sqrt": SQRT,
     "round": ROUND, "exp": EXP, "expm1": EXPM1, "log": LOG, "log1p": LOG1P, "tanh": TANH, "sigmoid": SIGMOID, "sin": SIN,
-    "cos": COS, "erf": ERF, "sinh": SINH, "cosh": COSH, "arctan": ARCTAN, "arcsinh": ARCSINH, "softplus": SOFTPLUS,
+    "cos": COS, "erf": ERF, "sinh": SINH, "cosh": COSH, "arctan": ARCTAN, "arcsinh": ARCSINH, "softplus": SOFTPLUS, "sign": SIGN,
 }
 LIMITS = {"inputs": INPUTS, "uniforms": UNIFORMS, "registers": REGISTERS, "outputs": OUTPUTS}

@@ -134,6 +134,13 @@ class _Assembler:
                 if node.op == "mul" and self.uses[product] == 1 and not self.uniform[product]:
                     name = "fma" if op == "add" else "fms" if product == args[0] else "fnma"
                     return (name, *node.args, other)
+        if op == "mul" and not self.uniform[at]:
+            for term, other in (args[::-1], args):  # x (1 + t) = x + x t, x (1 - t) = x - x t
+                node = self.graph.nodes[term]
+                if node.op in ("add", "sub") and self.uses[term] == 1 and not self.uniform[other]:
+                    one, t = node.args if node.op == "sub" else node.args[::-1]
+                    if self.graph.number(one) == 1 and not self.uniform[t]:
+                        return ("fma" if node.op == "add" else "fnma", other, t, other)
         if op == "select":
             test = self.graph.nodes[args[0]]
             if test.op in COMPARISONS:

@@ -45,6 +45,7 @@ OPERATIONS: dict[str, tuple[int, Callable[..., Any]]] = {  # operands, and the s
     "neg": (1, np.negative),
     "abs": (1, np.abs),
     "sqrt": (1, np.sqrt),
+    "sign": (1, np.sign),
     "round": (1, np.rint),
     "exp": (1, np.exp),
     "expm1": (1, np.expm1),
@@ -136,6 +137,10 @@ class Graph:
             return self.apply("neg", y)
         if op == "add" and self.nodes[y].op == "neg":
             return self.apply("sub", x, self.nodes[y].args[0])
+        if op == "add" and x == y:
+            return self.apply("mul", x, self.constant(2))
+        if op == "tanh" and self.nodes[x].op == "softplus":
+            return self._tanh_of_softplus(*self.nodes[x].args)
         if op == "mul" and right is not None:
             factor = self.number(self.nodes[x].args[1]) if self.nodes[x].op == "mul" else None
             if right == -1:
@@ -151,6 +156,12 @@ class Graph:
         if op == "select":
             return self._choice(x, y, u)
         return None
+
+    def _tanh_of_softplus(self, x: int) -> int:
+        """With u = 1 + e^x it is (u^2 - 1) / (u^2 + 1): one exponential, and none of a logarithm; 1 from x = 20 on."""
+        e = self.apply("exp", self.apply("min", x, self.constant(20)))
+        w = self.apply("mul", e, self.apply("add", e, self.constant(2)))
+        return self.apply("div", w, self.apply("add", w, self.constant(2)))
 
     def _softplus(self, op: str, x: int) -> int | None:
         """log(1 + exp(t)), which overflows long before its value does."""
@@ -241,9 +252,9 @@ class Graph:
         if node.op == "mul":
             return self._sum(self._product(d[0], lambda: y), self._product(d[1], lambda: x))
         if node.op == "div":
-            first = None if d[0] is None else apply("div", d[0], y)
-            second = None if d[1] is None else apply("neg", apply("div", apply("mul", at, d[1]), y))
-            return self._sum(first, second)
+            lost = self._product(d[1], lambda: at)
+            gained = d[0] if lost is None else apply("sub", zero if d[0] is None else d[0], lost)
+            return None if gained is None else apply("div", gained, y)
         if node.op in ("max", "min", "select"):
             *test, first, second = node.args
             c = test[0] if test else apply("at_least", *((first, second) if node.op == "max" else (second, first)))
@@ -254,7 +265,7 @@ class Graph:
             return self._sum(base, self._product(d[1], lambda: apply("mul", at, apply("log", x))))
         if node.op in SLOPES:
             return self._product(d[0], lambda: SLOPES[node.op](self, x, at))
-        return None  # steps: less, at_least, equal, round
+        return None  # steps: less, at_least, equal, round, sign
 
     # -- looking -------------------------------------------------------------------------------------------------
 
