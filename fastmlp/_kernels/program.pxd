@@ -4,12 +4,12 @@ from libc.stdint cimport int32_t
 from .simd cimport real
 
 cdef enum:
-    BLOCK = 16           # vectors that go through the whole program before the next ones: all registers stay in L1
+    BLOCK = 64           # vectors that go through the whole program before the next ones: all registers stay in L1
     INPUTS = 8
     OUTPUTS = 4
     UNIFORMS = 64
-    REGISTERS = 32
-    SLOTS = 108          # of all four
+    REGISTERS = 16
+    SLOTS = 92           # of all four
 
 cdef struct instruction_t:
     # Operands are slots: inputs, then uniforms, then registers, then outputs.
