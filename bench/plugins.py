@@ -124,7 +124,9 @@ def network(task, kernels, activation, optimizer):
 
 def times(nets, x, y, rounds):
     """Seconds of a step, by label and round."""
-    return interleave({label: lambda net=net: turn(lambda: net.train_on_batch(x, y)) for label, net in nets.items()}, rounds)
+    return interleave(
+        {label: lambda net=net: turn(lambda: net.train_on_batch(x, y)) for label, net in nets.items()}, rounds
+    )
 
 
 def activation_rows(name, rounds):
@@ -149,7 +151,9 @@ def optimizer_rows(name, rounds):
     nets = {"momentum, built in": network(NETWORKS[name], kernels, "relu", momentum)}
     nets["lion, recorded"] = network(NETWORKS[name], kernels, "relu", Lion(1e-5))
     # the sweep alone: gradients that are there, applied
-    gradients = {key: np.full(value.shape, 1e-3, value.dtype) for key, value in nets["lion, recorded"].parameters.items()}
+    gradients = {
+        key: np.full(value.shape, 1e-3, value.dtype) for key, value in nets["lion, recorded"].parameters.items()
+    }
     sweeps = {
         f"{label}, sweep": lambda net=net: turn(lambda: net.apply_gradients(gradients)) for label, net in nets.items()
     }
@@ -171,7 +175,12 @@ def main():
     parser.add_argument("--markdown", type=pathlib.Path)
     arguments = parser.parse_args()
     fm.set_num_threads(arguments.threads)
-    lines = [f"threads: {arguments.threads}", "", "| network | step with | us | to the built-in | to C |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        f"threads: {arguments.threads}",
+        "",
+        "| network | step with | us | to the built-in | to C |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for name in SIZES:
         for row in (*activation_rows(name, arguments.rounds), *optimizer_rows(name, arguments.rounds)):
             network_, label, seconds, to_builtin, to_c = row

@@ -76,7 +76,14 @@ def _composed(graph: Graph) -> dict[str, Callable[..., int]]:
 # NumPy's and SciPy's names of single operations.
 SINGLE = {
     **{name: name for name in ("exp", "expm1", "log", "log1p", "sqrt", "tanh", "sin", "cos", "sinh", "cosh")},
-    **{"arctan": "arctan", "arcsinh": "arcsinh", "copysign": "copysign", "sign": "sign", "equal": "equal", "erf": "erf"},
+    **{
+        "arctan": "arctan",
+        "arcsinh": "arcsinh",
+        "copysign": "copysign",
+        "sign": "sign",
+        "equal": "equal",
+        "erf": "erf",
+    },
     **{"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "negative": "neg", "absolute": "abs"},
     **{"fabs": "abs", "maximum": "max", "minimum": "min", "power": "pow", "float_power": "pow", "less": "less"},
     **{"greater_equal": "at_least", "rint": "round", "expit": "sigmoid"},

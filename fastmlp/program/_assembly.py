@@ -71,6 +71,7 @@ def assemble(
     inputs: Sequence[str],
     scalars: Sequence[str] = (),
     given: Mapping[int, str] | None = None,
+    in_place: Sequence[str] = (),
 ) -> Assembled:
     """A program of nodes.
 
@@ -83,13 +84,16 @@ def assemble(
         Names of arrays, and of numbers that are the same for all places.
     given : mapping of int to str, optional
         Nodes that need no computing, since their values come in under these names.
+    in_place : sequence of str, optional
+        For each output the only input that may lie where it does. By default every output may be any input.
 
     Raises
     ------
     ValueError
         If it needs something that is neither computed nor comes in. What is too large, `Assembled.load` refuses.
     """
-    return _Assembler(graph, outputs, inputs, scalars, given or {}).assembled()
+    assembler = _Assembler(graph, outputs, inputs, scalars, given or {})
+    return assembler.assembled(in_place)
 
 
 class _Assembler:
@@ -163,7 +167,7 @@ class _Assembler:
                     stack += [(arg, False) for arg in reversed(self.fused[at][1:])]
         return order
 
-    def assembled(self) -> Assembled:
+    def assembled(self, in_place: Sequence[str]) -> Assembled:
         """Slots for all, then instructions."""
         slots = {at: self.inputs.index(name) for at, name in self._named(self.inputs)}
         first = self._uniforms(slots)
@@ -184,7 +188,14 @@ class _Assembler:
                 made += 1
             slots[at] = free.pop()
             code.append((op, slots[at], *operands))
-        return self._written(code, first, slots, base, made)
+        return self._written(code, first, slots, base, made, in_place)
+
+    @staticmethod
+    def _writes(code: list[tuple[Any, ...]], source: int, place: int) -> int | None:
+        """The instruction that leaves an output in a register, if it can write the output itself: what lies in its
+        place is not read behind it."""
+        at = max((number for number, line in enumerate(code) if line[1] == source), default=None)
+        return None if at is None or any(place in line[2:] for line in code[at + 1 :]) else at
 
     def _named(self, names: Sequence[str]) -> list[tuple[int, str]]:
         """What comes in under these names."""
@@ -210,7 +221,13 @@ class _Assembler:
         return first
 
     def _written(
-        self, code: list[tuple[Any, ...]], first: list[tuple[Any, ...]], slots: dict[int, int], base: int, made: int
+        self,
+        code: list[tuple[Any, ...]],
+        first: list[tuple[Any, ...]],
+        slots: dict[int, int],
+        base: int,
+        made: int,
+        in_place: Sequence[str],
     ) -> Assembled:
         """The last instruction writes an output itself, the others are copied behind it: an output may be an input."""
         sources = [slots[at] for at in self.outputs]
@@ -223,4 +240,14 @@ class _Assembler:
         if code and code[-1][1] == sources[-1] and sources.count(sources[-1]) == 1:
             op, _, *operands = code[-1]
             code[-1] = (op, copies.pop()[1], *operands)
+        direct = set()
+        for k, name in enumerate(in_place[: len(copies)]):
+            at = self._writes(code, sources[k], self.inputs.index(name))
+            if at is not None and sources.count(sources[k]) == 1:
+                new = {sources[k]: copies[k][1]}
+                op, out, *operands = code[at]
+                rest = [(line[0], *(new.get(slot, slot) for slot in line[1:])) for line in code[at + 1 :]]
+                code = [*code[:at], (op, new[out], *operands), *rest]
+                direct.add(k)
+        copies = [copy for k, copy in enumerate(copies) if k not in direct]
         return Assembled(code + copies, first, self.values, self.inputs, self.scalars, made, len(self.outputs))

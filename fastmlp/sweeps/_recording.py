@@ -36,7 +36,7 @@ def _recorded(optimizer: Optimizer) -> Assembled:
     if len(outputs) > LIMITS["outputs"] or len(inputs) > LIMITS["inputs"]:
         raise Unrecordable(f"it keeps {len(names)} arrays; at most {LIMITS['outputs'] - 1} can be compiled")
     try:
-        assembled = assemble(graph, outputs, inputs, SCALARS)
+        assembled = assemble(graph, outputs, inputs, SCALARS, in_place=[name for name in inputs if name != "grad"])
         for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
             _compare(optimizer, graph, outputs, assembled, dtype)
     except ValueError as error:
