@@ -45,11 +45,13 @@ FLAGS = ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hid
 # Vectors are written out where they pay: left to itself, the compiler gathers the addresses of a tile's rows into one,
 # and calls memset for a tile's zeros.
 FLAGS_WHERE_KNOWN = [
-    *("-fno-trapping-math", "-fno-semantic-interposition"),
+    *("-fno-trapping-math", "-fno-semantic-interposition", "-fno-asynchronous-unwind-tables"),
     *("-fno-tree-slp-vectorize", "-fno-tree-loop-distribute-patterns", "-Wno-sign-compare"),
 ]
+# No symbols, and no padding between segments: of many small files, that is a tenth.
+STRIP = ["-Wl,--strip-all", "-Wl,-z,noseparate-code", "-Wl,--build-id=none", "-Wl,--gc-sections"]
 # Wrappers for tests and benchmarks, as large as the kernels that they call.
-SMALL = {"faces": ["-Os"]}
+SMALL = {"faces": ["-Os"], "plan": ["-Os"], "callers": ["-Os"], "door": ["-O2"]}
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,
@@ -146,7 +148,7 @@ class BuildKernels(build_ext):
         except OpenMPError as error:
             raise SetupError(str(error)) from None
         common = FLAGS + toolchain.known(FLAGS_WHERE_KNOWN)
-        strip = ["-Wl,--strip-all"] if sys.platform == "linux" else []
+        strip = STRIP if sys.platform == "linux" else []
         for kernel in self.extensions:
             own = [*LEVELS[kernel.level], *openmp, *SMALL.get(kernel.stem, [])] if kernel.level else []
             kernel.extra_compile_args = [*common, *own]
