@@ -17,6 +17,7 @@ from .layers import BuiltLayer, arrays
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .activations import Activation, Kernel
     from .optimizers import Optimizer
 
 __all__ = ["Arenas", "Counter", "Views", "aligned"]
@@ -91,6 +92,7 @@ class Arenas:
         self.flat_gradients = aligned(self.size, self.dtype)
         self.flat_buffers = aligned(buffer_size, self.dtype)
         self.flat_state = aligned(0, self.dtype)
+        self.kernels: dict[int, tuple[Activation, Kernel | None]] = {}  # how activations run in plans, by their id
         self.counters = np.zeros(3, dtype=np.int64)  # steps done, the optimizer's, epochs
         self.parameters = self._views(self.flat_parameters, shapes)
         self.gradients = self._views(self.flat_gradients, shapes)

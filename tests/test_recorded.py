@@ -1,5 +1,6 @@
 """Activations of one line, and `fm.activations.recorded`: closed forms, compiled, kept in files as data."""
 
+import io
 import json
 import math
 import zipfile
@@ -85,8 +86,10 @@ def test_a_function_becomes_an_activation():
     )
     assert extension_of(activation, np.dtype("float32")).kind == "recorded"
     x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
-    same = network(fm.activations.SiLU(1.5))
-    assert network(activation).predict(x).tobytes() == same.predict(x).tobytes()
+    one, same = network(activation), network(fm.activations.SiLU(1.5))
+    for key, value in one.parameters.items():
+        same.parameters[key] = value
+    assert one.predict(x).tobytes() == same.predict(x).tobytes()
 
 
 def test_files_hold_the_program_and_not_the_function(tmp_path):
@@ -144,8 +147,7 @@ def test_programs_of_files_are_checked_before_anything_runs(what, tmp_path):
     with zipfile.ZipFile(tmp_path / "good.npz") as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     (name,) = (name for name in members if name.startswith("fastmlp.json"))
-    head, _, text = members[name].partition(b"{")
-    header = json.loads(b"{" + text)
+    header = json.loads(np.lib.format.read_array(io.BytesIO(members[name])).tobytes())
     program = header["layers"][0]["config"]["activation"]["config"]["program"]
     assert program == GOOD
     header["layers"][0]["config"]["activation"]["config"]["program"] = BAD[what]
@@ -158,4 +160,3 @@ def test_programs_of_files_are_checked_before_anything_runs(what, tmp_path):
             np.lib.format.write_array(file, array)
     with pytest.raises(ValueError, match=r"program|damaged|entries"):
         fm.load(tmp_path / "bad.npz")
-    assert head

@@ -107,7 +107,6 @@ class Base:
         self._looked_at: set[str] = set()  # parameters whose gradient is looked at where it is made
         self._ahead = 0  # operations that depend on no row, and come before all others
         self._calls: list[Call] = []
-        self._kernels: dict[int, activations.Kernel | None] = {}  # of activations, by their id
         self._kept: list[Any] = []  # what operations point to
         self._python: list[str] = []
         self._work = 0
@@ -148,20 +147,23 @@ class Base:
         self.nodes.append(Node("python_layer", self._place))
 
     def _kernel(self, activation: activations.Activation) -> activations.Kernel | None:
-        """How an activation runs in the plan, if it can."""
-        if id(activation) not in self._kernels:
+        """How an activation runs in the plan, if it can: found once for all plans of a network, which so agree."""
+        known = self.arenas.kernels
+        if id(activation) not in known:
             kernel = activations.kernel_of(activation)
             if kernel is None:
                 from ..extensions import extension_of  # what built-ins need no part of
 
                 found = extension_of(activation, self.arenas.dtype)
                 if found.handle is not None:
-                    self._kept.append(found.handle)
                     kernel = activations.Kernel(
                         "extension", handle=found.handle, reads_z=found.reads_z, operations=found.operations
                     )
-            self._kernels[id(activation)] = kernel
-        return self._kernels[id(activation)]
+            known[id(activation)] = activation, kernel
+        kernel = known[id(activation)][1]
+        if kernel is not None and kernel.handle is not None:
+            self._kept.append(kernel.handle)
+        return kernel
 
     @staticmethod
     def _address(kernel: activations.Kernel) -> int:
