@@ -214,6 +214,7 @@ def test_an_inherited_kernel_of_another_function(library):
 
 def test_what_verify_asks_of_the_activation(library):
     class Bare(fm.activations.Activation):
+        recordable = False
         native = NativeKernel(float64=functions(library, "right", "d_right"))
 
     with pytest.raises(TypeError, match=r"no forward in NumPy to compare it with .*write it beside the kernel"):

@@ -1,4 +1,3 @@
-# cython: embedsignature=False, binding=False
 """The kernels one by one, for tests and benchmarks: checks shapes, then calls. Twins of the same name and arguments
 stand in `reference.py`."""
 import struct

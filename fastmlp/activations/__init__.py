@@ -76,6 +76,10 @@ __all__ = [
     "recorded",
 ]
 
+for _cls in (value for name, value in list(globals().items()) if name in __all__ and isinstance(value, type)):
+    if _cls is not NativeKernel:
+        _cls.__module__ = __name__  # where users find it, in messages and pickles
+
 get = registry.get
 
 
