@@ -1,5 +1,6 @@
-"""The kernels one by one, for tests and benchmarks: checks shapes, then calls. Twins of the same name and arguments
-stand in `reference.py`."""
+# cython: binding=False, embedsignature.format=clinic
+"""The kernels one by one, for tests and benchmarks: checks arrays, then calls. Twins of the same name and arguments
+stand in `reference.py`, what a list of arrays says in `arrays.pxd`."""
 import struct
 
 from cython.parallel cimport parallel
@@ -7,6 +8,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from . cimport activations, batchnorm, logits, losses, optimizers, random
+from .arrays cimport arrays_t, expect, take
 from .gemm cimport gemm_share, gemm_t, panel_width, scratch_size
 from .rows cimport loss_t
 from .simd cimport MR, barrier_t, leave_cpu, real, team_barrier, team_member, team_size, this_cpu
@@ -29,38 +31,49 @@ def elementary_power(x, exponent, y):
     program.Program(code, b"", b"", 2, 0, 0, 1, x.itemsize == 8).run([x, exponent], [y])
 
 
-cdef int expect(bint condition, str what) except -1:
-    if not condition:
-        raise ValueError(what)
-    return 0
+cdef void *memory(size_t size) except NULL:
+    cdef void *block = malloc(size + 1)
+    if block == NULL:
+        raise MemoryError()
+    return block
 
 
-def activation_forward(int kind, const real[::1] z, real[::1] a, double slope=0.0):
+cdef Py_ssize_t *multiples(Py_ssize_t n, Py_ssize_t step, const Py_ssize_t *of) except NULL:
+    """step times 0 .. n - 1 (or times n numbers), for the caller to free."""
+    cdef Py_ssize_t *table = <Py_ssize_t *> memory(n * sizeof(Py_ssize_t))
+    cdef Py_ssize_t i
+    for i in range(n):
+        table[i] = (of[i] if of != NULL else i) * step
+    return table
+
+
+def activation_forward(int kind, z, a, double slope=0.0):
     """a = g(z)."""
+    cdef arrays_t c
+    take(&c, b"z:n a=n", (z, a))
     expect(kind < activations.EXTENSION, "a kind that has no kernel")
-    expect(z.shape[0] == a.shape[0], "z and a differ in length")
-    if z.shape[0]:
-        with nogil:
-            activations.activation_forward(kind, &z[0], &a[0], z.shape[0], slope, NULL)
+    if c.single:
+        activations.activation_forward(kind, c.f[0], c.f[1], c.n, slope, NULL)
+    else:
+        activations.activation_forward(kind, c.d[0], c.d[1], c.n, slope, NULL)
 
 
-def activation_backward(int kind, const real[::1] z, const real[::1] a, const real[::1] da, real[::1] dz,
-                        double slope=0.0, double at_zero=1.0):
+def activation_backward(int kind, z, a, da, dz, double slope=0.0, double at_zero=1.0):
     """dz = da g'(z)."""
+    cdef arrays_t c
+    take(&c, b"z:n a:n da:n dz=n", (z, a, da, dz))
     expect(kind < activations.EXTENSION, "a kind that has no kernel")
-    expect(z.shape[0] == a.shape[0] == da.shape[0] == dz.shape[0], "lengths differ")
-    if z.shape[0]:
-        with nogil:
-            activations.activation_backward(kind, &z[0], &a[0], &da[0], &dz[0], z.shape[0], slope, at_zero, NULL)
+    if c.single:
+        activations.activation_backward(kind, c.f[0], c.f[1], c.f[2], c.f[3], c.n, slope, at_zero, NULL)
+    else:
+        activations.activation_backward(kind, c.d[0], c.d[1], c.d[2], c.d[3], c.n, slope, at_zero, NULL)
 
 
 cdef int run_gemm(const gemm_t *g, int threads, const real *like) except -1:
     cdef Py_ssize_t numbers = scratch_size(g.m, g.n, g.k, like)
     cdef barrier_t barrier
-    cdef void *memory = malloc(threads * numbers * sizeof(real) + 64)
-    if memory == NULL:
-        raise MemoryError()
-    cdef real *scratch = <real *> (<char *> memory + (64 - <size_t> memory % 64) % 64)
+    cdef void *block = memory(threads * numbers * sizeof(real) + 64)
+    cdef real *scratch = <real *> (<char *> block + (64 - <size_t> block % 64) % 64)
     cdef int cpu = this_cpu()
     with nogil:
         if threads == 1:
@@ -72,262 +85,250 @@ cdef int run_gemm(const gemm_t *g, int threads, const real *like) except -1:
                     leave_cpu(cpu, team_size())
                 gemm_share(g, team_member(), team_size(), scratch + team_member() * numbers)
                 team_barrier(&barrier, team_size())      # ours: OpenBLAS's threads and this region's may share a core
-        free(memory)
+        free(block)
     return 0
 
 
-def dense_forward(const real[:, ::1] x, const real[:, ::1] kernel, bias, real[:, ::1] z, real[:, ::1] a, int kind=0,
-                  double slope=0.0, index=None, int threads=1):
-    """z = x[index] kernel + bias, a = g(z); x (rows, inputs), kernel (inputs, units), z and a (batch, units)."""
-    cdef Py_ssize_t batch = z.shape[0], inputs = kernel.shape[0], units = kernel.shape[1], i
-    cdef const real[::1] shift = bias
-    cdef const Py_ssize_t[::1] rows = index
-    cdef gemm_t g
-    expect(x.shape[1] == inputs and z.shape[1] == units, "x, kernel and z do not fit")
-    expect(a.shape[0] == batch and a.shape[1] == units, "z and a differ in shape")
-    expect(x.shape[0] == batch if index is None else rows.shape[0] == batch, "x (or index) and z differ in rows")
-    expect(bias is None or shift.shape[0] == units, "bias is not (units,)")
-    expect(threads > 0, "threads below 1")
-    for i in range(batch if index is not None else 0):
-        expect(0 <= rows[i] < x.shape[0], "index out of range")
-    if batch == 0 or units == 0:
-        return
-    cdef Py_ssize_t *table = <Py_ssize_t *> malloc((batch + inputs + 2) * sizeof(Py_ssize_t))
-    for i in range(batch):
-        table[i] = (rows[i] if index is not None else i) * inputs
-    for i in range(inputs + 2):
-        table[batch + i] = i
-    memset(&g, 0, sizeof(g))
-    g.m, g.n, g.k = batch, units, inputs
-    g.a, g.starts, g.steps = (&x[0, 0] if inputs and x.shape[0] else NULL), table, table + batch
-    g.b, g.ldb, g.lda = (&kernel[0, 0] if inputs else NULL), units, inputs
-    g.c, g.ldc = &z[0, 0], units
-    g.shift = &shift[0] if bias is not None else NULL
-    g.activation, g.ld_activation, g.kind, g.slope = &a[0, 0], units, kind, slope
+cdef int run_rows(gemm_t *g, int threads, const arrays_t *c, const Py_ssize_t *index) except -1:
+    """A GEMM where row i of a (or column, if transposed) begins at number i * g.lda, or at index[i] * g.lda."""
+    cdef Py_ssize_t *starts = multiples(g.m, 1 if g.a_transposed else g.lda, index)
+    cdef Py_ssize_t *steps = NULL
     try:
-        run_gemm(&g, threads, &z[0, 0])
+        steps = multiples(g.k, g.lda if g.a_transposed else 1, NULL)
+        g.starts, g.steps = starts, steps
+        return run_gemm(g, threads, c.f[0]) if c.single else run_gemm(g, threads, c.d[0])
     finally:
-        free(table)
+        free(starts)
+        free(steps)
 
 
-def dense_backward(const real[:, ::1] x, const real[:, ::1] kernel, const real[:, ::1] d, real[:, ::1] d_kernel,
-                   real[::1] d_bias, real[:, ::1] d_input, int kind=0, z=None, a=None, double slope=0.0,
+def dense_forward(x, kernel, bias, z, a, int kind=0, double slope=0.0, index=None, int threads=1):
+    """z = x[index] kernel + bias, a = g(z); x (rows, inputs), kernel (inputs, units), z and a (batch, units)."""
+    listed = b"x:mk kernel:kn bias?n z=mn a=mn index?Im" if index is None else b"x:rk kernel:kn bias?n z=mn a=mn index:Im"
+    cdef arrays_t c
+    take(&c, listed, (x, kernel, bias, z, a, index))
+    cdef const Py_ssize_t *rows = <const Py_ssize_t *> c.at[5]
+    cdef Py_ssize_t i
+    cdef gemm_t g
+    expect(threads > 0, "threads below 1")
+    for i in range(c.m if rows != NULL else 0):
+        expect(0 <= rows[i] < c.length[c"r" - c"a"], "index out of range")
+    if c.m == 0 or c.n == 0:
+        return
+    memset(&g, 0, sizeof(g))
+    g.m, g.n, g.k, g.lda, g.ldb, g.ldc, g.ld_activation = c.m, c.n, c.k, c.k, c.n, c.n, c.n
+    g.a, g.b, g.shift, g.c, g.activation, g.kind, g.slope = c.at[0], c.at[1], c.at[2], c.at[3], c.at[4], kind, slope
+    run_rows(&g, threads, &c, rows)
+
+
+def dense_backward(x, kernel, d, d_kernel, d_bias, d_input, int kind=0, z=None, a=None, double slope=0.0,
                    double at_zero=1.0, int threads=1):
     """d_kernel = x^T d, d_bias = sum d, d_input = d kernel^T times g'(z) of the activation a = g(z) that made x."""
-    cdef Py_ssize_t batch = x.shape[0], inputs = x.shape[1], units = kernel.shape[1], i, longest
-    cdef const real[:, ::1] zs = z
-    cdef const real[:, ::1] activation = a
+    listed = b"x:mk kernel:kn d:mn d_kernel=kn d_bias=n d_input=mk " + (b"z:mk a:mk" if kind else b"z?pq a?rs")
+    cdef arrays_t c
+    take(&c, listed, (x, kernel, d, d_kernel, d_bias, d_input, z, a))
     cdef gemm_t g
-    expect(kernel.shape[0] == inputs and d.shape[0] == batch and d.shape[1] == units, "x, kernel and d do not fit")
-    expect(d_kernel.shape[0] == inputs and d_kernel.shape[1] == units, "d_kernel is not shaped as kernel")
-    expect(d_bias.shape[0] == units, "d_bias is not (units,)")
-    expect(d_input.shape[0] == batch and d_input.shape[1] == inputs, "d_input is not shaped as x")
     expect(threads > 0, "threads below 1")
-    if inputs == 0 or units == 0 or batch == 0:
-        d_kernel[:, :] = 0
-        d_input[:, :] = 0
-        column_sums(d, d_bias)
+    column_sums(d, d_bias)
+    if c.m == 0 or c.n == 0 or c.k == 0:
+        memset(c.at[3], 0, c.k * c.n * c.itemsize)
+        memset(c.at[5], 0, c.m * c.k * c.itemsize)
         return
-    longest = max(batch, inputs, units) + 2
-    cdef Py_ssize_t *table = <Py_ssize_t *> malloc((longest + 2 * batch) * sizeof(Py_ssize_t))
-    for i in range(longest):
-        table[i] = i
-    for i in range(batch):
-        table[longest + i] = i * inputs
-        table[longest + batch + i] = i * units
-    try:
-        memset(&g, 0, sizeof(g))
-        g.m, g.n, g.k = inputs, units, batch
-        g.a, g.starts, g.steps = &x[0, 0], table, table + longest
-        g.c, g.ldc = &d_kernel[0, 0], units
-        g.lda, g.a_transposed, g.b, g.ldb = inputs, True, &d[0, 0], units
-        run_gemm(&g, threads, &d[0, 0])
-        batchnorm.column_sums(&d[0, 0], units, batch, 0, units, &d_bias[0])
-        memset(&g, 0, sizeof(g))
-        g.m, g.n, g.k = batch, inputs, units
-        g.a, g.starts, g.steps = &d[0, 0], table + longest + batch, table
-        g.c, g.ldc = &d_input[0, 0], inputs
-        if kind:
-            expect(zs.shape[0] == batch and zs.shape[1] == inputs, "z is not shaped as x")
-            expect(activation.shape[0] == batch and activation.shape[1] == inputs, "a is not shaped as x")
-            g.z, g.a_of_z, g.ldz = &zs[0, 0], &activation[0, 0], inputs
-            g.kind, g.slope, g.at_zero = kind, slope, at_zero
-        g.lda, g.b, g.ldb, g.b_transposed = units, &kernel[0, 0], units, True
-        run_gemm(&g, threads, &d[0, 0])
-    finally:
-        free(table)
+    memset(&g, 0, sizeof(g))
+    g.m, g.n, g.k, g.lda, g.ldb, g.ldc = c.k, c.n, c.m, c.k, c.n, c.n
+    g.a, g.b, g.c, g.a_transposed = c.at[0], c.at[2], c.at[3], True
+    run_rows(&g, threads, &c, NULL)
+    memset(&g, 0, sizeof(g))
+    g.m, g.n, g.k, g.lda, g.ldb, g.ldc = c.m, c.k, c.n, c.n, c.n, c.k
+    g.a, g.b, g.c, g.b_transposed = c.at[2], c.at[1], c.at[5], True
+    if kind:
+        g.z, g.a_of_z, g.ldz, g.kind, g.slope, g.at_zero = c.at[6], c.at[7], c.k, kind, slope, at_zero
+    run_rows(&g, threads, &c, NULL)
 
 
-def column_sums(const real[:, ::1] x, real[::1] out):
+def column_sums(x, out):
     """out[j] = sum_i x[i, j]."""
-    expect(x.shape[1] == out.shape[0], "x and out do not fit")
-    if out.shape[0]:
-        batchnorm.column_sums(&x[0, 0] if x.shape[0] else &out[0], x.shape[1], x.shape[0], 0, x.shape[1], &out[0])
+    cdef arrays_t c
+    take(&c, b"x:mn out=n", (x, out))
+    if c.single:
+        batchnorm.column_sums(c.f[0], c.n, c.m, 0, c.n, c.f[1])
+    else:
+        batchnorm.column_sums(c.d[0], c.n, c.m, 0, c.n, c.d[1])
 
 
-def batchnorm_forward(const real[:, ::1] x, const real[::1] gamma, const real[::1] beta, double epsilon,
-                      real[::1] mean, real[::1] var, real[:, ::1] y):
-    """mean and var (over m) of the columns of x, y = gamma (x - mean) / sqrt(var + epsilon) + beta."""
-    cdef Py_ssize_t i, m = x.shape[0], n = x.shape[1]
-    expect(m > 0, "batch norm needs a row")
-    expect(gamma.shape[0] == beta.shape[0] == mean.shape[0] == var.shape[0] == n, "columns differ")
-    expect(y.shape[0] == m and y.shape[1] == n, "x and y differ in shape")
-    if n == 0:
-        return
-    cdef real *inv = <real *> malloc(n * sizeof(real))
-    with nogil:
-        batchnorm.batchnorm_statistics(&x[0, 0], n, m, 0, n, epsilon, &mean[0], &var[0], inv)
-        for i in range(m):
-            batchnorm.batchnorm_forward(&x[i, 0], &mean[0], inv, &gamma[0], &beta[0], &y[i, 0], n)
-        free(inv)
-
-
-def batchnorm_backward(const real[:, ::1] x, const real[:, ::1] dy, const real[::1] gamma, const real[::1] mean,
-                       const real[::1] var, double epsilon, bint batch_statistics, real[::1] d_gamma,
-                       real[::1] d_beta, real[:, ::1] dx):
-    """d_gamma, d_beta and dx for y as in batchnorm_forward; mean and var are constants unless batch_statistics."""
-    cdef Py_ssize_t i, m = x.shape[0], n = x.shape[1]
-    expect(m > 0, "batch norm needs a row")
-    expect(gamma.shape[0] == mean.shape[0] == var.shape[0] == d_gamma.shape[0] == d_beta.shape[0] == n,
-           "columns differ")
-    expect(dy.shape[0] == m and dy.shape[1] == n and dx.shape[0] == m and dx.shape[1] == n, "shapes differ")
-    if n == 0:
-        return
-    cdef real *inv = <real *> malloc(n * sizeof(real))
-    with nogil:
-        batchnorm.batchnorm_inverse(&var[0], n, epsilon, inv)
-        batchnorm.batchnorm_backward_sums(&x[0, 0], n, &dy[0, 0], n, m, 0, n, &mean[0], inv, &d_gamma[0], &d_beta[0])
-        for i in range(m):
-            batchnorm.batchnorm_backward(&x[i, 0], &dy[i, 0], &mean[0], inv, &gamma[0], &d_gamma[0], &d_beta[0],
-                                         1.0 / m if batch_statistics else 0.0, &dx[i, 0], n)
-        free(inv)
-
-
-def batchnorm_update(const real[::1] mean, const real[::1] var, double momentum, real[::1] running_mean,
-                     real[::1] running_var):
-    """running = momentum running + (1 - momentum) batch."""
-    expect(mean.shape[0] == var.shape[0] == running_mean.shape[0] == running_var.shape[0], "lengths differ")
-    if mean.shape[0]:
-        batchnorm.batchnorm_update(&mean[0], &var[0], momentum, &running_mean[0], &running_var[0], mean.shape[0])
-
-
-def softmax_forward(const real[:, ::1] z, real[:, ::1] a):
-    """a = softmax(z) by rows."""
-    expect(z.shape[0] == a.shape[0] and z.shape[1] == a.shape[1] and z.shape[1] > 0, "z and a differ in shape")
-    if z.shape[0]:
-        logits.softmax_forward(&z[0, 0], z.shape[1], &a[0, 0], a.shape[1], z.shape[0], z.shape[1])
-
-
-def softmax_backward(const real[:, ::1] a, const real[:, ::1] da, real[:, ::1] dz):
-    """dz = a (da - sum da a) by rows."""
+cdef int normalize(real **p, Py_ssize_t m, Py_ssize_t n, double epsilon) except -1:
+    cdef real *inv = <real *> memory(n * sizeof(real))
     cdef Py_ssize_t i
-    expect(a.shape[0] == da.shape[0] == dz.shape[0] and a.shape[1] == da.shape[1] == dz.shape[1], "shapes differ")
-    expect(a.shape[1] > 0, "no columns")
-    for i in range(a.shape[0]):
-        logits.softmax_backward(&a[i, 0], &da[i, 0], &dz[i, 0], a.shape[1])
-
-
-cdef Py_ssize_t *each_row(Py_ssize_t m) except NULL:
-    """0 .. m - 1, for the caller to free."""
-    cdef Py_ssize_t i
-    cdef Py_ssize_t *index = <Py_ssize_t *> malloc((m + 1) * sizeof(Py_ssize_t))
-    if index == NULL:
-        raise MemoryError()
+    batchnorm.batchnorm_statistics(p[0], n, m, 0, n, epsilon, p[3], p[4], inv)
     for i in range(m):
-        index[i] = i
-    return index
+        batchnorm.batchnorm_forward(p[0] + i * n, p[3], inv, p[1], p[2], p[5] + i * n, n)
+    free(inv)
+    return 0
 
 
-def loss(int kind, const real[:, ::1] z, real[:, ::1] a, y, const real[::1] weight, double[::1] values,
-         real[:, ::1] dz):
-    """Per row: the loss, and its gradient times weight. y holds labels (int64) for the sparse kinds, else rows."""
-    cdef Py_ssize_t i, m = z.shape[0], n = z.shape[1]
-    cdef bint sparse = kind == losses.SPARSE_SOFTMAX_CROSSENTROPY or kind == losses.SPARSE_CROSSENTROPY
-    cdef const Py_ssize_t[::1] labels = y if sparse else None
-    cdef const real[:, ::1] rows = None if sparse else y
-    cdef loss_t g
-    expect(m == a.shape[0] == dz.shape[0] == weight.shape[0] == values.shape[0] and n > 0, "rows differ")
-    expect(a.shape[1] == n and dz.shape[1] == n, "columns differ")
-    expect(labels.shape[0] == m if sparse else rows.shape[0] == m and rows.shape[1] == n, "y does not fit")
-    for i in range(m if sparse else 0):
-        expect(0 <= labels[i] < n, "label out of range")
-    if m == 0:
-        return
-    memset(&g, 0, sizeof(g))
-    g.kind, g.n, g.values = kind, n, &values[0]
-    g.z, g.a, g.d, g.ldz, g.lda, g.ldd = &z[0, 0], &a[0, 0], &dz[0, 0], n, n, n
-    g.weights, g.total = &weight[0], 1.0
-    if sparse:
-        g.labels = &labels[0]
+def batchnorm_forward(x, gamma, beta, double epsilon, mean, var, y):
+    """mean and var (over m) of the columns of x, y = gamma (x - mean) / sqrt(var + epsilon) + beta."""
+    cdef arrays_t c
+    take(&c, b"x:mn gamma:n beta:n mean=n var=n y=mn", (x, gamma, beta, mean, var, y))
+    expect(c.m > 0, "batch norm needs a row")
+    if c.single:
+        normalize(c.f, c.m, c.n, epsilon)
     else:
-        g.y, g.ldy = &rows[0, 0], n
-    cdef Py_ssize_t *index = each_row(m)
-    g.index = index
-    with nogil:
-        losses.loss_rows(&g, 0, m, &z[0, 0])
-        free(index)
+        normalize(c.d, c.m, c.n, epsilon)
 
 
-def accuracy(int metric, const real[:, ::1] a, y, double[::1] values):
-    """Per row: whether the largest output is the label, or the share of outputs on the right side; y as in loss."""
-    cdef Py_ssize_t m = a.shape[0], n = a.shape[1]
-    cdef bint sparse = metric == losses.SPARSE_ACCURACY
-    cdef const Py_ssize_t[::1] labels = y if sparse else None
-    cdef const real[:, ::1] rows = None if sparse else y
-    cdef loss_t g
-    expect(m == values.shape[0] and n > 0, "rows differ")
-    expect(labels.shape[0] == m if sparse else rows.shape[0] == m and rows.shape[1] == n, "y does not fit")
-    if m == 0:
-        return
-    memset(&g, 0, sizeof(g))
-    g.n, g.a, g.lda = n, <real *> &a[0, 0], n       # read only
-    if sparse:
-        g.labels = &labels[0]
-    else:
-        g.y, g.ldy = &rows[0, 0], n
-    cdef Py_ssize_t *index = each_row(m)
-    g.index = index
-    with nogil:
-        losses.accuracy_rows(&g, metric, 0, m, &values[0], &a[0, 0])
-        free(index)
-
-
-def sgd_update(real[::1] w, const real[::1] g, real[::1] velocity, double learning_rate, double momentum=0.0,
-               bint nesterov=False):
-    """In place, see optimizers.pyx."""
-    expect(w.shape[0] == g.shape[0] == velocity.shape[0], "lengths differ")
-    if w.shape[0]:
-        optimizers.sgd_update(&w[0], &g[0], &velocity[0], w.shape[0], learning_rate, momentum, nesterov)
-
-
-def adam_update(real[::1] w, const real[::1] g, real[::1] m, real[::1] v, double learning_rate, double beta1,
-                double beta2, double epsilon, Py_ssize_t step):
-    """In place, see optimizers.pyx."""
-    expect(w.shape[0] == g.shape[0] == m.shape[0] == v.shape[0] and step >= 1, "lengths differ, or step below 1")
-    if w.shape[0]:
-        optimizers.adam_update(&w[0], &g[0], &m[0], &v[0], w.shape[0], learning_rate, beta1, beta2, epsilon, step)
-
-
-def all_finite(const real[::1] x):
-    """No NaN, no infinity."""
-    return x.shape[0] == 0 or optimizers.all_finite(&x[0], x.shape[0])
-
-
-def dropout_forward(const real[:, ::1] x, real[:, ::1] y, unsigned char[:, ::1] mask, double rate,
-                    unsigned long long seed, unsigned long long step, unsigned int layer):
-    """y = mask x / (1 - rate), mask from (seed, step, layer, element)."""
+cdef int normalize_back(real **p, Py_ssize_t m, Py_ssize_t n, double epsilon, double share) except -1:
+    cdef real *inv = <real *> memory(n * sizeof(real))
     cdef Py_ssize_t i
-    expect(x.shape[0] == y.shape[0] == mask.shape[0] and x.shape[1] == y.shape[1] == mask.shape[1], "shapes differ")
-    expect(x.shape[1] > 0, "no columns")
-    for i in range(x.shape[0]):
-        random.dropout_forward(&x[i, 0], &y[i, 0], &mask[i, 0], i, x.shape[1], rate, seed, step, layer)
+    batchnorm.batchnorm_inverse(p[4], n, epsilon, inv)
+    batchnorm.batchnorm_backward_sums(p[0], n, p[1], n, m, 0, n, p[3], inv, p[5], p[6])
+    for i in range(m):
+        batchnorm.batchnorm_backward(p[0] + i * n, p[1] + i * n, p[3], inv, p[2], p[5], p[6], share, p[7] + i * n, n)
+    free(inv)
+    return 0
 
 
-def dropout_backward(const real[::1] dy, const unsigned char[::1] mask, real[::1] dx, double rate):
+def batchnorm_backward(x, dy, gamma, mean, var, double epsilon, bint batch_statistics, d_gamma, d_beta, dx):
+    """d_gamma, d_beta and dx for y as in batchnorm_forward; mean and var are constants unless batch_statistics."""
+    cdef arrays_t c
+    take(&c, b"x:mn dy:mn gamma:n mean:n var:n d_gamma=n d_beta=n dx=mn",
+         (x, dy, gamma, mean, var, d_gamma, d_beta, dx))
+    expect(c.m > 0, "batch norm needs a row")
+    cdef double share = 1.0 / c.m if batch_statistics else 0.0
+    if c.single:
+        normalize_back(c.f, c.m, c.n, epsilon, share)
+    else:
+        normalize_back(c.d, c.m, c.n, epsilon, share)
+
+
+def batchnorm_update(mean, var, double momentum, running_mean, running_var):
+    """running = momentum running + (1 - momentum) batch."""
+    cdef arrays_t c
+    take(&c, b"mean:n var:n running_mean=n running_var=n", (mean, var, running_mean, running_var))
+    if c.single:
+        batchnorm.batchnorm_update(c.f[0], c.f[1], momentum, c.f[2], c.f[3], c.n)
+    else:
+        batchnorm.batchnorm_update(c.d[0], c.d[1], momentum, c.d[2], c.d[3], c.n)
+
+
+def softmax_forward(z, a):
+    """a = softmax(z) by rows."""
+    cdef arrays_t c
+    take(&c, b"z:mn a=mn", (z, a))
+    expect(c.n > 0, "no columns")
+    if c.single:
+        logits.softmax_forward(c.f[0], c.n, c.f[1], c.n, c.m, c.n)
+    else:
+        logits.softmax_forward(c.d[0], c.n, c.d[1], c.n, c.m, c.n)
+
+
+def softmax_backward(a, da, dz):
+    """dz = a (da - sum da a) by rows."""
+    cdef arrays_t c
+    take(&c, b"a:mn da:mn dz=mn", (a, da, dz))
+    cdef Py_ssize_t i
+    expect(c.n > 0, "no columns")
+    for i in range(0, c.m * c.n, c.n):
+        if c.single:
+            logits.softmax_backward(c.f[0] + i, c.f[1] + i, c.f[2] + i, c.n)
+        else:
+            logits.softmax_backward(c.d[0] + i, c.d[1] + i, c.d[2] + i, c.n)
+
+
+def loss(int kind, z, a, y, weight, values, dz):
+    """Per row: the loss, and its gradient times weight. y holds labels (int64) for the sparse kinds, else rows."""
+    cdef bint sparse = kind == losses.SPARSE_SOFTMAX_CROSSENTROPY or kind == losses.SPARSE_CROSSENTROPY
+    listed = b"z:mn a=mn y:Im weight:m values=Dm dz=mn" if sparse else b"z:mn a=mn y:mn weight:m values=Dm dz=mn"
+    cdef arrays_t c
+    take(&c, listed, (z, a, y, weight, values, dz))
+    cdef const Py_ssize_t *labels = <const Py_ssize_t *> c.at[2] if sparse else NULL
+    cdef Py_ssize_t i
+    cdef loss_t g
+    expect(c.n > 0, "no columns")
+    for i in range(c.m if sparse else 0):
+        expect(0 <= labels[i] < c.n, "label out of range")
+    cdef Py_ssize_t *index = multiples(c.m, 1, NULL)
+    memset(&g, 0, sizeof(g))
+    g.kind, g.n, g.index, g.total, g.labels, g.y = kind, c.n, index, 1.0, labels, NULL if sparse else c.at[2]
+    g.z, g.a, g.weights, g.values, g.d = c.at[0], c.at[1], c.at[3], c.d[4], c.at[5]
+    g.ldz, g.lda, g.ldy, g.ldd = c.n, c.n, c.n, c.n
+    if c.single:
+        losses.loss_rows(&g, 0, c.m, c.f[0])
+    else:
+        losses.loss_rows(&g, 0, c.m, c.d[0])
+    free(index)
+
+
+def accuracy(int metric, a, y, values):
+    """Per row: whether the largest output is the label, or the share of outputs on the right side; y as in loss."""
+    cdef bint sparse = metric == losses.SPARSE_ACCURACY
+    cdef arrays_t c
+    take(&c, b"a:mn y:Im values=Dm" if sparse else b"a:mn y:mn values=Dm", (a, y, values))
+    cdef loss_t g
+    expect(c.n > 0, "no columns")
+    cdef Py_ssize_t *index = multiples(c.m, 1, NULL)
+    memset(&g, 0, sizeof(g))
+    g.n, g.index, g.a, g.lda, g.ldy = c.n, index, c.at[0], c.n, c.n      # a is read only
+    g.labels, g.y = <const Py_ssize_t *> c.at[1] if sparse else NULL, NULL if sparse else c.at[1]
+    if c.single:
+        losses.accuracy_rows(&g, metric, 0, c.m, c.d[2], c.f[0])
+    else:
+        losses.accuracy_rows(&g, metric, 0, c.m, c.d[2], c.d[0])
+    free(index)
+
+
+def sgd_update(w, g, velocity, double learning_rate, double momentum=0.0, bint nesterov=False):
+    """In place, see optimizers.pyx."""
+    cdef arrays_t c
+    take(&c, b"w=n g:n velocity=n", (w, g, velocity))
+    if c.single:
+        optimizers.sgd_update(c.f[0], c.f[1], c.f[2], c.n, learning_rate, momentum, nesterov)
+    else:
+        optimizers.sgd_update(c.d[0], c.d[1], c.d[2], c.n, learning_rate, momentum, nesterov)
+
+
+def adam_update(w, g, m, v, double learning_rate, double beta1, double beta2, double epsilon, Py_ssize_t step):
+    """In place, see optimizers.pyx."""
+    cdef arrays_t c
+    take(&c, b"w=n g:n m=n v=n", (w, g, m, v))
+    expect(step >= 1, "step below 1")
+    if c.single:
+        optimizers.adam_update(c.f[0], c.f[1], c.f[2], c.f[3], c.n, learning_rate, beta1, beta2, epsilon, step)
+    else:
+        optimizers.adam_update(c.d[0], c.d[1], c.d[2], c.d[3], c.n, learning_rate, beta1, beta2, epsilon, step)
+
+
+def all_finite(x):
+    """No NaN, no infinity."""
+    cdef arrays_t c
+    take(&c, b"x:n", (x,))
+    return optimizers.all_finite(c.f[0], c.n) if c.single else optimizers.all_finite(c.d[0], c.n)
+
+
+def dropout_forward(x, y, mask, double rate, unsigned long long seed, unsigned long long step, unsigned int layer):
+    """y = mask x / (1 - rate), mask from (seed, step, layer, element)."""
+    cdef arrays_t c
+    take(&c, b"x:mn y=mn mask=Bmn", (x, y, mask))
+    cdef unsigned char *masks = <unsigned char *> c.at[2]
+    cdef Py_ssize_t row, i
+    expect(c.n > 0, "no columns")
+    for row in range(c.m):
+        i = row * c.n
+        if c.single:
+            random.dropout_forward(c.f[0] + i, c.f[1] + i, masks + i, row, c.n, rate, seed, step, layer)
+        else:
+            random.dropout_forward(c.d[0] + i, c.d[1] + i, masks + i, row, c.n, rate, seed, step, layer)
+
+
+def dropout_backward(dy, mask, dx, double rate):
     """dx = mask dy / (1 - rate)."""
-    expect(dy.shape[0] == mask.shape[0] == dx.shape[0], "lengths differ")
-    if dy.shape[0]:
-        random.dropout_backward(&dy[0], &mask[0], &dx[0], dy.shape[0], rate)
+    cdef arrays_t c
+    take(&c, b"dy:n mask:Bn dx=n", (dy, mask, dx))
+    cdef const unsigned char *masks = <const unsigned char *> c.at[1]
+    if c.single:
+        random.dropout_backward(c.f[0], masks, c.f[2], c.n, rate)
+    else:
+        random.dropout_backward(c.d[0], masks, c.d[2], c.n, rate)
 
 
 def philox(unsigned long long seed, unsigned long long step, unsigned int stream, unsigned int block0):
