@@ -50,8 +50,8 @@ FLAGS_WHERE_KNOWN = [
 ]
 # No symbols, and no padding between segments: of many small files, that is a tenth.
 STRIP = ["-Wl,--strip-all", "-Wl,-z,noseparate-code", "-Wl,--build-id=none", "-Wl,--gc-sections"]
-# Wrappers for tests and benchmarks, as large as the kernels that they call.
-SMALL = {"faces": ["-Os"], "plan": ["-Os"], "callers": ["-Os"], "door": ["-O2"]}
+# What calls kernels, and is none.
+SMALL = {stem: ["-Os"] for stem in ("faces", "plan", "callers", "_cpu", UTILITY)} | {"door": ["-O2"]}
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,
@@ -150,8 +150,8 @@ class BuildKernels(build_ext):
         common = FLAGS + toolchain.known(FLAGS_WHERE_KNOWN)
         strip = STRIP if sys.platform == "linux" else []
         for kernel in self.extensions:
-            own = [*LEVELS[kernel.level], *openmp, *SMALL.get(kernel.stem, [])] if kernel.level else []
-            kernel.extra_compile_args = [*common, *own]
+            own = [*LEVELS[kernel.level], *openmp] if kernel.level else []
+            kernel.extra_compile_args = [*common, *own, *SMALL.get(kernel.stem, [])]
             kernel.extra_link_args = [*strip, *openmp_link] if kernel.level else strip
         recipe = f"{toolchain} {common} {LEVELS} {openmp} {openmp_link} {strip} {SMALL} {DIRECTIVES}".encode()
         stamp = self.copies / "recipe.txt"
