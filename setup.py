@@ -51,7 +51,7 @@ FLAGS_WHERE_KNOWN = [
 # No symbols, and no padding between segments: of many small files, that is a tenth.
 STRIP = ["-Wl,--strip-all", "-Wl,-z,noseparate-code", "-Wl,--build-id=none", "-Wl,--gc-sections"]
 # What calls kernels, and is none.
-SMALL = {stem: ["-Os"] for stem in ("faces", "plan", "callers", "_cpu", UTILITY)} | {stem: ["-O2"] for stem in ("door", "program", "activations", "machine", "team")}
+SMALL = {stem: ["-Os"] for stem in ("faces", "plan", "callers", "_cpu", UTILITY)} | {stem: ["-O2"] for stem in ("door", "program", "activations")}
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,
