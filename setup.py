@@ -5,7 +5,8 @@ Cython and the C compiler work on them: relative cimports resolve inside each co
 reaches the checkout.
 
 Environment: `FASTMLP_BUILD_LEVELS` (comma-separated, default: every level of this architecture),
-`FASTMLP_NO_OPENMP`, `FASTMLP_REQUIRE_OPENMP`; `CC`, `CFLAGS` and `LDFLAGS` as usual.
+`FASTMLP_NO_OPENMP`, `FASTMLP_REQUIRE_OPENMP`; `FASTMLP_SANITIZE` (what `-fsanitize=` takes); `CC`, `CFLAGS` and
+`LDFLAGS` as usual.
 """
 
 import os
@@ -69,6 +70,14 @@ def levels_to_build() -> list[str]:
     if unknown := asked.difference(possible):
         raise SetupError(f"FASTMLP_BUILD_LEVELS names {sorted(unknown)}; possible here: {possible}")
     return [level for level in possible if level in asked] or possible[1:] or possible
+
+
+def sanitizing() -> list[str]:
+    """The flags for the sanitizers that `FASTMLP_SANITIZE` asks for; what they report has names and lines."""
+    names = os.environ.get("FASTMLP_SANITIZE")
+    return (
+        [f"-fsanitize={names}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g1"] if names else []
+    )
 
 
 def package(level: str) -> Path:
@@ -145,8 +154,9 @@ class BuildKernels(build_ext):
             openmp, openmp_link = openmp_flags(toolchain)
         except OpenMPError as error:
             raise SetupError(str(error)) from None
-        common = FLAGS + toolchain.known(FLAGS_WHERE_KNOWN)
-        strip = ["-Wl,--strip-all"] if sys.platform == "linux" else []
+        sanitizers = sanitizing()
+        common = FLAGS + toolchain.known(FLAGS_WHERE_KNOWN) + sanitizers
+        strip = sanitizers or (["-Wl,--strip-all"] if sys.platform == "linux" else [])
         for kernel in self.extensions:
             own = [*LEVELS[kernel.level], *openmp, *SMALL.get(kernel.stem, [])] if kernel.level else []
             kernel.extra_compile_args = [*common, *own]
