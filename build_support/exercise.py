@@ -11,7 +11,9 @@ import numpy as np
 import fastmlp as fm
 from fastmlp import lowering
 from fastmlp._kernels import level, load
+from fastmlp.extensions import extension_of
 from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
+from fastmlp.sweeps import speed_of
 
 UNITS = (1, 3, 15, 16, 17, 33)
 BATCHES = (1, 7, 128, 129, 1000)
@@ -136,6 +138,21 @@ def sizes(optimizers):
             sys.exit(f"{stack}, {dtype}, {units} units, {rows} rows: the bits depend on threads or regime")
 
 
+def stopped():
+    """All members of a team leave a step in which one has met a number that is not finite; nothing has changed."""
+    for dtype, stack, threads in itertools.product(("float32", "float64"), STACKS, (1, 2, 3)):
+        net, (x, y) = network(stack, 33, dtype, Lion()), data(129, dtype)
+        before = {name: value.copy() for name, value in net.parameters.items()}
+        x[100, 2] = np.inf
+        try:
+            with fm.num_threads(threads):
+                net.train_on_batch(x, y)
+        except fm.NonFiniteError:
+            if all(np.array_equal(net.parameters[name], value) for name, value in before.items()):
+                continue
+        sys.exit(f"{stack}, {dtype}, {threads} threads: a step over inf")
+
+
 def together(work, count):
     """Runs `work(k)` in that many threads of Python; an error in one of them is one here."""
     errors = []
@@ -185,9 +202,13 @@ def main(library):
         **{name: (functions[f"forward_{name}"], functions[f"backward_{name}"]) for name in ("float32", "float64")},
         params=("beta",),
     )
+    kinds = [extension_of(activation(), np.dtype("float32")).kind for activation in (Swish, Bump, Branch)]
+    kinds += [speed_of(optimizer())[0] for optimizer in (Lion, Yogi)]
+    if kinds != ["native", "recorded", "python", "recorded", "recorded"]:
+        sys.exit(f"not the kinds that this is for: {kinds}")
     load(level, "team").set_grain(1.0)  # teams also where there is next to nothing to do
-    print(network("alone", 17, "float32", Lion()), flush=True)
     sizes([Lion, Yogi, fm.optimizers.Adam])
+    stopped()
     callers()
     print(f"exercised: {fm.__file__}, {level}")
 
