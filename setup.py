@@ -5,7 +5,8 @@ Cython and the C compiler work on them: relative cimports resolve inside each co
 reaches the checkout.
 
 Environment: `FASTMLP_BUILD_LEVELS` (comma-separated, default: every level of this architecture),
-`FASTMLP_NO_OPENMP`, `FASTMLP_REQUIRE_OPENMP`; `CC`, `CFLAGS` and `LDFLAGS` as usual.
+`FASTMLP_NO_OPENMP`, `FASTMLP_REQUIRE_OPENMP`; `FASTMLP_SANITIZE` (what `-fsanitize=` takes); `CC`, `CFLAGS` and
+`LDFLAGS` as usual.
 """
 
 import os
@@ -51,7 +52,9 @@ FLAGS_WHERE_KNOWN = [
 # No symbols, and no padding between segments: of many small files, that is a tenth.
 STRIP = ["-Wl,--strip-all", "-Wl,-z,noseparate-code", "-Wl,--build-id=none", "-Wl,--gc-sections"]
 # What calls kernels, and is none.
-SMALL = {stem: ["-Os"] for stem in ("faces", "plan", "callers", "_cpu", UTILITY)} | {stem: ["-O2"] for stem in ("door", "program", "activations")}
+SMALL = {stem: ["-Os"] for stem in ("faces", "plan", "callers", "_cpu", UTILITY)} | {
+    stem: ["-O2"] for stem in ("door", "program", "activations")
+}
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,
@@ -71,6 +74,14 @@ def levels_to_build() -> list[str]:
     if unknown := asked.difference(possible):
         raise SetupError(f"FASTMLP_BUILD_LEVELS names {sorted(unknown)}; possible here: {possible}")
     return [level for level in possible if level in asked] or possible[1:] or possible
+
+
+def sanitizing() -> list[str]:
+    """The flags for the sanitizers that `FASTMLP_SANITIZE` asks for; what they report has names and lines."""
+    names = os.environ.get("FASTMLP_SANITIZE")
+    return (
+        [f"-fsanitize={names}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g1"] if names else []
+    )
 
 
 def package(level: str) -> Path:
@@ -147,8 +158,9 @@ class BuildKernels(build_ext):
             openmp, openmp_link = openmp_flags(toolchain)
         except OpenMPError as error:
             raise SetupError(str(error)) from None
-        common = FLAGS + toolchain.known(FLAGS_WHERE_KNOWN)
-        strip = STRIP if sys.platform == "linux" else []
+        sanitizers = sanitizing()
+        common = FLAGS + toolchain.known(FLAGS_WHERE_KNOWN) + sanitizers
+        strip = sanitizers or (STRIP if sys.platform == "linux" else [])
         for kernel in self.extensions:
             own = [*LEVELS[kernel.level], *openmp] if kernel.level else []
             kernel.extra_compile_args = [*common, *own, *SMALL.get(kernel.stem, [])]

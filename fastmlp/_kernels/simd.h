@@ -201,17 +201,18 @@ FASTMLP_PARTIAL(f32, float, vf32)
 FASTMLP_PARTIAL(f64, double, vf64)
 #endif
 
-/* Nearest integer to x (|x| small), as a float and in exponent position: 2^k by lane. */
+/* Nearest integer to x (|x| small), as a float and in exponent position: 2^k by lane. In unsigned numbers, here and below:
+ * lanes that a select will drop may overflow. */
 FASTMLP_INLINE vf32 round_f32(vf32 x) { vf32 magic = splat_f32(12582912.0f); return (x + magic) - magic; }
 FASTMLP_INLINE vf64 round_f64(vf64 x) { vf64 magic = splat_f64(6755399441055744.0); return (x + magic) - magic; }
 /* the integer k is the low bits of k + magic; an add and a shift put it in the exponent field */
 FASTMLP_INLINE vf32 pow2_f32(vf32 k) {
-    vi32 n = ints_f32(k + splat_f32(12582912.0f)) - ints_f32(splat_f32(12582912.0f));
-    return bits_f32((n + 127) << 23);
+    vu32 n = (vu32)ints_f32(k + splat_f32(12582912.0f)) - (vu32)ints_f32(splat_f32(12582912.0f));
+    return bits_f32((vi32)((n + 127) << 23));
 }
 FASTMLP_INLINE vf64 pow2_f64(vf64 k) {
-    vi64 n = ints_f64(k + splat_f64(6755399441055744.0)) - ints_f64(splat_f64(6755399441055744.0));
-    return bits_f64((n + 1023) << 52);
+    vu64 n = (vu64)ints_f64(k + splat_f64(6755399441055744.0)) - (vu64)ints_f64(splat_f64(6755399441055744.0));
+    return bits_f64((vi64)((n + 1023) << 52));
 }
 /* x 2^k rounded once, subnormal results too, for |x| near 1 and |k| up to twice the range of exponents: in two
  * steps, of which the first is exact */
@@ -228,9 +229,13 @@ FASTMLP_INLINE vf64 ldexp_f64(vf64 x, vf64 k) {
     return x * bits_f64((vi64)((half + 1023) << 52)) * bits_f64((vi64)((n - half + 1023) << 52));
 }
 #endif
-/* x 2^k for integers k by adding to the exponent field; x and the result normal */
-FASTMLP_INLINE vf32 scale_f32(vf32 x, vf32 k) { return bits_f32(ints_f32(x) + (ints_f32(k + splat_f32(12582912.0f)) << 23)); }
-FASTMLP_INLINE vf64 scale_f64(vf64 x, vf64 k) { return bits_f64(ints_f64(x) + (ints_f64(k + splat_f64(6755399441055744.0)) << 52)); }
+/* x 2^k for integers k by adding to the exponent field; x and the result normal, or a number that nobody looks at */
+FASTMLP_INLINE vf32 scale_f32(vf32 x, vf32 k) {
+    return bits_f32((vi32)((vu32)ints_f32(x) + ((vu32)ints_f32(k + splat_f32(12582912.0f)) << 23)));
+}
+FASTMLP_INLINE vf64 scale_f64(vf64 x, vf64 k) {
+    return bits_f64((vi64)((vu64)ints_f64(x) + ((vu64)ints_f64(k + splat_f64(6755399441055744.0)) << 52)));
+}
 /* the integer k with x = 2^k m, m in [sqrt(1/2), sqrt(2)), for normal x > 0: the bits of sqrt(1/2) come off, and a bias
  * that keeps k + bias positive in the exponent field */
 FASTMLP_INLINE vf32 exponent_f32(vf32 x) {

@@ -1,0 +1,217 @@
+"""What `sanitize.py` runs: networks of native, recorded and Python activations and of recorded optimizers, at sizes
+beside those of vectors, tiles and walks, by 1, 2 and 3 threads; every result has the same bits."""
+
+import ctypes
+import itertools
+import sys
+import threading
+
+import numpy as np
+
+import fastmlp as fm
+from fastmlp import lowering
+from fastmlp._kernels import level, load
+from fastmlp.extensions import extension_of
+from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
+from fastmlp.sweeps import speed_of
+
+UNITS = (1, 3, 15, 16, 17, 33)
+BATCHES = (1, 7, 128, 129, 1000)
+INPUTS = 5
+
+
+class Swish(fm.activations.Activation):
+    """Native, from the library that comes as an argument."""
+
+    def __init__(self, beta=1.0):
+        self.beta = beta
+
+    def forward(self, z):
+        return z / (1 + np.exp(-self.beta * z))
+
+    def derivative(self, z, a):
+        s = 1 / (1 + np.exp(-self.beta * z))
+        return s + self.beta * a * (1 - s)
+
+
+class Bump(fm.activations.Activation):
+    """Recorded, and differentiated."""
+
+    def forward(self, z):
+        return np.where(z > 0, np.sin(z), z) * np.exp(-np.abs(z))
+
+
+class Branch(fm.activations.Activation):
+    """Runs in Python."""
+
+    def forward(self, z):
+        return np.cos(z) if (z > 1e6).any() else z * 0.5
+
+    def derivative(self, z, a):
+        return np.full_like(z, 0.5)
+
+
+class Lion(fm.optimizers.Optimizer):
+    """Recorded (Chen and others, arXiv:2302.06675)."""
+
+    elementwise = True
+
+    def init_state(self, param):
+        return {"m": np.zeros_like(param)}
+
+    def update(self, param, grad, state, learning_rate, step):
+        m = state["m"]
+        param -= learning_rate * np.sign(0.9 * m + 0.1 * grad)
+        m += 0.01 * (grad - m)
+
+
+class Yogi(fm.optimizers.Optimizer):
+    """Recorded, with two arrays of state and a step (Zaheer and others, NeurIPS 2018)."""
+
+    elementwise = True
+
+    def init_state(self, param):
+        return {"m": np.zeros_like(param), "v": np.zeros_like(param)}
+
+    def update(self, param, grad, state, learning_rate, step):
+        m, v, square = state["m"], state["v"], grad * grad
+        m += 0.1 * (grad - m)
+        v -= 0.001 * np.sign(v - square) * square
+        param -= learning_rate * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-3)
+
+
+STACKS = {
+    "fused": lambda units: [Dense(units, Swish(1.25)), Dense(units, Bump()), Dense(units, "mish"), Dense(3)],
+    "alone": lambda units: [
+        Activation(Swish()),
+        Dense(units),
+        BatchNorm(),
+        Activation(Bump()),
+        Dropout(0.2),
+        Dense(units, "gelu"),
+        BatchNorm(),
+        Activation(Swish(0.5)),
+        Dense(3, Swish()),
+    ],
+    "python": lambda units: [Dense(units, Swish()), Dense(units, Branch()), Dense(units, Bump()), Dense(3, "softplus")],
+}
+
+
+def data(rows, dtype):
+    rng = np.random.default_rng(rows)
+    return rng.normal(size=(rows, INPUTS)).astype(dtype), rng.normal(size=(rows, 3)).astype(dtype)
+
+
+def network(stack, units, dtype, optimizer):
+    net = fm.Sequential(STACKS[stack](units), input_dim=INPUTS, dtype=dtype, seed=1)
+    net.compile(optimizer, "mean_squared_error")
+    return net
+
+
+def used(net, rows, dtype):
+    """Everything that a network does; what comes of it, as bytes."""
+    x, y = data(rows, dtype)
+    net.fit(x, y, epochs=1, batch_size=max(rows // 2, 1), verbose=0)
+    net.train_on_batch(x, y)
+    _, gradients = net.loss_and_gradients(x, y)
+    outputs, backward = net.vjp(x)
+    results = [
+        net.predict(x),
+        net.predict(x[::-1]),
+        *gradients.values(),
+        backward(outputs)[1],
+        *net.parameters.values(),
+    ]
+    return [np.ascontiguousarray(result).tobytes() for result in results]
+
+
+def sizes(optimizers):
+    """The same bits at any number of threads, and in both regimes."""
+    for dtype, stack, units, rows in itertools.product(("float32", "float64"), STACKS, UNITS, BATCHES):
+        optimizer = optimizers[(units + rows) % len(optimizers)]
+        results = []
+        for walk_bytes, threads in itertools.product((1 << 40, 0), (1, 2, 3)):
+            lowering._base.WALK_BYTES = walk_bytes
+            with fm.num_threads(threads):
+                results.append(used(network(stack, units, dtype, optimizer()), rows, dtype))
+        if any(result != results[0] for result in results):
+            sys.exit(f"{stack}, {dtype}, {units} units, {rows} rows: the bits depend on threads or regime")
+
+
+def stopped():
+    """All members of a team leave a step in which one has met a number that is not finite; nothing has changed."""
+    for dtype, stack, threads in itertools.product(("float32", "float64"), STACKS, (1, 2, 3)):
+        net, (x, y) = network(stack, 33, dtype, Lion()), data(129, dtype)
+        before = {name: value.copy() for name, value in net.parameters.items()}
+        x[100, 2] = np.inf
+        try:
+            with fm.num_threads(threads):
+                net.train_on_batch(x, y)
+        except fm.NonFiniteError:
+            if all(np.array_equal(net.parameters[name], value) for name, value in before.items()):
+                continue
+        sys.exit(f"{stack}, {dtype}, {threads} threads: a step over inf")
+
+
+def together(work, count):
+    """Runs `work(k)` in that many threads of Python; an error in one of them is one here."""
+    errors = []
+
+    def guarded(k):
+        try:
+            work(k)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(k,)) for k in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def callers():
+    """Threads of Python that predict with one network; and that train, each its own, with the same kernels."""
+    for dtype, stack in itertools.product(("float32", "float64"), STACKS):
+        x, _ = data(300, dtype)
+        net = network(stack, 33, dtype, "adam")
+        expected = net.predict(x)
+
+        def predicts(k, net=net, x=x, expected=expected):
+            with fm.num_threads(1 + k % 3):
+                for _ in range(20):
+                    if not np.array_equal(net.predict(x), expected):
+                        raise AssertionError(f"thread {k}: another prediction than alone")
+
+        together(predicts, 4)
+        alone = used(network(stack, 17, dtype, Lion()), 129, dtype)
+
+        def trains(k, stack=stack, dtype=dtype, alone=alone):
+            with fm.num_threads(2):
+                if used(network(stack, 17, dtype, Lion()), 129, dtype) != alone:
+                    raise AssertionError(f"thread {k}: another network than alone")
+
+        together(trains, 3)
+
+
+def main(library):
+    functions = ctypes.CDLL(library)
+    Swish.native = fm.activations.NativeKernel(
+        **{name: (functions[f"forward_{name}"], functions[f"backward_{name}"]) for name in ("float32", "float64")},
+        params=("beta",),
+    )
+    kinds = [extension_of(activation(), np.dtype("float32")).kind for activation in (Swish, Bump, Branch)]
+    kinds += [speed_of(optimizer())[0] for optimizer in (Lion, Yogi)]
+    if kinds != ["native", "recorded", "python", "recorded", "recorded"]:
+        sys.exit(f"not the kinds that this is for: {kinds}")
+    load(level, "team").set_grain(1.0)  # teams also where there is next to nothing to do
+    sizes([Lion, Yogi, fm.optimizers.Adam])
+    stopped()
+    callers()
+    print(f"exercised: {fm.__file__}, {level}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,84 @@
+"""Runs foreign activations and optimizers under sanitizers; Linux, GCC.
+
+    python build_support/sanitize.py address [ARGUMENT OF PYTEST ...]
+    python build_support/sanitize.py thread [ARGUMENT OF PYTEST ...]
+
+Builds the package below a temporary folder, by default for the lowest level, whose partial loads are loops that a
+sanitizer sees, and not instructions; `FASTMLP_BUILD_LEVELS` chooses others. Then it runs `exercise.py`, and pytest
+where there are arguments for it (``tests/test_door.py``). The first report ends a run.
+"""
+
+import argparse
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+# Python frees its memory at the end, or never: leaks are not ours to tell.
+SANITIZERS = {
+    "address": ("address,undefined", ["libasan.so", "libubsan.so"], {"ASAN_OPTIONS": "detect_leaks=0"}),
+    # NumPy isn't compiled for it.
+    "thread": ("thread", ["libtsan.so"], {"TSAN_OPTIONS": "halt_on_error=1", "OPENBLAS_NUM_THREADS": "1"}),
+}
+CC = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "gcc")
+
+
+def found(library: str) -> str:
+    """The path of a library of the compiler."""
+    path = subprocess.check_output([*CC, f"-print-file-name={library}"], text=True).strip()
+    if not Path(path).is_absolute():
+        sys.exit(f"{CC[0]} has no {library}: install GCC and its sanitizers, or set CC")
+    return path
+
+
+def shared(source: str, target: Path, flags: list[str]) -> None:
+    """Compile one source beside this file into a library."""
+    subprocess.run(
+        [*CC, *flags, "-O1", "-g1", "-shared", "-fPIC", str(HERE / source), "-o", str(target), "-lm"], check=True
+    )
+
+
+def build(folder: Path, names: str) -> None:
+    """The package, and the activation that `exercise.py` takes, compiled for sanitizers."""
+    lowest = "x86-64-v2" if platform.machine().lower() in ("x86_64", "amd64") else "plain"
+    environ = {"FASTMLP_BUILD_LEVELS": lowest, **os.environ, "FASTMLP_REQUIRE_OPENMP": "1", "FASTMLP_SANITIZE": names}
+    command = [sys.executable, "setup.py", "-q", "build", "--build-base", str(folder / "temp"), "--build-lib"]
+    subprocess.run([*command, str(folder / "package")], cwd=HERE.parent, env=environ, check=True)
+    flags = [f"-fsanitize={names}", "-fno-sanitize-recover=all", f"-I{HERE.parent / 'fastmlp' / 'include'}"]
+    shared("native.c", folder / "native.so", flags)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sanitizer", choices=SANITIZERS)
+    sanitizer, pytest = parser.parse_known_args()[0].sanitizer, sys.argv[2:]
+    names, libraries, options = SANITIZERS[sanitizer]
+    preload = [found(library) for library in libraries]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        build(folder, names)
+        if sanitizer == "thread":
+            shared("team.c", folder / "team.so", ["-fsanitize=thread", "-pthread"])
+            preload.append(str(folder / "team.so"))
+        environ = {**options, **os.environ, "PYTHONMALLOC": "malloc", "PYTHONPATH": str(folder / "package")}
+        environ["LD_PRELOAD"] = " ".join(preload)
+        # A kernel that scatters addresses far leaves no room for the shadow memory.
+        still = [path, platform.machine(), "-R"] if (path := shutil.which("setarch")) else []
+        python = [*still, sys.executable, "-W", "error"]
+        commands = [[*python, str(HERE / "exercise.py"), str(folder / "native.so")]]
+        if pytest:
+            paths = [str(HERE.parent / each) if (HERE.parent / each).exists() else each for each in pytest]
+            root = ["-s", "-p", "no:cacheprovider", f"--rootdir={HERE.parent}", f"--confcutdir={HERE.parent}"]
+            commands.append([*python, "-m", "pytest", *root, "-c", str(HERE.parent / "pyproject.toml"), *paths])
+        # In a folder without the checkout's package.
+        return max(subprocess.run(command, cwd=folder, env=environ, check=False).returncode for command in commands)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
