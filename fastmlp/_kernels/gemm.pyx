@@ -20,6 +20,7 @@ cdef enum:
     KC = 256        # rows of a panel of b: KC x NR numbers fill half of L1
     MC = 144        # most rows of a block of a, a multiple of 6 and 8
     PANELS = 16     # that go together: their part of c stays in L2, beside the block of a, from one block of k to the next
+    ALONG = 32      # panels' worth of columns that a single row takes at a time
     DEEP = 1024     # most of k for which they are copied at once
     PAD = 16        # keeps the rows of a copied block from sharing cache sets
     FAR = 2048      # bytes from row to row of `a` from which a block is copied, see is_far,
@@ -305,6 +306,7 @@ cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const rea
     cdef Py_ssize_t numbers = max(1, min(k, DEEP if m > MC else KC)) * ((min(n, PANELS * NR) + NR - 1) // NR * NR)
     if n >= COPY_A_FROM * NR:
         numbers += min(m, MC) * (KC + PAD)
+    numbers = max(numbers, min(n, ALONG * NR))
     return (numbers + 15) // 16 * 16
 
 
@@ -313,7 +315,7 @@ cdef inline void gemm_over(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssi
     cdef bint single = i1 - i0 == 1 and not g.b_transposed
     cdef Py_ssize_t j = j0, end
     while j < j1:
-        end = min(j + PANELS * NV * lanes(like), j1)
+        end = min(j + (ALONG if single else PANELS) * NV * lanes(like), j1)
         if single:
             single_row(g, i0, j, end - j, scratch, like)
         else:
