@@ -1,5 +1,6 @@
 """Fixtures: every level of the kernels that can be used here, both dtypes; what networks hold, and what they refuse."""
 
+import json
 import os
 import re
 import subprocess
@@ -9,7 +10,10 @@ import textwrap
 import numpy as np
 import pytest
 
+import fastmlp as fm
 from fastmlp import _kernels
+
+HEADER = "fastmlp.json"  # the member of a file that describes the network
 
 
 @pytest.fixture(params=_kernels.levels())
@@ -53,6 +57,61 @@ def same_bits():
         return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
     return compare
+
+
+@pytest.fixture
+def register(monkeypatch):
+    """Register a class for the length of a test."""
+
+    def register(kind, name, cls):
+        registry = getattr(fm.registry, kind)
+        monkeypatch.setattr(registry, "_runtime", dict(registry._runtime))
+        return registry.register(name, cls)
+
+    return register
+
+
+@pytest.fixture(scope="session")
+def header_of():
+    """What a saved network says of itself."""
+
+    def read(path):
+        with np.load(path) as archive:
+            return json.loads(archive[HEADER].tobytes())
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def rewrite():
+    """Writes a saved network anew with another header: a changed one, or text."""
+
+    def write(path, change):
+        with np.load(path) as archive:
+            arrays = {name: archive[name] for name in archive}
+        header = json.loads(arrays.pop(HEADER).tobytes())
+        changed = change(header)
+        text = changed if isinstance(changed, bytes) else json.dumps(header if changed is None else changed).encode()
+        with path.open("wb") as file:
+            np.savez(file, **{HEADER: np.frombuffer(text, np.uint8)}, **arrays)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def refused():
+    """Loading a file fails, and the message names the file and says some words."""
+
+    def check(path, *words, kind=ValueError):
+        with pytest.raises(kind) as caught:
+            fm.load(path)
+        message = str(caught.value)
+        assert message.startswith(f"{path}: ")
+        assert [word for word in words if word not in message] == []
+        return message
+
+    return check
 
 
 @pytest.fixture

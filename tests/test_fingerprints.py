@@ -10,16 +10,6 @@ from fastmlp.layers import Dense
 from fastmlp.serialization import _fingerprint, _objects
 
 
-@pytest.fixture
-def register(monkeypatch):
-    def register(kind, name, cls):
-        registry = getattr(fm.registry, kind)
-        monkeypatch.setattr(registry, "_runtime", dict(registry._runtime))
-        return registry.register(name, cls)
-
-    return register
-
-
 class Root(fm.activations.Activation):
     """Not finite below zero, and in its derivative at zero."""
 

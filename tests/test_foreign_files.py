@@ -76,16 +76,6 @@ def install(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def register(monkeypatch):
-    def register(kind, name, cls):
-        registry = getattr(fm.registry, kind)
-        monkeypatch.setattr(registry, "_runtime", dict(registry._runtime))
-        return registry.register(name, cls)
-
-    return register
-
-
-@pytest.fixture
 def path(tmp_path, install):
     """A network with an activation and an optimizer of bent-things 1.5, in a file."""
     install("1.5")
@@ -95,40 +85,14 @@ def path(tmp_path, install):
     return tmp_path / "network.npz"
 
 
-def header_of(path):
-    with np.load(path) as archive:
-        return json.loads(archive[HEADER].tobytes())
-
-
-def rewrite(path, change):
-    """Writes the file anew with another header: a changed one, or text."""
-    with np.load(path) as archive:
-        arrays = {name: archive[name] for name in archive}
-    header = json.loads(arrays.pop(HEADER).tobytes())
-    changed = change(header)
-    text = changed if isinstance(changed, bytes) else json.dumps(header if changed is None else changed).encode()
-    with path.open("wb") as file:
-        np.savez(file, **{HEADER: np.frombuffer(text, np.uint8)}, **arrays)
-    return path
-
-
 def activation_in(header):
     return header["layers"][0]["config"]["activation"]
-
-
-def refused(path, *words, kind=ValueError):
-    with pytest.raises(kind) as caught:
-        fm.load(path)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    assert [word for word in words if word not in message] == []
-    return message
 
 
 # -- what is written -----------------------------------------------------------------------------------------------
 
 
-def test_a_plugin_is_named_with_version_configuration_and_fingerprint(path):
+def test_a_plugin_is_named_with_version_configuration_and_fingerprint(path, header_of):
     header = header_of(path)
     found = activation_in(header)
     assert (found["class"], found["version"], found["config"]) == ("bent-things:bend", "1.5", {"beta": 0.5})
@@ -140,7 +104,7 @@ def test_a_plugin_is_named_with_version_configuration_and_fingerprint(path):
     assert "fingerprint" not in optimizer
 
 
-def test_what_is_built_in_is_written_as_before(path):
+def test_what_is_built_in_is_written_as_before(path, header_of):
     header = header_of(path)
     for record in (header["layers"][1], header["layers"][1]["config"]["activation"], header["loss"]):
         assert record.keys() == {"kind", "class", "config"}
@@ -174,7 +138,7 @@ def test_another_version_with_the_same_values_is_taken_silently(path, install):
         ({"derivative": "super().derivative(z, a)"}, ["none now"]),
     ],
 )
-def test_other_values_are_refused(formula, words, path, install):
+def test_other_values_are_refused(formula, words, path, install, refused):
     install("2.0", **formula)
     words = [*words, "'bent-things:bend'", "2.0 is installed", "saved with 1.5", "pip install bent-things==1.5"]
     refused(path, *words, "verify=False")
@@ -199,7 +163,7 @@ def test_verify_is_a_bool(verify, path):
         fm.load(path, verify=verify)
 
 
-def test_files_of_before_are_read(path, install):
+def test_files_of_before_are_read(path, install, rewrite, refused):
     """0.1.0 wrote neither version nor fingerprint; whatever is installed is taken."""
 
     def change(header):
@@ -256,13 +220,13 @@ def test_a_header_of_before_is_read(tmp_path):
 # -- what to install -----------------------------------------------------------------------------------------------
 
 
-def test_a_package_that_is_not_installed(path, install):
+def test_a_package_that_is_not_installed(path, install, refused):
     install(None)
     message = refused(path, "unknown activation 'bent-things:bend'", "is not installed here", kind=fm.UnknownNameError)
     assert message.endswith("pip install bent-things==1.5")
 
 
-def test_a_version_without_that_name(path, install):
+def test_a_version_without_that_name(path, install, refused):
     install("0.9", name="other")
     refused(path, "0.9 is installed", "with 1.5; pip install bent-things==1.5", kind=fm.UnknownNameError)
 
@@ -276,7 +240,7 @@ def test_a_version_that_fails_to_load(path, install):
     assert caught.value.distribution == "bent-things"
 
 
-def test_a_version_that_takes_another_configuration(path, install):
+def test_a_version_that_takes_another_configuration(path, install, refused):
     install("4.0", module=textwrap.dedent(ACTIVATION).format(**FORMULA).replace("beta", "gamma"))
     refused(path, "unknown parameter 'beta'", "4.0 is installed", "pip install bent-things==1.5")
 
@@ -289,7 +253,7 @@ class Moody(fm.optimizers.Optimizer):
         self.mood = mood
 
 
-def test_a_constructor_that_fails(register, path):
+def test_a_constructor_that_fails(register, path, rewrite, refused):
     register("optimizers", "moody", Moody)
     record = {"kind": "optimizers", "class": "moody", "config": {"mood": "bad"}}
     refused(rewrite(path, lambda header: header.update(optimizer=record)), "'moody' can't be made", "bad mood")
@@ -298,7 +262,7 @@ def test_a_constructor_that_fails(register, path):
 # -- what is not imported ------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_imported_for_a_damaged_record(path, install):
+def test_nothing_is_imported_for_a_damaged_record(path, install, rewrite, refused):
     """Versions and fingerprints are looked at before the registry is asked."""
     install("1.5")
     for damage in ({"version": "1; ls"}, {"version": 5}, {"fingerprint": {"grid": 1}}, {"fingerprint": [1.0]}):

@@ -33,16 +33,6 @@ class Steps(fm.optimizers.Optimizer):
 
 
 @pytest.fixture
-def register(monkeypatch):
-    def register(kind, name, cls):
-        registry = getattr(fm.registry, kind)
-        monkeypatch.setattr(registry, "_runtime", dict(registry._runtime))
-        return registry.register(name, cls)
-
-    return register
-
-
-@pytest.fixture
 def path(tmp_path, register):
     """A network with an activation and an optimizer of this program, in a file."""
     register("activations", "bend", Bend)
@@ -53,34 +43,8 @@ def path(tmp_path, register):
     return tmp_path / "network.npz"
 
 
-def header_of(path):
-    with np.load(path) as archive:
-        return json.loads(archive[HEADER].tobytes())
-
-
-def rewrite(path, change):
-    """Writes the file anew with another header: a changed one, or text."""
-    with np.load(path) as archive:
-        arrays = {name: archive[name] for name in archive}
-    header = json.loads(arrays.pop(HEADER).tobytes())
-    changed = change(header)
-    text = changed if isinstance(changed, bytes) else json.dumps(header if changed is None else changed).encode()
-    with path.open("wb") as file:
-        np.savez(file, **{HEADER: np.frombuffer(text, np.uint8)}, **arrays)
-    return path
-
-
 def activation_in(header):
     return header["layers"][0]["config"]["activation"]
-
-
-def refused(path, *words, kind=ValueError):
-    with pytest.raises(kind) as caught:
-        fm.load(path)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    assert [word for word in words if word not in message] == []
-    return message
 
 
 # -- names ----------------------------------------------------------------------------------------------------------
@@ -100,7 +64,7 @@ DOTTED = [
 
 @pytest.mark.parametrize("name", DOTTED)
 @pytest.mark.parametrize("place", ["activation", "optimizer"])
-def test_dotted_paths_and_unregistered_names(name, place, path, tmp_path, monkeypatch):
+def test_dotted_paths_and_unregistered_names(name, place, path, tmp_path, monkeypatch, rewrite, refused):
     """Nothing of that name is imported, though it could be."""
     (tmp_path / "trap").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
@@ -132,11 +96,11 @@ def test_dotted_paths_and_unregistered_names(name, place, path, tmp_path, monkey
     ],
     ids=lambda change: str(change)[:30],
 )
-def test_a_fingerprint_of_another_form(change, path):
+def test_a_fingerprint_of_another_form(change, path, rewrite, refused):
     refused(rewrite(path, lambda header: activation_in(header)["fingerprint"].update(change)))
 
 
-def test_a_fingerprint_of_what_is_no_activation(path):
+def test_a_fingerprint_of_what_is_no_activation(path, rewrite, refused):
     record = {"grid": 1, "forward": [0.0] * 16, "backward": None}
     refused(rewrite(path, lambda header: header["optimizer"].update(fingerprint=record)), "no activation")
 
@@ -162,18 +126,18 @@ ABSURD = {
 
 
 @pytest.mark.parametrize("which", ABSURD)
-def test_absurd_sizes(which, path):
+def test_absurd_sizes(which, path, rewrite, refused):
     """Before anything is made of them; a word of each message tells where it was noticed."""
     said = {"strings": "bytes in the header", "deep array": ""}.get(which, "absurd size")
     refused(rewrite(path, lambda header: activation_in(header)["config"].update(beta=ABSURD[which])), said)
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"kind": "tuple", "items": ['], ids=repr)
-def test_nesting_that_the_parser_cannot_follow(opening, path):
+def test_nesting_that_the_parser_cannot_follow(opening, path, rewrite, refused):
     refused(rewrite(path, lambda header: opening * 100_000), "damaged header")
 
 
-def test_a_header_of_many_bytes(path):
+def test_a_header_of_many_bytes(path, rewrite, refused):
     refused(rewrite(path, lambda header: b" " * 2**25 + json.dumps(header).encode()), "more than")
 
 
@@ -201,7 +165,7 @@ def test_what_could_not_be_loaded_is_not_saved(what, register, tmp_path):
     assert not (tmp_path / "holder.npz").exists()
 
 
-def test_an_array_that_unpacks_to_more_than_its_place(path):
+def test_an_array_that_unpacks_to_more_than_its_place(path, refused):
     """State is as bounded as parameters are: nothing is unpacked that would not fit."""
     with np.load(path) as archive:
         arrays = {name: archive[name] for name in archive}
@@ -225,7 +189,7 @@ def fields(value, at=()):
 WRONG = [None, True, -1, 0, 10**30, 1.5, float("nan"), "", "x", "os:system", [], [[]], {}, {"kind": "tuple"}, [1, "x"]]
 
 
-def test_every_field_of_another_kind(path):
+def test_every_field_of_another_kind(path, header_of, rewrite):
     """Each value of the header by others of all kinds: the network comes, or one of three errors that name the file."""
     content, header = path.read_bytes(), header_of(path)
     places = [

@@ -77,7 +77,7 @@ def test_every_function_is_tested():
 
 
 def test_functions_of_scipy():
-    special = pytest.importorskip("scipy.special", reason="SciPy is no dependency; its functions are recorded where it is")
+    special = pytest.importorskip("scipy.special", reason="SciPy, which is no dependency, is not installed")
     for name in ("expit", "erf", "log_expit"):
         check(getattr(special, name))
 

@@ -66,18 +66,6 @@ def trained(data):
     return net
 
 
-@pytest.fixture
-def register(monkeypatch):
-    """Register a class for the length of a test."""
-
-    def register(kind, name, cls):
-        registry = getattr(fm.registry, kind)
-        monkeypatch.setattr(registry, "_runtime", dict(registry._runtime))
-        return registry.register(name, cls)
-
-    return register
-
-
 # There and back
 
 
