@@ -11,6 +11,7 @@ import numpy as np
 
 from . import activations
 from .activations import Activation
+from .checks import TOLERANCE
 from .core import program as core
 from .native import NativeKernel, native_of, verify
 from .program import Assembled, Graph, assemble
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Extension", "Recording", "differentiated", "extension_of", "record"]
 
-TOLERANCE = {"float32": 1e-5, "float64": 1e-12}  # of the largest number on the way
 SMALL = (0.0, 1e-30, 1e-6, 1e-3, 0.1, 0.5, 1.0, 2.0, 3.0, 6.0, 20.0, 50.0, 100.0, 1e3, 1e4)
 GRID = np.concatenate([np.linspace(-12.3, 12.7, 101), SMALL, np.negative(SMALL)])
 BEYOND = np.array([np.inf, -np.inf, np.nan])

@@ -65,7 +65,7 @@ class Recorded(Activation):
                 f"{function!r} can't be recorded: {reason}. Write a class with forward and derivative instead; it runs "
                 "in NumPy"
             ) from None
-        return cls(_ending_with(graph, value), values)
+        return cls(graph.to_list(value), values)
 
     def forward(self, z: NDArray[Any]) -> NDArray[Any]:
         if isinstance(z, Symbol):
@@ -106,11 +106,3 @@ def _values(function: Callable[..., Any], parameters: Mapping[str, float]) -> di
     if unknown:
         raise TypeError(f"{function!r} takes no {', '.join(unknown)}; it takes z and {sorted(values)}")
     return values
-
-
-def _ending_with(graph: Graph, value: int) -> list[Any]:
-    """What a node needs as a list, itself last."""
-    order = graph.reached([value])
-    place = {at: number for number, at in enumerate(order)}
-    nodes = graph.to_list()
-    return [[nodes[at][0], *(place[arg] if isinstance(arg, int) else arg for arg in nodes[at][1:])] for at in order]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from ..checks import real_array
+from ..checks import TOLERANCE, real_array
 from ..errors import PluginError, UnknownNameError
 from ..registry import activations
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["compare"]
 
-TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 PIECES = (1, 2, 0, 3, 5, 7, 8, 15, 16, 17, 31, 33, 64)
 GUARD = 64  # elements before and after each array; a power of two, so that offsets are what they are called
 POINTER, COUNT = ctypes.c_void_p, ctypes.c_ssize_t

@@ -1,6 +1,6 @@
 """Elementwise functions as data: a graph of operations on numbers, simplified while it is built.
 
-A graph can be differentiated, run in NumPy, printed, and turned into JSON and back; `assembly` makes of it what the
+A graph can be differentiated, run in NumPy, printed, and turned into JSON and back; `assemble` makes of it what the
 kernels run. It is what plain NumPy code is recorded into.
 """
 
@@ -123,7 +123,7 @@ class Graph:
         return node.value if node.op == "const" else None  # type: ignore[return-value]
 
     def _simplified(self, op: str, x: int, y: int = -1, u: int = -1) -> int | None:
-        """An equal node that is there, or cheaper; only what holds for every number, infinities and NaN included."""
+        """An equal node that is there, or cheaper. Finite numbers stay, but for rounding; what overflowed may not."""
         left, right = self.number(x), None if y < 0 else self.number(y)
         if op == "neg":
             node = self.nodes[x]
@@ -309,9 +309,14 @@ class Graph:
             lines.append(f"{at}: {what or op + ' ' + ' '.join(map(str, args))}")
         return "\n".join(lines)
 
-    def to_list(self) -> list[list[Any]]:
-        """The nodes as JSON has them."""
-        return [[node.op, *node.args] if node.value is None else [node.op, repr(node.value)] for node in self.nodes]
+    def to_list(self, last: int | None = None) -> list[list[Any]]:
+        """The nodes as JSON has them; only those that `last` needs, itself behind them, if it is given."""
+        order = range(len(self.nodes)) if last is None else self.reached([last])
+        place = {at: number for number, at in enumerate(order)}
+        nodes = [self.nodes[at] for at in order]
+        return [
+            [op, *(place[arg] for arg in args)] if value is None else [op, repr(value)] for op, args, value in nodes
+        ]
 
     @classmethod
     def from_list(cls, nodes: Any) -> Graph:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..checks import TOLERANCE
 from ..program import LIMITS, Assembled, Graph, assemble
 from ..recording import Symbol, Unrecordable
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     from ..optimizers import Optimizer
 
-TOLERANCE = {"float32": 1e-5, "float64": 1e-12}  # of the largest number on the way
 SCALARS = ("learning_rate", "step")
 
 
