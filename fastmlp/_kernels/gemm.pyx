@@ -11,8 +11,9 @@ from libc.string cimport memcpy
 from .activations cimport IDENTITY, LEAKY_RELU, RELU, RELU_BY_SIGN, activation_backward, activation_forward
 from .panels cimport copy_panels, transpose_panels
 from .simd cimport (
-    MR, NV, TILE, apart, fma, lanes, load, load_n, narrow, prefetch, real, rows_1, rows_2, rows_4, rows_full, rows_t,
-    share, splat, splat_f32, splat_f64, store, store_n, vec, wide, width_t
+    MR, NV, TILE, UNROLL, apart, columnwise, fma, fma_onto, inlined, lanes, load, load_n, narrow, order_t, prefetch, real,
+    rows_1, rows_2, rows_4, rows_full, rows_t, rowwise, share, splat, splat_f32, splat_f64, steps_1, steps_full, steps_t,
+    store, store_n, vec, wide, width_t
 )
 from .tile cimport finish, part_t
 
@@ -43,54 +44,84 @@ for at in range(KC):
     strip_steps[at] = at * MR
 
 
+cdef inline inlined multiply(vec *acc, const real **rows, const real *column, const Py_ssize_t *steps, const real *b,
+                             Py_ssize_t ldb, vec like, const rows_t *height, const width_t *width, const order_t *order,
+                             const steps_t *count) noexcept nogil:
+    """acc += some steps of k: at each a column of `a`, found by its rows or by `steps`, times a row of b."""
+    cdef Py_ssize_t u, r, v
+    cdef vec[NV] y
+    cdef vec x
+    cdef const real *a
+    for u in range(sizeof(steps_t)):
+        for v in range(sizeof(width_t)):
+            y[v] = load(b + u * ldb + v * lanes(like), like)
+        if order_t is columnwise:
+            a = column + steps[u]
+        for r in range(sizeof(rows_t)):
+            if order_t is columnwise:
+                x = splat(a[r], like)
+            else:
+                x = splat(rows[r][u], like)
+            for v in range(sizeof(width_t)):
+                acc[r * sizeof(width_t) + v] = fma_onto(x, y[v], acc[r * sizeof(width_t) + v])
+
+
 cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t last, Py_ssize_t j, Py_ssize_t n,
-                 const real *b, Py_ssize_t ldb, vec like, const rows_t *height, const width_t *width) noexcept nogil:
+                 const real *b, Py_ssize_t ldb, vec like, const rows_t *height, const width_t *width,
+                 const order_t *order) noexcept nogil:
     """Tiles of sizeof(rows_t) rows of c, from row `first` of the part on; columns from j: whole vectors, or n.
 
     One loop around it all: the compiler unrolls only what is inside another loop early enough to keep `acc` in registers.
     """
     cdef vec[TILE] acc
-    cdef vec[NV] y
-    cdef vec x
-    cdef const real *a
-    cdef const real *row
-    cdef const Py_ssize_t *starts
-    cdef Py_ssize_t r, v, k, i, W = lanes(like)
+    cdef const real *rows[MR]
+    cdef const real *column
+    cdef const real *at
+    cdef Py_ssize_t r, v, k, i
     for i from first <= i < last by sizeof(rows_t):
-        starts = part.starts + i
-        row = b
+        column = <const real *> part.a + part.starts[i]
+        if order_t is rowwise:
+            for r in range(sizeof(rows_t)):
+                rows[r] = <const real *> part.a + part.starts[i + r] + part.steps[0]
+        at = b
         for k in range(sizeof(rows_t) * sizeof(width_t)):
             acc[k] = splat(0.0, like)
         if part.depth >= FAR_DOWN:
             for r in range(sizeof(rows_t)):
                 for v in range(sizeof(width_t)):
-                    prefetch(<real *> g.c + (part.i0 + i + r) * g.ldc + j + v * W)
-        for k in range(part.depth):
-            for v in range(sizeof(width_t)):
-                y[v] = load(row + v * W, like)
-            a = <const real *> part.a + part.steps[k]
-            for r in range(sizeof(rows_t)):
-                x = splat(a[starts[r]], like)
-                for v in range(sizeof(width_t)):
-                    acc[r * sizeof(width_t) + v] = fma(x, y[v], acc[r * sizeof(width_t) + v])
-            row += ldb
+                    prefetch(<real *> g.c + (part.i0 + i + r) * g.ldc + j + v * lanes(like))
+        k = 0
+        while k + UNROLL <= part.depth:
+            multiply(acc, rows, column, part.steps + k, at, ldb, like, height, width, order, <const steps_full *> NULL)
+            k += UNROLL
+            at += UNROLL * ldb
+            if order_t is rowwise:
+                for r in range(sizeof(rows_t)):
+                    rows[r] += UNROLL
+        while k < part.depth:
+            multiply(acc, rows, column, part.steps + k, at, ldb, like, height, width, order, <const steps_1 *> NULL)
+            k += 1
+            at += ldb
+            if order_t is rowwise:
+                for r in range(sizeof(rows_t)):
+                    rows[r] += 1
         finish(g, part, part.i0 + i, j, n, acc, b, height, width)
 
 
 cdef inline void strip(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n, const real *b, Py_ssize_t ldb, vec like,
-                       const width_t *width) noexcept nogil:
+                       const width_t *width, const order_t *order) noexcept nogil:
     """All rows of the part; those left over go by tiles of 4, 2 and 1, so nothing is computed in vain."""
     cdef Py_ssize_t i = part.rows // MR * MR
     if i > 0:
-        tiles(g, part, 0, i, j, n, b, ldb, like, <const rows_full *> NULL, width)
+        tiles(g, part, 0, i, j, n, b, ldb, like, <const rows_full *> NULL, width, order)
     if part.rows - i >= 4:
-        tiles(g, part, i, i + 4, j, n, b, ldb, like, <const rows_4 *> NULL, width)
+        tiles(g, part, i, i + 4, j, n, b, ldb, like, <const rows_4 *> NULL, width, order)
         i += 4
     if part.rows - i >= 2:
-        tiles(g, part, i, i + 2, j, n, b, ldb, like, <const rows_2 *> NULL, width)
+        tiles(g, part, i, i + 2, j, n, b, ldb, like, <const rows_2 *> NULL, width, order)
         i += 2
     if part.rows - i >= 1:
-        tiles(g, part, i, i + 1, j, n, b, ldb, like, <const rows_1 *> NULL, width)
+        tiles(g, part, i, i + 1, j, n, b, ldb, like, <const rows_1 *> NULL, width, order)
 
 
 cdef inline bint copies_b(const gemm_t *g, Py_ssize_t rows, const real *like) noexcept nogil:
@@ -98,16 +129,24 @@ cdef inline bint copies_b(const gemm_t *g, Py_ssize_t rows, const real *like) no
     return g.b_transposed or (g.ldb * <Py_ssize_t> sizeof(real) >= FAR_B and rows >= COPY_B_FROM)
 
 
-cdef inline void panel(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n, const real *b, Py_ssize_t ldb,
-                       vec like) noexcept nogil:
+cdef inline void panel_of(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n, const real *b, Py_ssize_t ldb,
+                          vec like, const order_t *order) noexcept nogil:
     """Columns j .. j + n, n at most NR, of which b is the first."""
     cdef Py_ssize_t W = lanes(like), v = 0
     if n == NV * W:
-        strip(g, part, j, n, b, ldb, like, <const wide *> NULL)
+        strip(g, part, j, n, b, ldb, like, <const wide *> NULL, order)
         return
     while v < n:
-        strip(g, part, j + v, min(W, n - v), b + v, ldb, like, <const narrow *> NULL)
+        strip(g, part, j + v, min(W, n - v), b + v, ldb, like, <const narrow *> NULL, order)
         v += W
+
+
+cdef inline void panel(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n, const real *b, Py_ssize_t ldb,
+                       vec like) noexcept nogil:
+    if g.a_transposed:
+        panel_of(g, part, j, n, b, ldb, like, <const columnwise *> NULL)
+    else:
+        panel_of(g, part, j, n, b, ldb, like, <const rowwise *> NULL)
 
 
 cdef inline void copy_block(const gemm_t *g, part_t *part, real *to) noexcept nogil:

@@ -28,6 +28,7 @@
 #endif
 #define NV 2 /* vectors a tile is wide: NR = NV * lanes */
 #define TILE (MR * NV) /* registers that hold a tile */
+#define UNROLL 4 /* steps of k that a tile takes at a time */
 #define MAX_LANES (VBYTES / 4)
 
 /* Sizes as types: a fused type over these makes one body per size, with bounds that the compiler knows. */
@@ -37,9 +38,16 @@ typedef struct { char size[2]; } rows_2;
 typedef struct { char size[1]; } rows_1;
 typedef struct { char size[NV]; } wide;
 typedef struct { char size[1]; } narrow;
+typedef struct { char size[UNROLL]; } steps_full;
+typedef struct { char size[1]; } steps_1;
+/* And how `a` lies: k runs along its rows, or down its columns. */
+typedef struct { char size[1]; } rowwise;
+typedef struct { char size[2]; } columnwise;
 
 /* The result, none, of a function that is not inlined: its loop shall have all registers to itself. */
 #define apart __attribute__((noinline, unused)) void
+/* That of one that always is. */
+#define inlined __attribute__((always_inline, unused)) void
 /* That of one that is not copied for special arguments either. */
 #if defined(__clang__)
 #define alone __attribute__((noinline, unused)) void
@@ -168,6 +176,22 @@ FASTMLP_INLINE vf32 fma_f32(vf32 a, vf32 b, vf32 c) { return a * b + c; }
 FASTMLP_INLINE vf64 fma_f64(vf64 a, vf64 b, vf64 c) { return a * b + c; }
 #endif
 
+/* The same where c is a sum that stays in its register. Left to choose, GCC lets sums change places in an unrolled loop, and
+ * has no register for the moves where there are but sixteen. */
+#if defined(__FMA__) && !defined(__AVX512F__)
+FASTMLP_INLINE vf32 fma_onto_f32(vf32 a, vf32 b, vf32 c) {
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(c) : "x"(a), "x"(b));
+    return c;
+}
+FASTMLP_INLINE vf64 fma_onto_f64(vf64 a, vf64 b, vf64 c) {
+    __asm__("vfmadd231pd %2, %1, %0" : "+x"(c) : "x"(a), "x"(b));
+    return c;
+}
+#else
+FASTMLP_INLINE vf32 fma_onto_f32(vf32 a, vf32 b, vf32 c) { return fma_f32(a, b, c); }
+FASTMLP_INLINE vf64 fma_onto_f64(vf64 a, vf64 b, vf64 c) { return fma_f64(a, b, c); }
+#endif
+
 /* The first n lanes (0 <= n <= lanes), the rest zero; nothing beyond them is read or written. */
 #if defined(__AVX512F__)
 FASTMLP_INLINE vf32 load_n_f32(const float *p, ptrdiff_t n) { return (vf32)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
@@ -183,8 +207,20 @@ FASTMLP_INLINE __m256i mask_f64(ptrdiff_t n) {
 }
 FASTMLP_INLINE vf32 load_n_f32(const float *p, ptrdiff_t n) { return (vf32)_mm256_maskload_ps(p, mask_f32(n)); }
 FASTMLP_INLINE vf64 load_n_f64(const double *p, ptrdiff_t n) { return (vf64)_mm256_maskload_pd(p, mask_f64(n)); }
-FASTMLP_INLINE void store_n_f32(float *p, vf32 v, ptrdiff_t n) { _mm256_maskstore_ps(p, mask_f32(n), (__m256)v); }
-FASTMLP_INLINE void store_n_f64(double *p, vf64 v, ptrdiff_t n) { _mm256_maskstore_pd(p, mask_f64(n), (__m256d)v); }
+/* by halves: a masked store is microcode on AMD before Zen 4 */
+FASTMLP_INLINE void store_n_f32(float *p, vf32 v, ptrdiff_t n) {
+    __m128 x = _mm256_castps256_ps128((__m256)v);
+    if (n >= 8) { store_f32(p, v); return; }
+    if (n & 4) { _mm_storeu_ps(p, x); x = _mm256_extractf128_ps((__m256)v, 1); p += 4; }
+    if (n & 2) { _mm_storel_pi((__m64 *)p, x); x = _mm_movehl_ps(x, x); p += 2; }
+    if (n & 1) _mm_store_ss(p, x);
+}
+FASTMLP_INLINE void store_n_f64(double *p, vf64 v, ptrdiff_t n) {
+    __m128d x = _mm256_castpd256_pd128((__m256d)v);
+    if (n >= 4) { store_f64(p, v); return; }
+    if (n & 2) { _mm_storeu_pd(p, x); x = _mm256_extractf128_pd((__m256d)v, 1); p += 2; }
+    if (n & 1) _mm_store_sd(p, x);
+}
 #else
 #define FASTMLP_PARTIAL(S, T, V)                                                                                       \
     FASTMLP_INLINE V load_n_##S(const T *p, ptrdiff_t n) {                                                             \

@@ -10,9 +10,11 @@ cdef extern from "simd.h" nogil:
     ctypedef double vf64
     ctypedef void apart     # of a function that is not inlined
     ctypedef void alone     # nor copied for special arguments
+    ctypedef void inlined   # wherever it is called
     ctypedef unsigned long long vu64
     enum:
         MR        # rows of a GEMM tile
+        UNROLL    # steps of k that it takes at a time
         NV        # vectors a GEMM tile is wide
         TILE      # vectors of a GEMM tile
         VBYTES    # of a vector
@@ -29,6 +31,14 @@ cdef extern from "simd.h" nogil:
         pass
     ctypedef struct narrow:
         pass
+    ctypedef struct steps_full:
+        pass
+    ctypedef struct steps_1:
+        pass
+    ctypedef struct rowwise:
+        pass
+    ctypedef struct columnwise:
+        pass
 
     vu64 splat_u64(unsigned long long)
     vu64 product_u64(vu64, vu64)
@@ -44,6 +54,8 @@ cdef extern from "simd.h" nogil:
     void store_n_f64(double *, vf64, Py_ssize_t)
     vf32 fma_f32(vf32, vf32, vf32)
     vf64 fma_f64(vf64, vf64, vf64)
+    vf32 fma_onto_f32(vf32, vf32, vf32)
+    vf64 fma_onto_f64(vf64, vf64, vf64)
     vf32 if_less_f32(vf32, vf32, vf32, vf32)
     vf64 if_less_f64(vf64, vf64, vf64, vf64)
     vf32 if_at_least_f32(vf32, vf32, vf32, vf32)
@@ -118,6 +130,14 @@ ctypedef fused width_t:     # vectors of a tile: sizeof(width_t)
     wide
     narrow
 
+ctypedef fused steps_t:     # steps of k taken together: sizeof(steps_t)
+    steps_full
+    steps_1
+
+ctypedef fused order_t:     # how `a` lies: along its rows, k by k, or along its columns, row by row
+    rowwise
+    columnwise
+
 
 cdef inline vec splat(double x, vec like) noexcept nogil:
     """Every lane x."""
@@ -164,6 +184,14 @@ cdef inline vec fma(vec a, vec b, vec c) noexcept nogil:
         return fma_f32(a, b, c)
     else:
         return fma_f64(a, b, c)
+
+
+cdef inline vec fma_onto(vec a, vec b, vec c) noexcept nogil:
+    """a * b + c, where c is a sum that stays in its register."""
+    if vec is vf32:
+        return fma_onto_f32(a, b, c)
+    else:
+        return fma_onto_f64(a, b, c)
 
 
 cdef inline vec if_less(vec c, vec d, vec x, vec y) noexcept nogil:
