@@ -11,8 +11,8 @@ from libc.string cimport memcpy
 from .activations cimport IDENTITY, LEAKY_RELU, RELU, RELU_BY_SIGN, activation_backward, activation_forward
 from .panels cimport copy_panels, transpose_panels
 from .simd cimport (
-    MR, NV, TILE, UNROLL, apart, columnwise, fma, fma_onto, inlined, lanes, load, load_n, narrow, order_t, prefetch, real,
-    rows_1, rows_2, rows_4, rows_full, rows_t, rowwise, share, splat, splat_f32, splat_f64, steps_1, steps_full, steps_t,
+    MR, NV, TILE, UNROLL, apart, columnwise, fma, fma_onto, inlined, lanes, load, load_n, narrow, order_t, prefetch,
+    prefetch_read, real, rows_1, rows_2, rows_4, rows_full, rows_t, rowwise, share, splat, splat_f32, splat_f64, steps_1, steps_full, steps_t,
     store, store_n, vec, wide, width_t
 )
 from .tile cimport finish, part_t
@@ -21,7 +21,7 @@ cdef enum:
     KC = 256        # rows of a panel of b: KC x NR numbers fill half of L1
     MC = 144        # most rows of a block of a, a multiple of 6 and 8
     PANELS = 16     # that go together: their part of c stays in L2, beside the block of a, from one block of k to the next
-    ALONG = 32      # panels' worth of columns that a single row takes at a time
+    ALONG = 128     # panels' worth of columns that a single row takes at a time
     DEEP = 1024     # most of k for which they are copied at once
     PAD = 16        # keeps the rows of a copied block from sharing cache sets
     FAR = 2048      # bytes from row to row of `a` from which a block is copied, see is_far,
@@ -207,25 +207,35 @@ cdef void sweep(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py
 
 cdef inline void add_rows_of_b(const gemm_t *g, const part_t *part, Py_ssize_t k, Py_ssize_t j, Py_ssize_t n, real *sums,
                                vec like, const rows_t *count) noexcept nogil:
-    """sums += sum of a[k + u] times row k + u of b, for sizeof(rows_t) of them."""
+    """sums += sum of a[k + u] times row k + u of b, for sizeof(rows_t) of them.
+
+    Meanwhile the next ones are asked for: they lie on other pages, which the processor does not guess.
+    """
     cdef const real *b = <const real *> g.b + (part.k0 + k) * g.ldb + j
     cdef const real *a = <const real *> part.a + part.starts[0]
-    cdef Py_ssize_t u, at = 0, W = lanes(like)
-    cdef vec[MR * NV] x
-    cdef vec total
+    cdef Py_ssize_t u, v, at = 0, W = lanes(like), next = 0
+    cdef vec[MR] x
+    cdef vec[NV] total
     for u in range(sizeof(rows_t)):
         x[u] = splat(a[part.steps[k + u]], like)
-    while at + W <= n:
-        total = load(sums + at, like)
+    if part.k0 + k + 2 * <Py_ssize_t> sizeof(rows_t) <= g.k:
+        next = sizeof(rows_t) * g.ldb
+    while at + NV * W <= n:
+        for v in range(NV):
+            total[v] = load(sums + at + v * W, like)
         for u in range(sizeof(rows_t)):
-            total = fma(x[u], load(b + u * g.ldb + at, like), total)
-        store(sums + at, total)
+            prefetch_read(b + next + u * g.ldb + at)
+            for v in range(NV):
+                total[v] = fma(x[u], load(b + u * g.ldb + at + v * W, like), total[v])
+        for v in range(NV):
+            store(sums + at + v * W, total[v])
+        at += NV * W
+    while at < n:
+        total[0] = load_n(sums + at, min(W, n - at), like)
+        for u in range(sizeof(rows_t)):
+            total[0] = fma(x[u], load_n(b + u * g.ldb + at, min(W, n - at), like), total[0])
+        store_n(sums + at, total[0], min(W, n - at))
         at += W
-    if at < n:
-        total = load_n(sums + at, n - at, like)
-        for u in range(sizeof(rows_t)):
-            total = fma(x[u], load_n(b + u * g.ldb + at, n - at, like), total)
-        store_n(sums + at, total, n - at)
 
 
 cdef inline void single_row(const gemm_t *g, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, real *sums, vec like) noexcept nogil:

@@ -368,7 +368,9 @@ FASTMLP_ACROSS(f32, vf32, 8) FASTMLP_ACROSS(f64, vf64, 4)
 FASTMLP_ACROSS(f32, vf32, 4) FASTMLP_ACROSS(f64, vf64, 2)
 #endif
 
+/* Asks for a cache line that will be written, or read. */
 FASTMLP_INLINE void prefetch(const void *p) { __builtin_prefetch(p, 1, 3); }
+FASTMLP_INLINE void prefetch_read(const void *p) { __builtin_prefetch(p, 0, 3); }
 
 /* The team of a parallel region; one member where OpenMP is absent. */
 #if defined(_OPENMP)

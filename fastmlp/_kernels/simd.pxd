@@ -101,6 +101,7 @@ cdef extern from "simd.h" nogil:
     vf32 across_max_f32(vf32)
     vf64 across_max_f64(vf64)
     void prefetch(const void *)
+    void prefetch_read(const void *)
     int team_size()
     int team_member()
     bint has_openmp()
