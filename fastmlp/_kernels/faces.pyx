@@ -9,8 +9,9 @@ from libc.string cimport memset
 
 from . cimport activations, batchnorm, logits, losses, optimizers, random
 from .arrays cimport arrays_t, expect, take
-from .gemm cimport gemm_share, gemm_t, panel_width, scratch_size
+from .gemm cimport gemm_pieces, gemm_t, panel_width, scratch_size
 from .rows cimport loss_t
+from .pieces cimport APART, pieces_of
 from .simd cimport MR, barrier_t, leave_cpu, real, team_barrier, team_member, team_size, this_cpu
 from . import program
 
@@ -72,18 +73,21 @@ def activation_backward(int kind, z, a, da, dz, double slope=0.0, double at_zero
 cdef int run_gemm(const gemm_t *g, int threads, const real *like) except -1:
     cdef Py_ssize_t numbers = scratch_size(g.m, g.n, g.k, like)
     cdef barrier_t barrier
-    cdef void *block = memory(threads * numbers * sizeof(real) + 64)
-    cdef real *scratch = <real *> (<char *> block + (64 - <size_t> block % 64) % 64)
+    cdef Py_ssize_t counters = threads * APART * sizeof(Py_ssize_t)
+    cdef void *block = memory(counters + threads * numbers * sizeof(real) + 64)
+    cdef Py_ssize_t *taken = <Py_ssize_t *> (<char *> block + (64 - <size_t> block % 64) % 64)
+    cdef real *scratch = <real *> (<char *> taken + counters)
     cdef int cpu = this_cpu()
     with nogil:
         if threads == 1:
-            gemm_share(g, 0, 1, scratch)
+            gemm_pieces(g, pieces_of(NULL, 0, 1), scratch)
         else:
             memset(&barrier, 0, sizeof(barrier))
+            memset(taken, 0, counters)
             with parallel(num_threads=threads):
                 if team_member() > 0:
                     leave_cpu(cpu, team_size())
-                gemm_share(g, team_member(), team_size(), scratch + team_member() * numbers)
+                gemm_pieces(g, pieces_of(taken, team_member(), team_size()), scratch + team_member() * numbers)
                 team_barrier(&barrier, team_size())      # ours: OpenBLAS's threads and this region's may share a core
         free(block)
     return 0

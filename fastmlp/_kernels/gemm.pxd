@@ -1,4 +1,5 @@
 """GEMM with a fused epilogue: what the plan calls."""
+from .pieces cimport pieces_t
 from .simd cimport real
 from .tile cimport gemm_t
 
@@ -6,4 +7,4 @@ from .tile cimport gemm_t
 cdef Py_ssize_t panel_width(const real *like) noexcept nogil
 cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const real *like) noexcept nogil
 cdef void gemm(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1, real *scratch) noexcept nogil
-cdef void gemm_share(const gemm_t *g, int member, int team, real *scratch) noexcept nogil
+cdef void gemm_pieces(const gemm_t *g, pieces_t pieces, real *scratch) noexcept nogil

@@ -10,10 +10,11 @@ from libc.string cimport memcpy
 
 from .activations cimport IDENTITY, LEAKY_RELU, RELU, RELU_BY_SIGN, activation_backward, activation_forward
 from .panels cimport copy_panels, transpose_panels
+from .pieces cimport cut, pieces_t, take
 from .simd cimport (
     MR, NV, TILE, UNROLL, apart, columnwise, fma, fma_onto, inlined, lanes, load, load_n, narrow, order_t, prefetch,
-    prefetch_read, real, rows_1, rows_2, rows_4, rows_full, rows_t, rowwise, share, splat, splat_f32, splat_f64, steps_1, steps_full, steps_t,
-    store, store_n, vec, wide, width_t
+    prefetch_read, real, rows_1, rows_2, rows_4, rows_full, rows_t, rowwise, share, splat, splat_f32, splat_f64, steps_1,
+    steps_full, steps_t, store, store_n, vec, wide, width_t
 )
 from .tile cimport finish, part_t
 
@@ -384,13 +385,22 @@ cdef void gemm(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_
             gemm_over(g, i0, i1, j0, j1, scratch, splat_f64(0))
 
 
-cdef void gemm_share(const gemm_t *g, int member, int team, real *scratch) noexcept nogil:
-    """This member's part of c: columns where b is copied and wide, so that no two copy the same; else rows, if there
-    are enough."""
-    cdef Py_ssize_t first, last, NR = panel_width(scratch)
-    if g.m < team * MR or (copies_b(g, g.m, scratch) and g.n >= 4 * team * NR):
-        share(g.n, NR, member, team, &first, &last)
-        gemm(g, 0, g.m, first, last, scratch)
+cdef void gemm_pieces(const gemm_t *g, pieces_t pieces, real *scratch) noexcept nogil:
+    """What this member takes of c: columns where b is copied and wide, so that no two copy the same; else rows."""
+    cdef Py_ssize_t first, last, at, total, NR = panel_width(scratch)
+    cdef double work = <double> g.m * g.n * g.k
+    cdef bint by_columns = g.m < pieces.team * MR or (copies_b(g, g.m, scratch) and g.n >= 4 * pieces.team * NR)
+    if by_columns:
+        total = cut(pieces.team, g.n, (COPY_A_FROM if is_far(g, scratch) else 2) * NR, work)
     else:
-        share(g.m, MR, member, team, &first, &last)
-        gemm(g, first, last, 0, g.n, scratch)
+        total = cut(pieces.team, g.m, COPY_B_FROM, work)
+    while True:
+        at = take(&pieces, total)
+        if at < 0:
+            return
+        if by_columns:
+            share(g.n, NR, at, total, &first, &last)
+            gemm(g, 0, g.m, first, last, scratch)
+        else:
+            share(g.m, MR, at, total, &first, &last)
+            gemm(g, first, last, 0, g.n, scratch)

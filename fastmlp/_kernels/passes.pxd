@@ -1,6 +1,7 @@
 """The operations of a plan as data, and what a run of them works on."""
 from libc.stdint cimport uint64_t
 
+from .pieces cimport pieces_t
 from .simd cimport barrier_t, real
 
 # Where a reference points: arena << SHIFT | offset in numbers; NONE points nowhere.
@@ -102,6 +103,7 @@ cdef struct run_t:
     Py_ssize_t scratch_bytes
     Py_ssize_t *bad              # a flag for each thread
     barrier_t barrier            # where the team meets
+    Py_ssize_t *taken            # counters of pieces, of each operation for each thread
     int cpu                      # the processor of member 0
     double *row_loss
     double *row_metric
@@ -129,5 +131,5 @@ cdef inline real *gradient(const run_t *run, Py_ssize_t ref, const real *like) n
 
 
 cdef void rows_op(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, int member, const real *like) noexcept nogil
-cdef void shared_op(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil
+cdef void shared_op(const op_t *op, run_t *run, int member, int team, Py_ssize_t *taken, const real *like) noexcept nogil
 cdef Py_ssize_t scratch_bytes(const op_t *op, Py_ssize_t rows, const real *like) noexcept nogil

@@ -7,10 +7,11 @@ from .batchnorm cimport (
     batchnorm_backward, batchnorm_backward_sums, batchnorm_fold, batchnorm_forward, batchnorm_inverse,
     batchnorm_statistics, batchnorm_update, column_sums
 )
-from .gemm cimport gemm, gemm_share, gemm_t, scratch_size
+from .gemm cimport gemm, gemm_pieces, gemm_t, scratch_size
 from .logits cimport softmax_backward, softmax_forward
 from .losses cimport accuracy_rows, loss_rows
 from .optimizers cimport adam_update, all_finite, sgd_update
+from .pieces cimport cut, pieces_of, pieces_t, take
 from .program cimport INPUTS, OUTPUTS, extension_t, program_t, run_program
 from .random cimport dropout_backward, dropout_forward
 from .rows cimport loss_t
@@ -70,7 +71,8 @@ cdef void d_input(const op_t *op, const run_t *run, gemm_t *g, const real *like)
         g.kind, g.slope, g.at_zero, g.extension = <int> op.kind, op.slope, op.at_zero, extension_of(op)
 
 
-cdef void d_kernel(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
+cdef void d_kernel(const op_t *op, run_t *run, int member, int team, Py_ssize_t *taken,
+                   const real *like) noexcept nogil:
     """d_kernel = x^T d, d_bias = sum of d over the batch; notes what is not finite, if asked to."""
     cdef gemm_t g
     cdef Py_ssize_t first, last
@@ -82,7 +84,7 @@ cdef void d_kernel(const op_t *op, run_t *run, int member, int team, const real 
     g.c, g.ldc = gradient(run, op.kernel, like), op.units
     if op.flag:
         g.bad = &run.bad[member]
-    gemm_share(&g, member, team, scratch_of(run, member, like))
+    gemm_pieces(&g, pieces_of(taken, member, team), scratch_of(run, member, like))
     if op.bias != NONE:
         share(op.units, LINE, member, team, &first, &last)
         column_sums(at(run, op.d, like), op.ldd, run.batch, first, last, gradient(run, op.bias, like))
@@ -231,24 +233,31 @@ cdef void program_update(const op_t *op, run_t *run, Py_ssize_t first, Py_ssize_
     run_program(<const program_t *> <void *> op.extension, inputs, outputs, n, scalars)
 
 
-cdef void sweep(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
+cdef void sweep(const op_t *op, run_t *run, Py_ssize_t first, Py_ssize_t n, int member, const real *like) noexcept nogil:
     """A piece of the flat arenas."""
-    cdef Py_ssize_t first, last
     cdef real *w = <real *> run.base[PARAMETERS]
     cdef real *g = <real *> run.base[GRADIENTS]
     cdef real *state = <real *> run.base[STATE]
-    share(op.size, LINE, member, team, &first, &last)
     if op.code == CHECK:
-        if not all_finite(gradient(run, op.x, like) + first, last - first):
+        if not all_finite(gradient(run, op.x, like) + first, n):
             run.bad[member] = 1
     elif op.code == SWEEP:
-        program_update(op, run, first, last - first, like)
+        program_update(op, run, first, n, like)
     elif op.code == SGD:
-        sgd_update(w + first, g + first, (state + first) if op.rate != 0.0 else NULL, last - first, run.learning_rate,
-                   op.rate, op.flag)
+        sgd_update(w + first, g + first, (state + first) if op.rate != 0.0 else NULL, n, run.learning_rate, op.rate, op.flag)
     else:
-        adam_update(w + first, g + first, state + first, state + op.slots + first, last - first, run.learning_rate,
-                    op.beta1, op.beta2, op.epsilon, run.iteration)
+        adam_update(w + first, g + first, state + first, state + op.slots + first, n, run.learning_rate, op.beta1,
+                    op.beta2, op.epsilon, run.iteration)
+
+
+cdef void sweep_pieces(const op_t *op, run_t *run, pieces_t pieces, const real *like) noexcept nogil:
+    cdef Py_ssize_t first, last, at, total = cut(pieces.team, op.size, LINE, op.cost)
+    while True:
+        at = take(&pieces, total)
+        if at < 0:
+            return
+        share(op.size, LINE, at, total, &first, &last)
+        sweep(op, run, first, last - first, pieces.me, like)
 
 
 cdef bint has_gemm(const op_t *op, const run_t *run, gemm_t *g, const real *like) noexcept nogil:
@@ -274,24 +283,24 @@ cdef void rows_op(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, int 
         backward_rows(op, run, i0, i1, like)
 
 
-cdef void shared_op(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
-    """This member's part of an operation, however it is best cut."""
+cdef void shared_op(const op_t *op, run_t *run, int member, int team, Py_ssize_t *taken, const real *like) noexcept nogil:
+    """This member's part of an operation, however it is best cut; `taken` are the counters of its pieces."""
     cdef Py_ssize_t i0, i1, code = op.code
     cdef gemm_t g
     if code == D_KERNEL:
-        d_kernel(op, run, member, team, like)
+        d_kernel(op, run, member, team, taken, like)
     elif (code == BATCHNORM_STATISTICS or code == BATCHNORM_RUNNING or code == BATCHNORM_FOLD
             or code == BATCHNORM_BACKWARD_SUMS or code == BATCHNORM_UPDATE):
         batchnorm_columns(op, run, member, team, like)
     elif code == CHECK or code == SGD or code == ADAM or code == SWEEP:
-        sweep(op, run, member, team, like)
+        sweep_pieces(op, run, pieces_of(taken, member, team), like)
     elif code == LOSS_SUM:
         if member == 0:
             loss_sum(op, run)
     elif code == GATE:
         return
     elif has_gemm(op, run, &g, like):
-        gemm_share(&g, member, team, scratch_of(run, member, like))
+        gemm_pieces(&g, pieces_of(taken, member, team), scratch_of(run, member, like))
     else:
         share(run.batch, 1, member, team, &i0, &i1)
         rows_op(op, run, i0, i1, member, like)

@@ -5,6 +5,7 @@ from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from .passes cimport ARENAS, SHIFT, op_t, scratch_bytes
+from .pieces cimport APART
 from .random cimport permutation
 from .simd cimport has_openmp
 from .team cimport regimes, run_ops, start
@@ -47,6 +48,7 @@ cdef class Run:
         free(self.run.row_loss)
         free(self.run.row_metric)
         free(self.run.bad)
+        free(self.run.taken)
         free(self.raw_scratch)
         for k in range(ARENAS):
             if self.bound[k]:
@@ -92,13 +94,15 @@ cdef class Run:
         if threads > self.scratch_threads:
             free(self.raw_scratch)
             free(self.run.bad)
+            free(self.run.taken)
             self.scratch_threads = 0
             self.run.scratch_bytes = 64
             for i in range(self.n_ops):
                 self.run.scratch_bytes = max(self.run.scratch_bytes, self.scratch_of(&self.ops[i]))
             self.raw_scratch = malloc(threads * self.run.scratch_bytes + 64)
             self.run.bad = <Py_ssize_t *> calloc(threads, sizeof(Py_ssize_t))
-            if self.raw_scratch == NULL or self.run.bad == NULL:
+            self.run.taken = <Py_ssize_t *> calloc(threads * self.n_ops * APART, sizeof(Py_ssize_t))
+            if self.raw_scratch == NULL or self.run.bad == NULL or self.run.taken == NULL:
                 raise MemoryError()
             self.run.scratch = <char *> self.raw_scratch + (64 - <size_t> self.raw_scratch % 64) % 64
             self.scratch_threads = threads

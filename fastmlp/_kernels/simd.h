@@ -384,6 +384,9 @@ FASTMLP_INLINE int team_member(void) { return 0; }
 FASTMLP_INLINE int has_openmp(void) { return 0; }
 #endif
 
+/* One more, and what it was before. */
+FASTMLP_INLINE ptrdiff_t fetch_add(ptrdiff_t *p) { return __atomic_fetch_add(p, 1, __ATOMIC_RELAXED); }
+
 /* A barrier that spins for some microseconds, then lets others have the core: OpenMP's own spins for milliseconds, and
  * on a busy machine keeps the member that it waits for from running. */
 #include <sched.h>

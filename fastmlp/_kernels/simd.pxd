@@ -102,6 +102,7 @@ cdef extern from "simd.h" nogil:
     vf64 across_max_f64(vf64)
     void prefetch(const void *)
     void prefetch_read(const void *)
+    Py_ssize_t fetch_add(Py_ssize_t *)
     int team_size()
     int team_member()
     bint has_openmp()
@@ -376,7 +377,7 @@ cdef inline Py_ssize_t lanes(vec like) noexcept nogil:
         return sizeof(vf64) // sizeof(double)
 
 
-cdef inline void share(Py_ssize_t n, Py_ssize_t grain, int member, int team, Py_ssize_t *first,
+cdef inline void share(Py_ssize_t n, Py_ssize_t grain, Py_ssize_t member, Py_ssize_t team, Py_ssize_t *first,
                        Py_ssize_t *last) noexcept nogil:
     """This member's part of 0 .. n, cut at multiples of grain. Only kernels whose bits don't depend on the cut use it."""
     cdef Py_ssize_t pieces = (n + grain - 1) // grain

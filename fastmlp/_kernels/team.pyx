@@ -1,14 +1,17 @@
 """How a team of threads goes through the operations of a plan: together from one to the next, or each with rows of its
 own through several."""
 from cython.parallel cimport parallel
+from libc.string cimport memset
 
 from .passes cimport GATE, WEIGHT, X, op_t, rows_op, run_t, shared_op
+from .pieces cimport APART, cut, pieces_of, pieces_t, take
 from .simd cimport (
     MR, enter_fp, leave_cpu, leave_fp, real, share, team_barrier, team_member, team_size, this_cpu
 )
 
 cdef enum:
     WALK = 128                   # rows of a walk: enough of them that copying the panels of a kernel pays
+    ROWS = 48                    # that a piece of a walk should have, for the same reason
     START = 16                   # grains that a team must save of a run to be worth its start
 
 # Multiply-adds that a member of a running team should have, or the barrier costs more than it brings.
@@ -36,15 +39,19 @@ cdef inline Py_ssize_t group(const op_t *ops, Py_ssize_t n, const run_t *run, in
     return max(i, 1)
 
 
-cdef void walk(const op_t *ops, Py_ssize_t n, run_t *run, int me, int team, const real *like) noexcept nogil:
+cdef void walk(const op_t *ops, Py_ssize_t n, run_t *run, pieces_t pieces, const real *like) noexcept nogil:
     """Some rows at a time through all the operations, while they are in cache; a row meets no other on the way."""
-    cdef Py_ssize_t i, first, last, end
-    share(run.batch, MR, me, team, &first, &last)
-    while first < last:
-        end = min(first + WALK, last)
-        for i in range(n):
-            rows_op(&ops[i], run, first, end, me, like)
-        first = end
+    cdef Py_ssize_t i, at, first, last, end, total = cut(pieces.team, run.batch, ROWS, cost_of(ops, n, run))
+    while True:
+        at = take(&pieces, total)
+        if at < 0:
+            return
+        share(run.batch, MR, at, total, &first, &last)
+        while first < last:
+            end = min(first + WALK, last)
+            for i in range(n):
+                rows_op(&ops[i], run, first, end, pieces.me, like)
+            first = end
 
 
 cdef void member(const op_t *ops, Py_ssize_t n, run_t *run, int me, int team, const real *like) noexcept nogil:
@@ -52,16 +59,18 @@ cdef void member(const op_t *ops, Py_ssize_t n, run_t *run, int me, int team, co
     cdef Py_ssize_t i = 0, k, count
     cdef unsigned long fp = enter_fp()
     cdef int active
+    cdef Py_ssize_t *taken
     if me > 0:
         leave_cpu(run.cpu, team)
     while i < n:
         count = group(&ops[i], n - i, run, team)
         active = team_for(&ops[i], count, run, team)
+        taken = run.taken + i * team * APART
         if me < active:
             if count > 1:
-                walk(&ops[i], count, run, me, active, like)
+                walk(&ops[i], count, run, pieces_of(taken, me, active), like)
             else:
-                shared_op(&ops[i], run, me, active, like)
+                shared_op(&ops[i], run, me, active, taken, like)
         i += count
         if team > 1 and (ops[i - 1].barrier or i == n):     # the last too: OpenMP's own would keep others off a processor
             team_barrier(&run.barrier, team)
@@ -119,6 +128,7 @@ cdef void run_ops(const op_t *ops, Py_ssize_t n, run_t *run, int threads, const 
         member(ops, n, run, 0, 1, like)
     else:
         run.cpu = this_cpu()
+        memset(run.taken, 0, n * threads * APART * sizeof(Py_ssize_t))
         with parallel(num_threads=threads):
             member(ops, n, run, team_member(), team_size(), like)
 
