@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import activations, callbacks, errors, initializers, layers, losses, metrics, optimizers, registry
+from .activations import learned
 from .configuration import config, show_config
 from .errors import DuplicateNameError, NonFiniteError, NotBuiltError, PluginError, UnknownNameError
 from .model import Sequential
@@ -35,6 +36,7 @@ __all__ = [
     "get_num_threads",
     "initializers",
     "layers",
+    "learned",
     "load",
     "losses",
     "metrics",

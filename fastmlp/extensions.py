@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,11 +14,13 @@ from .activations import Activation
 from .checks import TOLERANCE
 from .core import program as core
 from .native import NativeKernel, native_of, verify
-from .program import Assembled, Graph, assemble
+from .program import LIMITS, Assembled, Graph, assemble
 from .recording import Symbol, Unrecordable, node_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from .activations import Learned
 
 __all__ = ["Extension", "Recording", "differentiated", "extension_of", "record"]
 
@@ -45,6 +47,8 @@ class Extension(NamedTuple):
         Whether the way back needs the argument, beside the value.
     operations : int
         Passes over a block, forward and backward.
+    learned : tuple of str
+        Parameters that its programs take after their other inputs, and whose derivatives the way back gives after dz.
     """
 
     kind: str
@@ -52,24 +56,47 @@ class Extension(NamedTuple):
     handle: Any = None
     reads_z: bool = True
     operations: int = 8
+    learned: tuple[str, ...] = ()
+
+    def fields(self) -> dict[str, Any]:
+        """What a plan keeps of it."""
+        return {
+            "handle": self.handle,
+            "reads_z": self.reads_z,
+            "operations": self.operations,
+            "learned": self.learned,
+        }
 
 
 class Recording(NamedTuple):
-    """An activation as a graph: the nodes of ``a = g(z)`` and of ``dz``, with inputs ``z``, ``a`` and ``da``."""
+    """An activation as a graph: the nodes of ``a = g(z)`` and of ``dz``, with inputs ``z``, ``a`` and ``da``.
+
+    Each learned parameter is an input too, and `slopes` are the nodes of da times the derivative of a by each.
+    """
 
     graph: Graph
     a: int
     dz: int
+    learned: tuple[str, ...] = ()
+    slopes: tuple[int, ...] = ()
 
     def key(self) -> tuple[Any, ...]:
         """What equal recordings share; NaN equals NaN here, and -0 differs from 0."""
-        return (*map(str, self.graph.nodes), self.a, self.dz)
+        return (*map(str, self.graph.nodes), self.a, self.dz, self.learned, self.slopes)
 
     def programs(self) -> tuple[Assembled, Assembled]:
         """The way forward and the way back."""
-        forward = assemble(self.graph, [self.a], ["z"])
+        parameters = list(map(_input, self.learned))
+        forward = assemble(self.graph, [self.a], ["z", *parameters])
         given = {} if self.graph.nodes[self.a].op in ("const", "input") else {self.a: "a"}
-        return forward, assemble(self.graph, [self.dz], ["z", "a", "da"], given=given)
+        outputs, inputs = [self.dz, *self.slopes], ["z", "a", "da", *parameters]
+        over = ["da"] * len(outputs) if parameters else []
+        return forward, assemble(self.graph, outputs, inputs, given=given, in_place=over)
+
+
+def _input(name: str) -> str:
+    """What a graph calls a learned parameter: unlike z, a and da, whatever its name."""
+    return f"learned {name}"
 
 
 def extension_of(activation: Activation, dtype: np.dtype[Any]) -> Extension:
@@ -83,6 +110,8 @@ def extension_of(activation: Activation, dtype: np.dtype[Any]) -> Extension:
     if activations.kernel_of(activation) is not None:
         return Extension("builtin")
     kernel = native_of(activation)
+    if kernel is not None and activation._learned():
+        return Extension("python", "its native kernel takes no learned parameters; set native = None")
     if kernel is not None:
         return _native(activation, kernel, dtype)
     me = (threading.get_ident(), id(activation))
@@ -114,6 +143,8 @@ def _native(activation: Activation, kernel: NativeKernel, dtype: np.dtype[Any]) 
 def record(activation: Activation, dtype: np.dtype[Any]) -> Recording:
     """Calls `forward`, and `backward` or `derivative` if the class has one, with symbols; else differentiates.
 
+    Learned parameters are symbols too, by which `forward` is always differentiated.
+
     Raises
     ------
     Unrecordable
@@ -125,6 +156,11 @@ def record(activation: Activation, dtype: np.dtype[Any]) -> Recording:
         raise Unrecordable("its class says that it can't be (recordable = False)")
     graph = Graph()
     z, da = (Symbol(graph, graph.input(name), dtype, writable=False) for name in ("z", "da"))
+    learned = tuple(activation._learned())
+    if len(learned) >= LIMITS["outputs"]:
+        raise Unrecordable(f"it has {len(learned)} learned parameters; a program takes {LIMITS['outputs'] - 1}")
+    symbols = {name: Symbol(graph, graph.input(_input(name)), dtype, writable=False) for name in learned}
+    activation = activation._with(symbols)
     a = _call(graph, "forward", activation.forward, z)
     value = Symbol(graph, a, dtype, writable=False)
     if _overrides(activation, "backward"):
@@ -135,7 +171,18 @@ def record(activation: Activation, dtype: np.dtype[Any]) -> Recording:
         else:
             slope = _built(lambda: graph.derivative(a, node_of(graph, z)))
         dz = _built(lambda: graph.apply("mul", node_of(graph, da), slope))
-    return Recording(graph, a, dz)
+    slopes = tuple(_slope(graph, a, node_of(graph, da), name) for name in learned)
+    return Recording(graph, a, dz, learned, slopes)
+
+
+def _slope(graph: Graph, a: int, da: int, name: str) -> int:
+    """The node of da times the derivative of a by a learned parameter."""
+    by = graph.input(_input(name))
+    slope = _built(lambda: graph.derivative(a, by))
+    if graph.number(slope) == 0:
+        how = "has the derivative 0 by" if by in graph.reached([a]) else "doesn't use"
+        raise Unrecordable(f"forward {how} the learned parameter {name!r}, which could never change")
+    return _built(lambda: graph.apply("mul", da, slope))
 
 
 def _built(make: Callable[[], int]) -> int:
@@ -149,13 +196,14 @@ def _built(make: Callable[[], int]) -> int:
 def differentiated(activation: Activation, z: NDArray[Any]) -> NDArray[Any]:
     """The derivative at `z` of an activation that has none of its own, in NumPy; NotImplementedError if that fails."""
     try:
-        graph, _, dz = record(activation, z.dtype)
+        graph, _, dz, *_ = record(activation, z.dtype)
     except Unrecordable as reason:
         raise NotImplementedError(
             f"{type(activation).__qualname__} has neither derivative(self, z, a) nor backward(self, z, a, da), one of "
             f"which training needs, since it can't be differentiated ({reason})"
         ) from None
-    slope = graph.evaluate([dz], {"z": z, "da": 1.0}, z.dtype)[0]
+    values = {_input(name): parameter.value for name, parameter in activation._learned().items()}
+    slope = graph.evaluate([dz], {**values, "z": z, "da": 1.0}, z.dtype)[0]
     return np.array(np.broadcast_to(slope, z.shape))
 
 
@@ -193,30 +241,49 @@ def _recorded(activation: Activation, recording: Recording, dtype: np.dtype[Any]
             programs = forward.load(dtype), backward.load(dtype)
         except ValueError as error:
             raise Unrecordable(str(error)) from None
-        _compare(activation, recording, programs, dtype)
+        for values in _trials(activation._learned()):
+            _compare(activation, recording, programs, dtype, values)
         reads_z = any(0 in slots for _, _, *slots in backward.code)
         if len(_known) > 1000:
             _known.clear()
         operations = len(forward.code) + len(backward.code)
-        _known[key] = Extension("recorded", None, core.Extension(*programs), reads_z, operations)
+        _known[key] = Extension("recorded", None, core.Extension(*programs), reads_z, operations, recording.learned)
     return _known[key]
 
 
-def _compare(activation: Activation, recording: Recording, programs: tuple[Any, Any], dtype: np.dtype[Any]) -> None:
+def _trials(learned: Mapping[str, Learned]) -> Iterator[dict[str, float]]:
+    """Values of learned parameters at which programs are compared: the first ones, and some beside them."""
+    yield {name: parameter.value for name, parameter in learned.items()}
+    for factor, shift in ((0.5, 0.25), (1.5, -0.25)) if learned else ():
+        yield {name: parameter.value * factor or shift for name, parameter in learned.items()}
+
+
+def _compare(
+    activation: Activation,
+    recording: Recording,
+    programs: tuple[Any, Any],
+    dtype: np.dtype[Any],
+    values: Mapping[str, float],
+) -> None:
     """Raises if a program differs from NumPy on a grid; warns if it does at infinity or NaN."""
     grid = np.concatenate([GRID, BEYOND]).astype(dtype)
     z, da = grid[: len(GRID)], np.linspace(0.5, 1.5, len(GRID)).astype(dtype)
-    graph = recording.graph
+    graph, activation = recording.graph, activation._with(values)
+    whole_rows = [np.full_like(grid, values[name]) for name in recording.learned]
+    given = {_input(name): row[: len(z)] for name, row in zip(recording.learned, whole_rows, strict=True)}
     with np.errstate(all="ignore"):
         whole = _forward(activation, grid)
         a = whole[: len(z)]
-        *_, most = graph.evaluate([recording.a], {"z": z})
-        _same("forward", [a], _run(programs[0], z), z, most)
-        *_, most = graph.evaluate([recording.dz], {"z": z, "a": a, "da": da})
+        *_, most = graph.evaluate([recording.a], {**given, "z": z})
+        _same("forward", [a], _run(programs[0], z, *given.values())[0], z, most)
         ulp = 4 * np.spacing(np.abs(z))  # at a corner, either side is right
-        expected = [_backward(activation, recording, x, da) for x in (z, z - ulp, z + ulp)]
-        _same("backward", expected, _run(programs[1], z, a, da), z, most)
-        beyond = _run(programs[0], grid)[len(z) :]
+        sides = (z, z - ulp, z + ulp)
+        found = _run(programs[1], z, a, da, *given.values(), outputs=1 + len(given))
+        for node, name, got in zip((recording.dz, *recording.slopes), ("backward", *given), found, strict=True):
+            *_, most = graph.evaluate([node], {**given, "z": z, "a": a, "da": da})
+            expected = [_backward(activation, recording, node, {**given, "z": x, "da": da}) for x in sides]
+            _same(name, expected, got, z, most)
+        beyond = _run(programs[0], grid, *whole_rows)[0][len(z) :]
     if not np.allclose(beyond, whole[len(z) :], TOLERANCE[dtype.name], 0, equal_nan=True):
         warnings.warn(
             f"activation {activation!r}, recorded, gives {beyond.tolist()} at {BEYOND.tolist()}, where NumPy gives "
@@ -230,12 +297,13 @@ def _forward(activation: Activation, z: NDArray[Any]) -> NDArray[Any]:
     return _array("forward", activation.forward, z)
 
 
-def _backward(activation: Activation, recording: Recording, z: NDArray[Any], da: NDArray[Any]) -> NDArray[Any]:
-    """dz in NumPy: by the class, or by the graph where it was differentiated."""
-    if _overrides(activation, "backward") or _overrides(activation, "derivative"):
+def _backward(activation: Activation, recording: Recording, node: int, given: Mapping[str, Any]) -> NDArray[Any]:
+    """dz in NumPy: by the class, or by the graph where it was differentiated, as it always is by parameters."""
+    z, da = given["z"], given["da"]
+    if node == recording.dz and (_overrides(activation, "backward") or _overrides(activation, "derivative")):
         a = _forward(activation, z)
         return _array("backward", activation.backward, z, a, da)
-    return recording.graph.evaluate([recording.dz], {"z": z, "da": da}, z.dtype)[0]
+    return recording.graph.evaluate([node], given, z.dtype)[0]
 
 
 def _array(name: str, method: Any, z: NDArray[Any], *others: NDArray[Any]) -> NDArray[Any]:
@@ -253,9 +321,9 @@ def _array(name: str, method: Any, z: NDArray[Any], *others: NDArray[Any]) -> ND
     return value.astype(z.dtype)
 
 
-def _run(program: Any, *inputs: NDArray[Any]) -> NDArray[Any]:
-    out = np.empty_like(inputs[0])
-    program.run(inputs, [out])
+def _run(program: Any, *inputs: NDArray[Any], outputs: int = 1) -> list[NDArray[Any]]:
+    out = [np.empty_like(inputs[0]) for _ in range(outputs)]
+    program.run(inputs, out)
     return out
 
 

@@ -112,6 +112,17 @@ class Layer(Configurable):
         """One line of ``net.summary()``."""
         return repr(self)
 
+    def _learn(self, activation: _activations.Activation, units: int) -> None:
+        """Ask for the learned parameters of an activation."""
+        for name, parameter in activation._learned().items():
+            if name in self._parameter_specs:
+                raise ValueError(
+                    f"{activation!r}: its learned parameter {name!r} has the name of an array of {type(self).__name__}; "
+                    "rename it"
+                )
+            shape = (units if parameter.per == "unit" else 1,)
+            self.add_parameter(name, shape, initializer_registry.get("constant", value=parameter.value))
+
     # Two layers of one configuration are still two layers.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -146,7 +157,8 @@ class Dense(Layer):
 
     Notes
     -----
-    Parameters: ``kernel`` ``(inputs, units)``, ``bias`` ``(units,)``.
+    Parameters: ``kernel`` ``(inputs, units)``, ``bias`` ``(units,)``, and those of the activation that are
+    `fastmlp.learned`.
     """
 
     def __init__(
@@ -172,6 +184,7 @@ class Dense(Layer):
         self.add_parameter("kernel", (input_dim, self.units), initializer, decay=True)
         if self.use_bias:
             self.add_parameter("bias", (self.units,), self.bias_initializer)
+        self._learn(self.activation, self.units)
         return self.units
 
     def lower(self, to: Lowering) -> None:
@@ -188,11 +201,19 @@ class Activation(Layer):
     ----------
     activation : name or Activation
     name : str, optional
+
+    Notes
+    -----
+    Parameters: those of the activation that are `fastmlp.learned`.
     """
 
     def __init__(self, activation: Any, *, name: str | None = None) -> None:
         super().__init__(name=name)
         self.activation = activation_registry.get(activation)
+
+    def build(self, input_dim: int) -> int:
+        self._learn(self.activation, input_dim)
+        return input_dim
 
     def lower(self, to: Lowering) -> None:
         to.activation(self, self.activation)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .activations import Activation
-from .checks import check_number
+from .activations import Activation, Learned
+from .activations._learned import check_number_or_learned, initial
 from .program import Graph, read
 from .recording import Symbol, Unrecordable, node_of
 from .registry import activations as registry
@@ -29,7 +29,7 @@ class Recorded(Activation):
     program : list, optional
         Operations as `fastmlp.program.Graph.to_list` gives them; the last is the value. Inputs are ``z`` and the names
         in `parameters`. Nothing of it is run before all of it is checked. By default ``z`` itself.
-    parameters : mapping of str to float
+    parameters : mapping of str to float, or learned
 
     Raises
     ------
@@ -37,9 +37,10 @@ class Recorded(Activation):
         If the program is none, or reads an input that it isn't given.
     """
 
-    def __init__(self, program: list[Any] | None = None, parameters: Mapping[str, float] | None = None) -> None:
+    def __init__(self, program: list[Any] | None = None, parameters: Mapping[str, float | Learned] | None = None) -> None:
         self.program: list[Any] = [["input", "'z'"]] if program is None else program
-        self.parameters = {str(name): check_number(name, value) for name, value in (parameters or {}).items()}
+        given = parameters or {}
+        self.parameters = {str(name): check_number_or_learned(name, value) for name, value in given.items()}
         self._graph = Graph()
         places = read(self._graph, self.program)
         if not places:
@@ -50,7 +51,7 @@ class Recorded(Activation):
             raise ValueError(f"a program: reads {sorted(unknown)}, which are neither z nor among its parameters")
 
     @classmethod
-    def of(cls, function: Callable[..., Any], parameters: Mapping[str, float]) -> Recorded:
+    def of(cls, function: Callable[..., Any], parameters: Mapping[str, float | Learned]) -> Recorded:
         """Record a function of `z`."""
         values = _values(function, parameters)
         graph = Graph()
@@ -70,12 +71,18 @@ class Recorded(Activation):
     def forward(self, z: NDArray[Any]) -> NDArray[Any]:
         if isinstance(z, Symbol):
             return self._replay(z)
-        values = {name: z.dtype.type(value) for name, value in self.parameters.items()}
+        values = {name: z.dtype.type(initial(value)) for name, value in self.parameters.items()}
         result = self._graph.evaluate([self._last], values | {"z": z}, z.dtype)[0]
         return np.array(np.broadcast_to(result, z.shape))
 
+    def _learned(self) -> dict[str, Learned]:
+        return {name: value for name, value in self.parameters.items() if isinstance(value, Learned)}
+
+    def _with(self, values: Mapping[str, Any]) -> Activation:
+        return super()._with({"parameters": {**self.parameters, **values}} if values else {})
+
     def _replay(self, z: Any) -> Any:
-        """The same operations on a symbol of another recording, with the parameters as constants."""
+        """The same operations on a symbol of another recording, with the parameters as it has them."""
         graph: Graph = z._graph
         places: dict[int, int] = {}
         for at in self._graph.reached([self._last]):
@@ -83,7 +90,7 @@ class Recorded(Activation):
             if op == "const":
                 places[at] = graph.constant(float(value))  # type: ignore[arg-type]
             elif op == "input":
-                places[at] = z._node if value == "z" else graph.constant(self.parameters[str(value)])
+                places[at] = z._node if value == "z" else node_of(graph, self.parameters[str(value)])
             else:
                 places[at] = graph.apply(op, *(places[arg] for arg in args))
         return Symbol(graph, places[self._last], z.dtype)
@@ -93,7 +100,7 @@ class Recorded(Activation):
         return f"Recorded(<{len(self.program)} operations>{parameters})"
 
 
-def _values(function: Callable[..., Any], parameters: Mapping[str, float]) -> dict[str, float]:
+def _values(function: Callable[..., Any], parameters: Mapping[str, float | Learned]) -> dict[str, float | Learned]:
     """Values of a function's parameters but the first."""
     _, *others = inspect.signature(function).parameters.values()
     values = {}
@@ -101,7 +108,9 @@ def _values(function: Callable[..., Any], parameters: Mapping[str, float]) -> di
         value = parameters.get(parameter.name, parameter.default)
         if value is parameter.empty:
             raise TypeError(f"{function!r}: parameter {parameter.name!r} has no value; give it: {parameter.name}=...")
-        values[parameter.name] = check_number(parameter.name, value)
+        if parameter.name == "z":
+            raise TypeError(f"{function!r}: 'z' is what a program calls the argument itself; rename that parameter")
+        values[parameter.name] = check_number_or_learned(parameter.name, value)
     unknown = sorted(set(parameters) - set(values))
     if unknown:
         raise TypeError(f"{function!r} takes no {', '.join(unknown)}; it takes z and {sorted(values)}")

@@ -8,6 +8,7 @@ from .batchnorm cimport (
     batchnorm_statistics, batchnorm_update, column_sums
 )
 from .gemm cimport gemm, gemm_share, gemm_t, scratch_size
+from .learned cimport learned_backward_rows, learned_rows, learned_scratch, learned_sums
 from .logits cimport softmax_backward, softmax_forward
 from .losses cimport accuracy_rows, loss_rows
 from .optimizers cimport adam_update, all_finite, sgd_update
@@ -15,6 +16,7 @@ from .program cimport INPUTS, OUTPUTS, extension_t, program_t, run_program
 from .random cimport dropout_backward, dropout_forward
 from .rows cimport loss_t
 from .simd cimport real, share
+from .sums cimport total
 
 cdef enum:
     LINE = 64            # numbers: a cut there keeps two members off one cache line
@@ -146,21 +148,6 @@ cdef void loss(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, const r
         run.row_metric[i] *= w
 
 
-cdef double total(const double *x, Py_ssize_t n) noexcept nogil:
-    """The sum of x: of every eighth number, then of these by pairs."""
-    cdef double[8] part
-    cdef Py_ssize_t i = 0, k
-    for k in range(8):
-        part[k] = 0
-    while i + 8 <= n:
-        for k in range(8):
-            part[k] += x[i + k]
-        i += 8
-    for k in range(n - i):
-        part[k] += x[i + k]
-    return ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]))
-
-
 cdef void loss_sum(const op_t *op, run_t *run) noexcept nogil:
     run.loss = total(run.row_loss, run.batch)
     run.metric = total(run.row_metric, run.batch) if op.metric else 0.0
@@ -270,6 +257,10 @@ cdef void rows_op(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, int 
         gemm(&g, i0, i1, 0, g.n, scratch_of(run, member, like))
     elif op.code < SOFTMAX_BACKWARD:
         forward_rows(op, run, i0, i1, member, like)
+    elif op.code == LEARNED:
+        learned_rows(op, run, i0, i1, scratch_of(run, member, like))
+    elif op.code == LEARNED_BACKWARD:
+        learned_backward_rows(op, run, i0, i1, scratch_of(run, member, like))
     else:
         backward_rows(op, run, i0, i1, like)
 
@@ -288,6 +279,8 @@ cdef void shared_op(const op_t *op, run_t *run, int member, int team, const real
     elif code == LOSS_SUM:
         if member == 0:
             loss_sum(op, run)
+    elif code == LEARNED_SUMS:
+        learned_sums(op, run, member, team, like)
     elif code == GATE:
         return
     elif has_gemm(op, run, &g, like):
@@ -305,4 +298,6 @@ cdef Py_ssize_t scratch_bytes(const op_t *op, Py_ssize_t rows, const real *like)
         return scratch_size(rows, op.inputs, op.units, like) * sizeof(real)
     elif op.code == D_KERNEL:
         return scratch_size(op.inputs, op.units, rows, like) * sizeof(real)
+    elif op.code == LEARNED or op.code == LEARNED_BACKWARD:
+        return learned_scratch(op) * sizeof(real)
     return 0

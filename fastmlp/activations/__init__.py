@@ -23,6 +23,7 @@ from ._kernels import (
     Tanh,
     kernel_of,
 )
+from ._learned import Learned, learned
 from ._lines import (
     CELU,
     ELU,
@@ -33,6 +34,7 @@ from ._lines import (
     HardSiLU,
     HardTanh,
     Mish,
+    PReLU,
     ReLU6,
     SiLU,
     Softplus,
@@ -57,8 +59,10 @@ __all__ = [
     "Identity",
     "Kernel",
     "LeakyReLU",
+    "Learned",
     "Mish",
     "NativeKernel",
+    "PReLU",
     "ReLU",
     "ReLU6",
     "SiLU",
@@ -73,6 +77,7 @@ __all__ = [
     "Threshold",
     "get",
     "kernel_of",
+    "learned",
     "recorded",
 ]
 
@@ -83,7 +88,7 @@ for _cls in (value for name, value in list(globals().items()) if name in __all__
 get = registry.get
 
 
-def recorded(function: Any, /, **parameters: float) -> Activation:
+def recorded(function: Any, /, **parameters: float | Learned) -> Activation:
     """Make an activation of a function, without a class.
 
     Parameters
@@ -91,8 +96,9 @@ def recorded(function: Any, /, **parameters: float) -> Activation:
     function : callable
         ``function(z, **parameters)`` in NumPy, elementwise. It is called once, with a symbol; what it does becomes a
         program, which is differentiated, and saved in files as data.
-    **parameters : float
-        Values for the function's other parameters, in place of their defaults.
+    **parameters : float, or learned
+        Values for the function's other parameters, in place of their defaults; ``fm.learned(1.0)`` makes one a parameter
+        of each layer that takes the activation.
 
     Returns
     -------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,6 +12,7 @@ from ..checks import real_array
 from ..configurable import Configurable
 from ..native import NativeKernel
 from ..registry import activations as registry
+from ._learned import Learned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +27,7 @@ class Kernel(NamedTuple):
     handle: Any = None
     reads_z: bool = True  # on the way back, beside a
     operations: int = 4  # passes over the numbers, there and back
+    learned: tuple[str, ...] = ()  # parameters that layers learn, in the order of the programs' inputs
 
 
 class Activation(Configurable):
@@ -76,6 +80,18 @@ class Activation(Configurable):
         if not hasattr(z, "__array_function__"):  # what has it is an array, or stands for one while it is recorded
             z = np.asarray(z)
         return self.forward(z if z.dtype.kind == "f" else z.astype(np.float64))
+
+    def _learned(self) -> dict[str, Learned]:
+        """Parameters that a layer is to learn, by the names that they are kept under."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Learned)}
+
+    def _with(self, values: Mapping[str, Any]) -> Activation:
+        """The same with other values in place of learned parameters."""
+        if not values:
+            return self
+        other = copy(self)
+        vars(other).update(values)
+        return other
 
 
 registry.base = Activation
