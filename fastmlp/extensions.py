@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from . import activations
 from .activations import Activation
-from .checks import TOLERANCE
+from .agreement import compare
 from .core import program as core
+from .learnable import Unlearnable, no_initial_values
 from .native import NativeKernel, native_of, verify
 from .program import LIMITS, Assembled, Graph, assemble
 from .recording import Symbol, Unrecordable, node_of
@@ -20,14 +20,7 @@ from .recording import Symbol, Unrecordable, node_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .activations import Learned
-
 __all__ = ["Extension", "Recording", "differentiated", "extension_of", "record"]
-
-SMALL = (0.0, 1e-30, 1e-6, 1e-3, 0.1, 0.5, 1.0, 2.0, 3.0, 6.0, 20.0, 50.0, 100.0, 1e3, 1e4)
-GRID = np.concatenate([np.linspace(-12.3, 12.7, 101), SMALL, np.negative(SMALL)])
-BEYOND = np.array([np.inf, -np.inf, np.nan])
-
 
 _busy: set[tuple[int, int]] = set()  # activations whose code is being recorded, by thread
 
@@ -71,18 +64,24 @@ class Extension(NamedTuple):
 class Recording(NamedTuple):
     """An activation as a graph: the nodes of ``a = g(z)`` and of ``dz``, with inputs ``z``, ``a`` and ``da``.
 
-    Each learned parameter is an input too, and `slopes` are the nodes of da times the derivative of a by each.
+    Each learned parameter is an input too, and `slopes` are the nodes of da times the derivative of a by each. `own`
+    says that dz is what the class does, not what follows from `forward`.
     """
 
     graph: Graph
     a: int
     dz: int
-    learned: tuple[str, ...] = ()
-    slopes: tuple[int, ...] = ()
+    own: bool
+    learned: tuple[str, ...]
+    slopes: tuple[int, ...]
 
     def key(self) -> tuple[Any, ...]:
         """What equal recordings share; NaN equals NaN here, and -0 differs from 0."""
         return (*map(str, self.graph.nodes), self.a, self.dz, self.learned, self.slopes)
+
+    def inputs(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of learned parameters by what the graph calls these."""
+        return {_input(name): values[name] for name in self.learned}
 
     def programs(self) -> tuple[Assembled, Assembled]:
         """The way forward and the way back."""
@@ -163,6 +162,7 @@ def record(activation: Activation, dtype: np.dtype[Any]) -> Recording:
     activation = activation._with(symbols)
     a = _call(graph, "forward", activation.forward, z)
     value = Symbol(graph, a, dtype, writable=False)
+    own = _overrides(activation, "backward") or _overrides(activation, "derivative")
     if _overrides(activation, "backward"):
         dz = _call(graph, "backward", activation.backward, z, value, da)
     else:
@@ -172,7 +172,7 @@ def record(activation: Activation, dtype: np.dtype[Any]) -> Recording:
             slope = _built(lambda: graph.derivative(a, node_of(graph, z)))
         dz = _built(lambda: graph.apply("mul", node_of(graph, da), slope))
     slopes = tuple(_slope(graph, a, node_of(graph, da), name) for name in learned)
-    return Recording(graph, a, dz, learned, slopes)
+    return Recording(graph, a, dz, own, learned, slopes)
 
 
 def _slope(graph: Graph, a: int, da: int, name: str) -> int:
@@ -196,14 +196,14 @@ def _built(make: Callable[[], int]) -> int:
 def differentiated(activation: Activation, z: NDArray[Any]) -> NDArray[Any]:
     """The derivative at `z` of an activation that has none of its own, in NumPy; NotImplementedError if that fails."""
     try:
-        graph, _, dz, *_ = record(activation, z.dtype)
+        recording = record(activation, z.dtype)
     except Unrecordable as reason:
         raise NotImplementedError(
             f"{type(activation).__qualname__} has neither derivative(self, z, a) nor backward(self, z, a, da), one of "
             f"which training needs, since it can't be differentiated ({reason})"
         ) from None
-    values = {_input(name): parameter.value for name, parameter in activation._learned().items()}
-    slope = graph.evaluate([dz], {**values, "z": z, "da": 1.0}, z.dtype)[0]
+    values = recording.inputs({name: parameter.value for name, parameter in activation._learned().items()})
+    slope = recording.graph.evaluate([recording.dz], {**values, "z": z, "da": 1.0}, z.dtype)[0]
     return np.array(np.broadcast_to(slope, z.shape))
 
 
@@ -214,7 +214,7 @@ def _overrides(activation: Activation, name: str) -> bool:
 def _call(graph: Graph, name: str, method: Any, *symbols: Symbol) -> int:
     """The node of what a method returns."""
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), no_initial_values():
             result = method(*symbols)
         if not isinstance(result, Symbol):
             raise Unrecordable(f"it returns {type(result).__name__}, not an array made of its argument")
@@ -223,11 +223,13 @@ def _call(graph: Graph, name: str, method: Any, *symbols: Symbol) -> int:
         return node_of(graph, result)
     except Unrecordable as reason:
         raise Unrecordable(f"{name}: {reason}") from None
+    except Unlearnable:
+        raise
     except Exception as error:  # of the code, which may well run in NumPy
         raise Unrecordable(f"{name}: {type(error).__name__}: {error}") from error
 
 
-# -- checking --------------------------------------------------------------------------------------------------------
+# -- keeping ---------------------------------------------------------------------------------------------------------
 
 _known: dict[Any, Extension] = {}  # what was checked, by class and graph
 
@@ -241,99 +243,10 @@ def _recorded(activation: Activation, recording: Recording, dtype: np.dtype[Any]
             programs = forward.load(dtype), backward.load(dtype)
         except ValueError as error:
             raise Unrecordable(str(error)) from None
-        for values in _trials(activation._learned()):
-            _compare(activation, recording, programs, dtype, values)
+        compare(activation, recording, programs, dtype)
         reads_z = any(0 in slots for _, _, *slots in backward.code)
         if len(_known) > 1000:
             _known.clear()
         operations = len(forward.code) + len(backward.code)
         _known[key] = Extension("recorded", None, core.Extension(*programs), reads_z, operations, recording.learned)
     return _known[key]
-
-
-def _trials(learned: Mapping[str, Learned]) -> Iterator[dict[str, float]]:
-    """Values of learned parameters at which programs are compared: the first ones, and some beside them."""
-    yield {name: parameter.value for name, parameter in learned.items()}
-    for factor, shift in ((0.5, 0.25), (1.5, -0.25)) if learned else ():
-        yield {name: parameter.value * factor or shift for name, parameter in learned.items()}
-
-
-def _compare(
-    activation: Activation,
-    recording: Recording,
-    programs: tuple[Any, Any],
-    dtype: np.dtype[Any],
-    values: Mapping[str, float],
-) -> None:
-    """Raises if a program differs from NumPy on a grid; warns if it does at infinity or NaN."""
-    grid = np.concatenate([GRID, BEYOND]).astype(dtype)
-    z, da = grid[: len(GRID)], np.linspace(0.5, 1.5, len(GRID)).astype(dtype)
-    graph, activation = recording.graph, activation._with(values)
-    whole_rows = [np.full_like(grid, values[name]) for name in recording.learned]
-    given = {_input(name): row[: len(z)] for name, row in zip(recording.learned, whole_rows, strict=True)}
-    with np.errstate(all="ignore"):
-        whole = _forward(activation, grid)
-        a = whole[: len(z)]
-        *_, most = graph.evaluate([recording.a], {**given, "z": z})
-        _same("forward", [a], _run(programs[0], z, *given.values())[0], z, most)
-        ulp = 4 * np.spacing(np.abs(z))  # at a corner, either side is right
-        sides = (z, z - ulp, z + ulp)
-        found = _run(programs[1], z, a, da, *given.values(), outputs=1 + len(given))
-        for node, name, got in zip((recording.dz, *recording.slopes), ("backward", *given), found, strict=True):
-            *_, most = graph.evaluate([node], {**given, "z": z, "a": a, "da": da})
-            expected = [_backward(activation, recording, node, {**given, "z": x, "da": da}) for x in sides]
-            _same(name, expected, got, z, most)
-        beyond = _run(programs[0], grid, *whole_rows)[0][len(z) :]
-    if not np.allclose(beyond, whole[len(z) :], TOLERANCE[dtype.name], 0, equal_nan=True):
-        warnings.warn(
-            f"activation {activation!r}, recorded, gives {beyond.tolist()} at {BEYOND.tolist()}, where NumPy gives "
-            f"{whole[len(z) :].tolist()}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-
-
-def _forward(activation: Activation, z: NDArray[Any]) -> NDArray[Any]:
-    return _array("forward", activation.forward, z)
-
-
-def _backward(activation: Activation, recording: Recording, node: int, given: Mapping[str, Any]) -> NDArray[Any]:
-    """dz in NumPy: by the class, or by the graph where it was differentiated, as it always is by parameters."""
-    z, da = given["z"], given["da"]
-    if node == recording.dz and (_overrides(activation, "backward") or _overrides(activation, "derivative")):
-        a = _forward(activation, z)
-        return _array("backward", activation.backward, z, a, da)
-    return recording.graph.evaluate([node], given, z.dtype)[0]
-
-
-def _array(name: str, method: Any, z: NDArray[Any], *others: NDArray[Any]) -> NDArray[Any]:
-    """What NumPy code returns, as the Python operation of a plan would take it."""
-    arrays = [x.view() for x in (z, *others)]
-    for x in arrays:
-        x.flags.writeable = False
-    try:
-        value = method(*arrays)
-    except Exception as error:  # as it will in Python at every step
-        raise Unrecordable(f"{name}: in NumPy, {type(error).__name__}: {error}") from error
-    if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.shape != z.shape:
-        got = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-        raise Unrecordable(f"{name}: in NumPy, it returns {got} for {z.dtype} {z.shape}")
-    return value.astype(z.dtype)
-
-
-def _run(program: Any, *inputs: NDArray[Any], outputs: int = 1) -> list[NDArray[Any]]:
-    out = [np.empty_like(inputs[0]) for _ in range(outputs)]
-    program.run(inputs, out)
-    return out
-
-
-def _same(name: str, expected: list[NDArray[Any]], found: NDArray[Any], z: NDArray[Any], most: NDArray[Any]) -> None:
-    """That a result lies within NumPy's, which come from z and beside it, wherever they are finite."""
-    allowed = TOLERANCE[found.dtype.name] * np.maximum(most, np.abs(expected[0]))
-    low, high = np.minimum.reduce(expected) - allowed, np.maximum.reduce(expected) + allowed
-    wrong = np.isfinite(low) & np.isfinite(high) & ~((low <= found) & (found <= high))
-    if wrong.any():
-        at = int(np.flatnonzero(wrong)[0])
-        raise Unrecordable(
-            f"{name}: recorded, it gives {found[at]!s} at z = {z[at]!s}, where NumPy gives {expected[0][at]!s}"
-        )

@@ -117,8 +117,8 @@ class Layer(Configurable):
         for name, parameter in activation._learned().items():
             if name in self._parameter_specs:
                 raise ValueError(
-                    f"{activation!r}: its learned parameter {name!r} has the name of an array of {type(self).__name__}; "
-                    "rename it"
+                    f"{activation!r}: its learned parameter {name!r} has the name of an array of "
+                    f"{type(self).__name__}; rename it"
                 )
             shape = (units if parameter.per == "unit" else 1,)
             self.add_parameter(name, shape, initializer_registry.get("constant", value=parameter.value))

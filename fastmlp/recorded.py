@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .activations import Activation, Learned
-from .activations._learned import check_number_or_learned, initial
+from .activations import Activation
+from .learnable import Learned, check_number_or_learned, initial, no_initial_values
 from .program import Graph, read
 from .recording import Symbol, Unrecordable, node_of
 from .registry import activations as registry
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Recorded"]
+
+Values = Mapping[str, float | Learned]
 
 
 @registry.builtin("recorded")
@@ -37,7 +39,9 @@ class Recorded(Activation):
         If the program is none, or reads an input that it isn't given.
     """
 
-    def __init__(self, program: list[Any] | None = None, parameters: Mapping[str, float | Learned] | None = None) -> None:
+    def __init__(
+        self, program: list[Any] | None = None, parameters: Mapping[str, float | Learned] | None = None
+    ) -> None:
         self.program: list[Any] = [["input", "'z'"]] if program is None else program
         given = parameters or {}
         self.parameters = {str(name): check_number_or_learned(name, value) for name, value in given.items()}
@@ -51,7 +55,7 @@ class Recorded(Activation):
             raise ValueError(f"a program: reads {sorted(unknown)}, which are neither z nor among its parameters")
 
     @classmethod
-    def of(cls, function: Callable[..., Any], parameters: Mapping[str, float | Learned]) -> Recorded:
+    def of(cls, function: Callable[..., Any], parameters: Values) -> Recorded:
         """Record a function of `z`."""
         values = _values(function, parameters)
         graph = Graph()
@@ -59,7 +63,7 @@ class Recorded(Activation):
         z = Symbol(graph, graph.input("z"), dtype, writable=False)
         others = {name: Symbol(graph, graph.input(name), dtype, writable=False) for name in values}
         try:
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), no_initial_values():
                 value = node_of(graph, function(z, **others))
         except Unrecordable as reason:
             raise TypeError(
@@ -89,8 +93,10 @@ class Recorded(Activation):
             op, args, value = self._graph.nodes[at]
             if op == "const":
                 places[at] = graph.constant(float(value))  # type: ignore[arg-type]
+            elif value == "z":
+                places[at] = z._node
             elif op == "input":
-                places[at] = z._node if value == "z" else node_of(graph, self.parameters[str(value)])
+                places[at] = node_of(graph, self.parameters[str(value)])
             else:
                 places[at] = graph.apply(op, *(places[arg] for arg in args))
         return Symbol(graph, places[self._last], z.dtype)
@@ -100,7 +106,7 @@ class Recorded(Activation):
         return f"Recorded(<{len(self.program)} operations>{parameters})"
 
 
-def _values(function: Callable[..., Any], parameters: Mapping[str, float | Learned]) -> dict[str, float | Learned]:
+def _values(function: Callable[..., Any], parameters: Values) -> dict[str, float | Learned]:
     """Values of a function's parameters but the first."""
     _, *others = inspect.signature(function).parameters.values()
     values = {}

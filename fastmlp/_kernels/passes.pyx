@@ -8,7 +8,7 @@ from .batchnorm cimport (
     batchnorm_statistics, batchnorm_update, column_sums
 )
 from .gemm cimport gemm, gemm_share, gemm_t, scratch_size
-from .learned cimport learned_backward_rows, learned_rows, learned_scratch, learned_sums
+from .learned cimport learned_backward, learned_forward, learned_scratch, learned_sums, learned_t
 from .logits cimport softmax_backward, softmax_forward
 from .losses cimport accuracy_rows, loss_rows
 from .optimizers cimport adam_update, all_finite, sgd_update
@@ -203,6 +203,31 @@ cdef void backward_rows(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1
                                op.units)
 
 
+cdef void learned(const op_t *op, const run_t *run, learned_t *g, const real *like) noexcept nogil:
+    """An activation with learned parameters; of each the table has a reference, whether there is one per unit, a reference
+    to slopes and their row stride."""
+    cdef const Py_ssize_t *entry = run.table + op.starts
+    cdef Py_ssize_t k
+    g.units, g.n = op.units, op.kind
+    for k in range(op.kind):
+        g.of[k].values, g.of[k].gradient = at(run, entry[0], like), gradient(run, entry[0], like)
+        g.of[k].per_unit, g.of[k].slopes, g.of[k].ld = <bint> entry[1], at(run, entry[2], like), entry[3]
+        entry += 4
+
+
+cdef void learned_rows(const op_t *op, const run_t *run, Py_ssize_t i0, Py_ssize_t i1, real *scratch) noexcept nogil:
+    cdef learned_t g
+    cdef real *x = at(run, op.x, scratch)
+    cdef real *a = at(run, op.a, scratch)
+    learned(op, run, &g, scratch)
+    g.forward, g.backward = extension_of(op).forward, extension_of(op).backward
+    if op.code == LEARNED:
+        learned_forward(&g, x + i0 * op.ldx, op.ldx, a + i0 * op.lda, op.lda, i1 - i0, scratch)
+    else:
+        learned_backward(&g, at(run, op.z, scratch), op.ldz, a, op.lda, at(run, op.d, scratch), op.ldd,
+                         at(run, op.dx, scratch), op.ld_dx, i0, i1, scratch)
+
+
 cdef void program_update(const op_t *op, run_t *run, Py_ssize_t first, Py_ssize_t n, const real *like) noexcept nogil:
     """A recorded optimizer: parameters, gradients and state come in, the first and the last go out."""
     cdef const real *inputs[INPUTS]
@@ -257,10 +282,8 @@ cdef void rows_op(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, int 
         gemm(&g, i0, i1, 0, g.n, scratch_of(run, member, like))
     elif op.code < SOFTMAX_BACKWARD:
         forward_rows(op, run, i0, i1, member, like)
-    elif op.code == LEARNED:
+    elif op.code == LEARNED or op.code == LEARNED_BACKWARD:
         learned_rows(op, run, i0, i1, scratch_of(run, member, like))
-    elif op.code == LEARNED_BACKWARD:
-        learned_backward_rows(op, run, i0, i1, scratch_of(run, member, like))
     else:
         backward_rows(op, run, i0, i1, like)
 
@@ -269,6 +292,7 @@ cdef void shared_op(const op_t *op, run_t *run, int member, int team, const real
     """This member's part of an operation, however it is best cut."""
     cdef Py_ssize_t i0, i1, code = op.code
     cdef gemm_t g
+    cdef learned_t p
     if code == D_KERNEL:
         d_kernel(op, run, member, team, like)
     elif (code == BATCHNORM_STATISTICS or code == BATCHNORM_RUNNING or code == BATCHNORM_FOLD
@@ -280,7 +304,9 @@ cdef void shared_op(const op_t *op, run_t *run, int member, int team, const real
         if member == 0:
             loss_sum(op, run)
     elif code == LEARNED_SUMS:
-        learned_sums(op, run, member, team, like)
+        share(op.units, LINE, member, team, &i0, &i1)
+        learned(op, run, &p, like)
+        learned_sums(&p, run.batch, i0, i1, member == 0, like)
     elif code == GATE:
         return
     elif has_gemm(op, run, &g, like):
@@ -299,5 +325,5 @@ cdef Py_ssize_t scratch_bytes(const op_t *op, Py_ssize_t rows, const real *like)
     elif op.code == D_KERNEL:
         return scratch_size(op.inputs, op.units, rows, like) * sizeof(real)
     elif op.code == LEARNED or op.code == LEARNED_BACKWARD:
-        return learned_scratch(op) * sizeof(real)
+        return learned_scratch(op.units, op.kind) * sizeof(real)
     return 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..learnable import Learned
 from ..native import NativeKernel
 from ..registry import activations as registry
 from ._base import Activation, Kernel
@@ -23,7 +24,6 @@ from ._kernels import (
     Tanh,
     kernel_of,
 )
-from ._learned import Learned, learned
 from ._lines import (
     CELU,
     ELU,
@@ -59,7 +59,6 @@ __all__ = [
     "Identity",
     "Kernel",
     "LeakyReLU",
-    "Learned",
     "Mish",
     "NativeKernel",
     "PReLU",
@@ -77,7 +76,6 @@ __all__ = [
     "Threshold",
     "get",
     "kernel_of",
-    "learned",
     "recorded",
 ]
 
@@ -97,8 +95,8 @@ def recorded(function: Any, /, **parameters: float | Learned) -> Activation:
         ``function(z, **parameters)`` in NumPy, elementwise. It is called once, with a symbol; what it does becomes a
         program, which is differentiated, and saved in files as data.
     **parameters : float, or learned
-        Values for the function's other parameters, in place of their defaults; ``fm.learned(1.0)`` makes one a parameter
-        of each layer that takes the activation.
+        Values for the function's other parameters, in place of their defaults; ``fm.learned(1.0)`` makes one a
+        parameter of each layer that takes the activation.
 
     Returns
     -------

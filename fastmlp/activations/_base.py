@@ -10,9 +10,9 @@ import numpy as np
 
 from ..checks import real_array
 from ..configurable import Configurable
+from ..learnable import Learned
 from ..native import NativeKernel
 from ..registry import activations as registry
-from ._learned import Learned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

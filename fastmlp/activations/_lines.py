@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..checks import check_number
+from ..learnable import Learned, check_number_or_learned, learned
 from ..registry import activations as registry
 from ._base import Activation
-from ._learned import Learned, check_number_or_learned, learned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

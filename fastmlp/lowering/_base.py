@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -160,9 +160,10 @@ class Base:
                 if found.handle is not None:
                     kernel = activations.Kernel("extension", **found.fields())
                 elif activation._learned():
+                    key = self.built[self._place].key
                     raise TypeError(
-                        f"layer {self.built[self._place].key}: parameters of activation {activation!r} can't be learned, "
-                        f"since it runs in Python ({found.reason})"
+                        f"layer {key}: parameters of activation {activation!r} can't be learned, since it can't be "
+                        f"recorded ({found.reason})"
                     )
             known[id(activation)] = activation, kernel
         kernel = known[id(activation)][1]
@@ -199,7 +200,7 @@ class Base:
     def _vector(self, units: int) -> int:
         return self._allocate(units)
 
-    def _entries(self, rows: list[tuple[int, ...]]) -> int:
+    def _entries(self, rows: Sequence[tuple[int, ...]]) -> int:
         """Where numbers that an operation reads come to stand in the plan's table."""
         start = sum(map(len, self._table))
         self._table.append(np.array(rows, dtype=np.int64).ravel())

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from numbers import Real
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from ..checks import check_number
-from ..configurable import Configurable
+from .checks import check_number
+from .configurable import Configurable
 
-__all__ = ["Learned", "check_number_or_learned", "initial", "learned"]
+__all__ = ["Learned", "Unlearnable", "check_number_or_learned", "initial", "learned", "no_initial_values"]
 
 PER = ("layer", "unit")
+_refusing: ContextVar[bool] = ContextVar("_refusing", default=False)
+
+
+class Unlearnable(TypeError):
+    """A learned parameter would be taken for a constant."""
 
 
 class Learned(Configurable, NDArrayOperatorsMixin):
@@ -42,17 +48,35 @@ class Learned(Configurable, NDArrayOperatorsMixin):
     __ne__ = object.__ne__  # the opposite of Configurable's ==, not NumPy's operation
 
     def __float__(self) -> float:
-        raise TypeError(f"{self!r} is no number yet: keep it as it came (self.beta = beta), and use it in forward alone")
+        raise TypeError(f"{self!r} is no number yet: keep it as it came (self.beta = beta), for forward alone")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if not all(isinstance(x, (Learned, np.ndarray, np.generic, Real)) for x in inputs):
-            return NotImplemented  # a symbol, which has to know that this is no constant
-        return getattr(ufunc, method)(*map(initial, inputs), **kwargs)
+        self.check_constant()
+        result = getattr(ufunc, method)(*map(initial, inputs), **kwargs)
+        # NumPy makes a float64 of -1.0, which would make float64 of all that it meets
+        return float(result) if all(type(x) in (Learned, int, float) for x in inputs) else result
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if not all(issubclass(kind, (Learned, np.ndarray)) for kind in types):
-            return NotImplemented
+        self.check_constant()
         return func(*map(initial, args), **{name: initial(value) for name, value in kwargs.items()})
+
+    def check_constant(self) -> None:
+        """Raise, while code is recorded."""
+        if _refusing.get():
+            raise Unlearnable(
+                f"{self!r} would be a constant here: an activation learns what it keeps itself, as it came "
+                "(self.beta = beta), not what stands in a list or belongs to another one"
+            )
+
+
+@contextmanager
+def no_initial_values() -> Iterator[None]:
+    """While code is recorded: symbols stand for learned parameters, and one that is met itself has been missed."""
+    token = _refusing.set(True)
+    try:
+        yield
+    finally:
+        _refusing.reset(token)
 
 
 def learned(value: float, per: str = "layer") -> Learned:
