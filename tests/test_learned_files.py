@@ -273,3 +273,28 @@ def test_programs_are_compared_with_numpy(wrong, monkeypatch):
 )
 def test_the_kit_passes_them(made):
     fm.testing.check(made)
+    (check,) = (check for check in fm.testing.checks(made) if check.name == "learned")
+    assert check.run().status == "passed"
+
+
+class Twice(Swish):
+    """What __init__ makes of a parameter doesn't learn."""
+
+    def __init__(self, beta=1.0):
+        super().__init__(beta)
+        self.scale = 1 + 0.5 * beta
+
+    def forward(self, z):
+        return self.scale * super().forward(z)
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [(Branch(fm.learned(1.0)), "can't be learned"), (Twice(fm.learned(1.0)), "parameter 'beta' is wrong at")],
+    ids=["branch", "twice"],
+)
+def test_the_kit_catches_what_does_not_learn(made, words):
+    (check,) = (check for check in fm.testing.checks(made) if check.name == "learned")
+    status, text = check.run()
+    assert status == "failed"
+    assert words in text
