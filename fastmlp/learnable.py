@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from .checks import check_number
@@ -54,7 +55,8 @@ class Learned(Configurable, NDArrayOperatorsMixin):
         self.check_constant()
         result = getattr(ufunc, method)(*map(initial, inputs), **kwargs)
         # NumPy makes a float64 of -1.0, which would make float64 of all that it meets
-        return float(result) if all(type(x) in (Learned, int, float) for x in inputs) else result
+        plain = isinstance(result, np.generic) and all(type(x) in (Learned, int, float) for x in inputs)
+        return result.item() if plain else result
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         self.check_constant()
@@ -110,7 +112,9 @@ def learned(value: float, per: str = "layer") -> Learned:
 
 
 def initial(value: Any) -> Any:
-    """The number that a learned parameter begins with; anything else as it is."""
+    """The number that a learned parameter begins with, also in a list; anything else as it is."""
+    if isinstance(value, (list, tuple)):
+        return [initial(part) for part in value]
     return value.value if isinstance(value, Learned) else value
 
 

@@ -123,6 +123,32 @@ def test_numpy_takes_the_initial_value(make, dtype):
     np.testing.assert_allclose(activation.derivative(z, None), expected.derivative(z, None), rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda z, b: np.select([z < -1, z < 1], [b * z, b], default=0.25),
+        lambda z, b: np.clip(z, -b, b) + np.where(z > 0, b, z) * z,
+        lambda z, b: np.maximum(b * z, z) / (1 + b**2) - np.float32(2) * b * z,
+    ],
+    ids=["select", "clip", "maximum"],
+)
+def test_numpy_functions_take_it(function, dtype):
+    z = np.linspace(-2, 2, 9).astype(dtype)
+    found = function(z, fm.learned(0.5))
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, function(z, 0.5))
+
+
+def test_functions_of_a_learned_parameter_alone():
+    """Python's numbers, which leave float32 as it is, and truth values."""
+    beta = fm.learned(0.5, per="unit")
+    results = [-beta, abs(beta), beta + 1, 2 * beta, np.exp(beta), beta**2, 1 / beta]
+    assert [type(result) for result in results] == [float] * len(results)
+    assert results[:4] == [-0.5, 0.5, 1.5, 1.0]
+    assert (beta > 0) is True
+    assert divmod(beta, 2) == (0, 0.5)
+
+
 def test_it_never_becomes_a_number_without_a_word():
     """`float(beta)` in __init__ would leave a constant in its place."""
     for convert in (float, np.float32, lambda beta: fm.activations.LeakyReLU(beta)):
