@@ -20,7 +20,7 @@ from .recording import Symbol, Unrecordable, node_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Extension", "Recording", "differentiated", "extension_of", "record"]
+__all__ = ["Extension", "Recording", "check_learns", "differentiated", "extension_of", "record"]
 
 _busy: set[tuple[int, int]] = set()  # activations whose code is being recorded, by thread
 
@@ -126,6 +126,14 @@ def extension_of(activation: Activation, dtype: np.dtype[Any]) -> Extension:
         return Extension("python", str(reason))
     finally:
         _busy.discard(me)
+
+
+def check_learns(activation: Activation, found: Extension) -> None:
+    """Refuse an activation with learned parameters that would run in Python, where they would be constants."""
+    if found.kind == "python" and activation._learned():
+        raise TypeError(
+            f"parameters of activation {activation!r} can't be learned, since it can't be recorded ({found.reason})"
+        )
 
 
 def _native(activation: Activation, kernel: NativeKernel, dtype: np.dtype[Any]) -> Extension:

@@ -112,17 +112,6 @@ class Layer(Configurable):
         """One line of ``net.summary()``."""
         return repr(self)
 
-    def _learn(self, activation: _activations.Activation, units: int) -> None:
-        """Ask for the learned parameters of an activation."""
-        for name, parameter in activation._learned().items():
-            if name in self._parameter_specs:
-                raise ValueError(
-                    f"{activation!r}: its learned parameter {name!r} has the name of an array of "
-                    f"{type(self).__name__}; rename it"
-                )
-            shape = (units if parameter.per == "unit" else 1,)
-            self.add_parameter(name, shape, initializer_registry.get("constant", value=parameter.value))
-
     # Two layers of one configuration are still two layers.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -184,7 +173,7 @@ class Dense(Layer):
         self.add_parameter("kernel", (input_dim, self.units), initializer, decay=True)
         if self.use_bias:
             self.add_parameter("bias", (self.units,), self.bias_initializer)
-        self._learn(self.activation, self.units)
+        self.activation._ask(self, self.units)
         return self.units
 
     def lower(self, to: Lowering) -> None:
@@ -212,7 +201,7 @@ class Activation(Layer):
         self.activation = activation_registry.get(activation)
 
     def build(self, input_dim: int) -> int:
-        self._learn(self.activation, input_dim)
+        self.activation._ask(self, input_dim)
         return input_dim
 
     def lower(self, to: Lowering) -> None:

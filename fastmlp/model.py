@@ -113,8 +113,6 @@ class Sequential:
             built = flatten(list(self.layers), inputs)
             arenas = Arenas(built, self._dtype)
             arenas.initialize(built, self.seed)
-            if any(isinstance(p.layer, (Activation, Dense)) and p.layer.activation._learned() for p in built):
-                Lowering(built, arenas, 1, training=True)  # which refuses activations that have no way to learn
             self._built, self._arenas = built, arenas
             self._reset_plans()
             if self.optimizer is not None:

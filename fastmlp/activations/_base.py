@@ -17,6 +17,8 @@ from ..registry import activations as registry
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..layers import Layer
+
 
 class Kernel(NamedTuple):
     """An activation as the kernels take it: its name there, its two numbers, and what a foreign one consists of."""
@@ -84,6 +86,21 @@ class Activation(Configurable):
     def _learned(self) -> dict[str, Learned]:
         """Parameters that a layer is to learn, by the names that they are kept under."""
         return {name: value for name, value in vars(self).items() if isinstance(value, Learned)}
+
+    def _ask(self, layer: Layer, units: int) -> None:
+        """Ask for learned parameters on behalf of a layer of so many units, which is being built."""
+        for name, parameter in self._learned().items():
+            if name in layer._parameter_specs:
+                raise ValueError(
+                    f"{self!r}: its learned parameter {name!r} has the name of an array of {type(layer).__name__}; "
+                    "rename it"
+                )
+            shape = (units if parameter.per == "unit" else 1,)
+            layer.add_parameter(name, shape, {"name": "constant", "value": parameter.value})
+        if self._learned():
+            from ..extensions import check_learns, extension_of
+
+            check_learns(self, extension_of(self, np.dtype(np.float64)))
 
     def _with(self, values: Mapping[str, Any]) -> Activation:
         """The same with other values in place of learned parameters."""

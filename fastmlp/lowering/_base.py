@@ -154,17 +154,12 @@ class Base:
         if id(activation) not in known:
             kernel = activations.kernel_of(activation)
             if kernel is None:
-                from ..extensions import extension_of  # what built-ins need no part of
+                from ..extensions import check_learns, extension_of  # what built-ins need no part of
 
                 found = extension_of(activation, self.arenas.dtype)
+                check_learns(activation, found)
                 if found.handle is not None:
                     kernel = activations.Kernel("extension", **found.fields())
-                elif activation._learned():
-                    key = self.built[self._place].key
-                    raise TypeError(
-                        f"layer {key}: parameters of activation {activation!r} can't be learned, since it can't be "
-                        f"recorded ({found.reason})"
-                    )
             known[id(activation)] = activation, kernel
         kernel = known[id(activation)][1]
         if kernel is not None and kernel.handle is not None:
