@@ -39,9 +39,7 @@ class Recorded(Activation):
         If the program is none, or reads an input that it isn't given.
     """
 
-    def __init__(
-        self, program: list[Any] | None = None, parameters: Mapping[str, float | Learned] | None = None
-    ) -> None:
+    def __init__(self, program: list[Any] | None = None, parameters: Values | None = None) -> None:
         self.program: list[Any] = [["input", "'z'"]] if program is None else program
         given = parameters or {}
         self.parameters = {str(name): check_number_or_learned(name, value) for name, value in given.items()}
