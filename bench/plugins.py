@@ -3,8 +3,9 @@
     python bench/plugins.py --markdown plugins.md
 
 Steps of the same network are interleaved: with the built-in sigmoid, with recorded activations, with the same by hand
-in C as native kernels (compiled here, if there is a compiler), and through NumPy; then recorded Lion against momentum,
-the built-in that moves as many bytes. Losses of the forms of one activation are compared before a time counts.
+in C as native kernels (compiled here, if there is a compiler), with a learned parameter, and through NumPy; then
+recorded Lion against momentum, the built-in that moves as many bytes. Losses of the forms of one activation are
+compared before a time counts.
 """
 
 from __future__ import annotations
@@ -111,6 +112,8 @@ def forms():
         found[f"{cls.__name__.lower()}, recorded"] = cls()
         if library() is not None:
             found[f"{cls.__name__.lower()}, C"] = by_hand(cls)()
+    for per in ("layer", "unit"):
+        found[f"learned swish, per {per}"] = fm.activations.get("swish", beta=fm.learned(1.0, per=per))
     return found | {"softsign, recorded": Softsign(), "swish, NumPy": in_numpy(Swish)()}
 
 

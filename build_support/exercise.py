@@ -1,5 +1,5 @@
-"""What `sanitize.py` runs: networks of native, recorded and Python activations and of recorded optimizers, at sizes
-beside those of vectors, tiles and walks, by 1, 2 and 3 threads; every result has the same bits."""
+"""What `sanitize.py` runs: networks of native, recorded, learned and Python activations and of recorded optimizers, at
+sizes beside those of vectors, tiles and walks, by 1, 2 and 3 threads; every result has the same bits."""
 
 import ctypes
 import itertools
@@ -39,6 +39,16 @@ class Bump(fm.activations.Activation):
 
     def forward(self, z):
         return np.where(z > 0, np.sin(z), z) * np.exp(-np.abs(z))
+
+
+class Wave(fm.activations.Activation):
+    """Recorded, with a parameter for the layer and one for each unit."""
+
+    def __init__(self, slope=0.5, height=0.25):
+        self.slope, self.height = slope, height
+
+    def forward(self, z):
+        return self.slope * z + self.height * np.sin(self.slope * z)
 
 
 class Branch(fm.activations.Activation):
@@ -92,6 +102,13 @@ STACKS = {
         BatchNorm(),
         Activation(Swish(0.5)),
         Dense(3, Swish()),
+    ],
+    "learned": lambda units: [
+        Activation(Wave(fm.learned(0.5, per="unit"), fm.learned(0.5))),
+        Dense(units, "prelu"),
+        BatchNorm(),
+        Activation(Wave(fm.learned(0.5), fm.learned(0.25, per="unit"))),
+        Dense(3, Wave(fm.learned(0.5), 0.75)),
     ],
     "python": lambda units: [Dense(units, Swish()), Dense(units, Branch()), Dense(units, Bump()), Dense(3, "softplus")],
 }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from . import activations, callbacks, errors, initializers, layers, losses, metrics, optimizers, registry
 from .configuration import config, show_config
 from .errors import DuplicateNameError, NonFiniteError, NotBuiltError, PluginError, UnknownNameError
+from .learnable import learned
 from .model import Sequential
 from .threads import get_num_threads, num_threads, set_num_threads
 
@@ -35,6 +36,7 @@ __all__ = [
     "get_num_threads",
     "initializers",
     "layers",
+    "learned",
     "load",
     "losses",
     "metrics",

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import threading
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from . import activations
 from .activations import Activation
-from .checks import TOLERANCE
+from .agreement import compare
 from .core import program as core
+from .learnable import Unlearnable, no_initial_values
 from .native import NativeKernel, native_of, verify
-from .program import Assembled, Graph, assemble
+from .program import LIMITS, Assembled, Graph, assemble
 from .recording import Symbol, Unrecordable, node_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Extension", "Recording", "differentiated", "extension_of", "record"]
-
-SMALL = (0.0, 1e-30, 1e-6, 1e-3, 0.1, 0.5, 1.0, 2.0, 3.0, 6.0, 20.0, 50.0, 100.0, 1e3, 1e4)
-GRID = np.concatenate([np.linspace(-12.3, 12.7, 101), SMALL, np.negative(SMALL)])
-BEYOND = np.array([np.inf, -np.inf, np.nan])
-
+__all__ = ["Extension", "Recording", "check_learns", "differentiated", "extension_of", "record"]
 
 _busy: set[tuple[int, int]] = set()  # activations whose code is being recorded, by thread
 
@@ -45,6 +40,8 @@ class Extension(NamedTuple):
         Whether the way back needs the argument, beside the value.
     operations : int
         Passes over a block, forward and backward.
+    learned : tuple of str
+        Parameters that its programs take after their other inputs, and whose derivatives the way back gives after dz.
     """
 
     kind: str
@@ -52,24 +49,53 @@ class Extension(NamedTuple):
     handle: Any = None
     reads_z: bool = True
     operations: int = 8
+    learned: tuple[str, ...] = ()
+
+    def fields(self) -> dict[str, Any]:
+        """What a plan keeps of it."""
+        return {
+            "handle": self.handle,
+            "reads_z": self.reads_z,
+            "operations": self.operations,
+            "learned": self.learned,
+        }
 
 
 class Recording(NamedTuple):
-    """An activation as a graph: the nodes of ``a = g(z)`` and of ``dz``, with inputs ``z``, ``a`` and ``da``."""
+    """An activation as a graph: the nodes of ``a = g(z)`` and of ``dz``, with inputs ``z``, ``a`` and ``da``.
+
+    Each learned parameter is an input too, and `slopes` are the nodes of da times the derivative of a by each. `own`
+    says that dz is what the class does, not what follows from `forward`.
+    """
 
     graph: Graph
     a: int
     dz: int
+    own: bool
+    learned: tuple[str, ...]
+    slopes: tuple[int, ...]
 
     def key(self) -> tuple[Any, ...]:
         """What equal recordings share; NaN equals NaN here, and -0 differs from 0."""
-        return (*map(str, self.graph.nodes), self.a, self.dz)
+        return (*map(str, self.graph.nodes), self.a, self.dz, self.learned, self.slopes)
+
+    def inputs(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of learned parameters by what the graph calls these."""
+        return {_input(name): values[name] for name in self.learned}
 
     def programs(self) -> tuple[Assembled, Assembled]:
         """The way forward and the way back."""
-        forward = assemble(self.graph, [self.a], ["z"])
+        parameters = list(map(_input, self.learned))
+        forward = assemble(self.graph, [self.a], ["z", *parameters])
         given = {} if self.graph.nodes[self.a].op in ("const", "input") else {self.a: "a"}
-        return forward, assemble(self.graph, [self.dz], ["z", "a", "da"], given=given)
+        outputs, inputs = [self.dz, *self.slopes], ["z", "a", "da", *parameters]
+        over = ["da"] * len(outputs) if parameters else []
+        return forward, assemble(self.graph, outputs, inputs, given=given, in_place=over)
+
+
+def _input(name: str) -> str:
+    """What a graph calls a learned parameter: unlike z, a and da, whatever its name."""
+    return f"learned {name}"
 
 
 def extension_of(activation: Activation, dtype: np.dtype[Any]) -> Extension:
@@ -83,6 +109,8 @@ def extension_of(activation: Activation, dtype: np.dtype[Any]) -> Extension:
     if activations.kernel_of(activation) is not None:
         return Extension("builtin")
     kernel = native_of(activation)
+    if kernel is not None and activation._learned():
+        return Extension("python", "its native kernel takes no learned parameters; set native = None")
     if kernel is not None:
         return _native(activation, kernel, dtype)
     me = (threading.get_ident(), id(activation))
@@ -100,6 +128,14 @@ def extension_of(activation: Activation, dtype: np.dtype[Any]) -> Extension:
         _busy.discard(me)
 
 
+def check_learns(activation: Activation, found: Extension) -> None:
+    """Refuse an activation with learned parameters that would run in Python, where they would be constants."""
+    if found.kind == "python" and activation._learned():
+        raise TypeError(
+            f"parameters of activation {activation!r} can't be learned, since it can't be recorded ({found.reason})"
+        )
+
+
 def _native(activation: Activation, kernel: NativeKernel, dtype: np.dtype[Any]) -> Extension:
     verify(activation, dtype)
     forward, backward = kernel.addresses(dtype)
@@ -114,6 +150,8 @@ def _native(activation: Activation, kernel: NativeKernel, dtype: np.dtype[Any]) 
 def record(activation: Activation, dtype: np.dtype[Any]) -> Recording:
     """Calls `forward`, and `backward` or `derivative` if the class has one, with symbols; else differentiates.
 
+    Learned parameters are symbols too, by which `forward` is always differentiated.
+
     Raises
     ------
     Unrecordable
@@ -125,8 +163,14 @@ def record(activation: Activation, dtype: np.dtype[Any]) -> Recording:
         raise Unrecordable("its class says that it can't be (recordable = False)")
     graph = Graph()
     z, da = (Symbol(graph, graph.input(name), dtype, writable=False) for name in ("z", "da"))
+    learned = tuple(activation._learned())
+    if len(learned) >= LIMITS["outputs"]:
+        raise Unrecordable(f"it has {len(learned)} learned parameters; a program takes {LIMITS['outputs'] - 1}")
+    symbols = {name: Symbol(graph, graph.input(_input(name)), dtype, writable=False) for name in learned}
+    activation = activation._with(symbols)
     a = _call(graph, "forward", activation.forward, z)
     value = Symbol(graph, a, dtype, writable=False)
+    own = _overrides(activation, "backward") or _overrides(activation, "derivative")
     if _overrides(activation, "backward"):
         dz = _call(graph, "backward", activation.backward, z, value, da)
     else:
@@ -135,7 +179,18 @@ def record(activation: Activation, dtype: np.dtype[Any]) -> Recording:
         else:
             slope = _built(lambda: graph.derivative(a, node_of(graph, z)))
         dz = _built(lambda: graph.apply("mul", node_of(graph, da), slope))
-    return Recording(graph, a, dz)
+    slopes = tuple(_slope(graph, a, node_of(graph, da), name) for name in learned)
+    return Recording(graph, a, dz, own, learned, slopes)
+
+
+def _slope(graph: Graph, a: int, da: int, name: str) -> int:
+    """The node of da times the derivative of a by a learned parameter."""
+    by = graph.input(_input(name))
+    slope = _built(lambda: graph.derivative(a, by))
+    if graph.number(slope) == 0:
+        how = "has the derivative 0 by" if by in graph.reached([a]) else "doesn't use"
+        raise Unrecordable(f"forward {how} the learned parameter {name!r}, which could never change")
+    return _built(lambda: graph.apply("mul", da, slope))
 
 
 def _built(make: Callable[[], int]) -> int:
@@ -149,13 +204,14 @@ def _built(make: Callable[[], int]) -> int:
 def differentiated(activation: Activation, z: NDArray[Any]) -> NDArray[Any]:
     """The derivative at `z` of an activation that has none of its own, in NumPy; NotImplementedError if that fails."""
     try:
-        graph, _, dz = record(activation, z.dtype)
+        recording = record(activation, z.dtype)
     except Unrecordable as reason:
         raise NotImplementedError(
             f"{type(activation).__qualname__} has neither derivative(self, z, a) nor backward(self, z, a, da), one of "
             f"which training needs, since it can't be differentiated ({reason})"
         ) from None
-    slope = graph.evaluate([dz], {"z": z, "da": 1.0}, z.dtype)[0]
+    values = recording.inputs({name: parameter.value for name, parameter in activation._learned().items()})
+    slope = recording.graph.evaluate([recording.dz], {**values, "z": z, "da": 1.0}, z.dtype)[0]
     return np.array(np.broadcast_to(slope, z.shape))
 
 
@@ -166,7 +222,7 @@ def _overrides(activation: Activation, name: str) -> bool:
 def _call(graph: Graph, name: str, method: Any, *symbols: Symbol) -> int:
     """The node of what a method returns."""
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), no_initial_values():
             result = method(*symbols)
         if not isinstance(result, Symbol):
             raise Unrecordable(f"it returns {type(result).__name__}, not an array made of its argument")
@@ -175,11 +231,13 @@ def _call(graph: Graph, name: str, method: Any, *symbols: Symbol) -> int:
         return node_of(graph, result)
     except Unrecordable as reason:
         raise Unrecordable(f"{name}: {reason}") from None
+    except Unlearnable:
+        raise
     except Exception as error:  # of the code, which may well run in NumPy
         raise Unrecordable(f"{name}: {type(error).__name__}: {error}") from error
 
 
-# -- checking --------------------------------------------------------------------------------------------------------
+# -- keeping ---------------------------------------------------------------------------------------------------------
 
 _known: dict[Any, Extension] = {}  # what was checked, by class and graph
 
@@ -193,79 +251,10 @@ def _recorded(activation: Activation, recording: Recording, dtype: np.dtype[Any]
             programs = forward.load(dtype), backward.load(dtype)
         except ValueError as error:
             raise Unrecordable(str(error)) from None
-        _compare(activation, recording, programs, dtype)
+        compare(activation, recording, programs, dtype)
         reads_z = any(0 in slots for _, _, *slots in backward.code)
         if len(_known) > 1000:
             _known.clear()
         operations = len(forward.code) + len(backward.code)
-        _known[key] = Extension("recorded", None, core.Extension(*programs), reads_z, operations)
+        _known[key] = Extension("recorded", None, core.Extension(*programs), reads_z, operations, recording.learned)
     return _known[key]
-
-
-def _compare(activation: Activation, recording: Recording, programs: tuple[Any, Any], dtype: np.dtype[Any]) -> None:
-    """Raises if a program differs from NumPy on a grid; warns if it does at infinity or NaN."""
-    grid = np.concatenate([GRID, BEYOND]).astype(dtype)
-    z, da = grid[: len(GRID)], np.linspace(0.5, 1.5, len(GRID)).astype(dtype)
-    graph = recording.graph
-    with np.errstate(all="ignore"):
-        whole = _forward(activation, grid)
-        a = whole[: len(z)]
-        *_, most = graph.evaluate([recording.a], {"z": z})
-        _same("forward", [a], _run(programs[0], z), z, most)
-        *_, most = graph.evaluate([recording.dz], {"z": z, "a": a, "da": da})
-        ulp = 4 * np.spacing(np.abs(z))  # at a corner, either side is right
-        expected = [_backward(activation, recording, x, da) for x in (z, z - ulp, z + ulp)]
-        _same("backward", expected, _run(programs[1], z, a, da), z, most)
-        beyond = _run(programs[0], grid)[len(z) :]
-    if not np.allclose(beyond, whole[len(z) :], TOLERANCE[dtype.name], 0, equal_nan=True):
-        warnings.warn(
-            f"activation {activation!r}, recorded, gives {beyond.tolist()} at {BEYOND.tolist()}, where NumPy gives "
-            f"{whole[len(z) :].tolist()}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-
-
-def _forward(activation: Activation, z: NDArray[Any]) -> NDArray[Any]:
-    return _array("forward", activation.forward, z)
-
-
-def _backward(activation: Activation, recording: Recording, z: NDArray[Any], da: NDArray[Any]) -> NDArray[Any]:
-    """dz in NumPy: by the class, or by the graph where it was differentiated."""
-    if _overrides(activation, "backward") or _overrides(activation, "derivative"):
-        a = _forward(activation, z)
-        return _array("backward", activation.backward, z, a, da)
-    return recording.graph.evaluate([recording.dz], {"z": z, "da": da}, z.dtype)[0]
-
-
-def _array(name: str, method: Any, z: NDArray[Any], *others: NDArray[Any]) -> NDArray[Any]:
-    """What NumPy code returns, as the Python operation of a plan would take it."""
-    arrays = [x.view() for x in (z, *others)]
-    for x in arrays:
-        x.flags.writeable = False
-    try:
-        value = method(*arrays)
-    except Exception as error:  # as it will in Python at every step
-        raise Unrecordable(f"{name}: in NumPy, {type(error).__name__}: {error}") from error
-    if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.shape != z.shape:
-        got = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-        raise Unrecordable(f"{name}: in NumPy, it returns {got} for {z.dtype} {z.shape}")
-    return value.astype(z.dtype)
-
-
-def _run(program: Any, *inputs: NDArray[Any]) -> NDArray[Any]:
-    out = np.empty_like(inputs[0])
-    program.run(inputs, [out])
-    return out
-
-
-def _same(name: str, expected: list[NDArray[Any]], found: NDArray[Any], z: NDArray[Any], most: NDArray[Any]) -> None:
-    """That a result lies within NumPy's, which come from z and beside it, wherever they are finite."""
-    allowed = TOLERANCE[found.dtype.name] * np.maximum(most, np.abs(expected[0]))
-    low, high = np.minimum.reduce(expected) - allowed, np.maximum.reduce(expected) + allowed
-    wrong = np.isfinite(low) & np.isfinite(high) & ~((low <= found) & (found <= high))
-    if wrong.any():
-        at = int(np.flatnonzero(wrong)[0])
-        raise Unrecordable(
-            f"{name}: recorded, it gives {found[at]!s} at z = {z[at]!s}, where NumPy gives {expected[0][at]!s}"
-        )

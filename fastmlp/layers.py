@@ -146,7 +146,8 @@ class Dense(Layer):
 
     Notes
     -----
-    Parameters: ``kernel`` ``(inputs, units)``, ``bias`` ``(units,)``.
+    Parameters: ``kernel`` ``(inputs, units)``, ``bias`` ``(units,)``, and those of the activation that are
+    `fastmlp.learned`.
     """
 
     def __init__(
@@ -172,6 +173,7 @@ class Dense(Layer):
         self.add_parameter("kernel", (input_dim, self.units), initializer, decay=True)
         if self.use_bias:
             self.add_parameter("bias", (self.units,), self.bias_initializer)
+        self.activation._ask(self, self.units)
         return self.units
 
     def lower(self, to: Lowering) -> None:
@@ -188,11 +190,19 @@ class Activation(Layer):
     ----------
     activation : name or Activation
     name : str, optional
+
+    Notes
+    -----
+    Parameters: those of the activation that are `fastmlp.learned`.
     """
 
     def __init__(self, activation: Any, *, name: str | None = None) -> None:
         super().__init__(name=name)
         self.activation = activation_registry.get(activation)
+
+    def build(self, input_dim: int) -> int:
+        self.activation._ask(self, input_dim)
+        return input_dim
 
     def lower(self, to: Lowering) -> None:
         to.activation(self, self.activation)

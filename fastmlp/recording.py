@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from .learnable import Learned
 from .program import Graph
 
 __all__ = ["Symbol", "Unrecordable", "node_of"]
@@ -243,6 +244,8 @@ def node_of(graph: Graph, value: Any) -> int:
         if value._graph is not graph:
             raise Unrecordable("it keeps an array from another call")
         return value._node
+    if isinstance(value, Learned):
+        value.check_constant()
     if isinstance(value, (bool, int, float, np.generic)) or (isinstance(value, np.ndarray) and value.ndim == 0):
         number = value.item() if isinstance(value, (np.generic, np.ndarray)) else value
         if isinstance(number, (bool, int, float)):

@@ -117,9 +117,11 @@ ROWS = """
 core
 errors = checks = configurable = threads = usage
 registry
+learnable
 native = program
 recording
 activations = initializers = losses = metrics = optimizers = regularizers = constraints = schedules = callbacks
+agreement
 data = extensions = sweeps = recorded
 lowering
 layers

@@ -45,18 +45,21 @@ cdef enum:
     PYTHON = 22          # run by the caller between two runs of compiled operations
     GATE = 23            # where all stop if a number was not finite; those before it have met
     SWEEP = 24           # an optimizer's program over the arenas
+    LEARNED = 25         # an activation with learned parameters, its derivatives, and their sums over the batch
+    LEARNED_BACKWARD = 26
+    LEARNED_SUMS = 27
 
 cdef struct op_t:
     # Every field has 8 bytes, so that a NumPy structured array is the same memory. Unused references are NONE.
     Py_ssize_t code
-    Py_ssize_t kind              # of activation, loss; arrays of state of a sweep
+    Py_ssize_t kind              # of activation, loss; arrays of state of a sweep; how many parameters are learned
     Py_ssize_t metric
     Py_ssize_t layer             # keys dropout, names the culprit of a NaN
     Py_ssize_t inputs
     Py_ssize_t units
     Py_ssize_t x                 # input, its row stride and its table of row offsets
     Py_ssize_t ldx
-    Py_ssize_t starts
+    Py_ssize_t starts            # or the table of learned parameters
     Py_ssize_t kernel
     Py_ssize_t bias
     Py_ssize_t z                 # before the activation, kept for the way back

@@ -8,6 +8,7 @@ from .batchnorm cimport (
     batchnorm_statistics, batchnorm_update, column_sums
 )
 from .gemm cimport gemm, gemm_pieces, gemm_t, scratch_size
+from .learned cimport learned_backward, learned_forward, learned_scratch, learned_sums, learned_t
 from .logits cimport softmax_backward, softmax_forward
 from .losses cimport accuracy_rows, loss_rows
 from .optimizers cimport adam_update, all_finite, sgd_update
@@ -16,6 +17,7 @@ from .program cimport INPUTS, OUTPUTS, extension_t, program_t, run_program
 from .random cimport dropout_backward, dropout_forward
 from .rows cimport loss_t
 from .simd cimport real, share
+from .sums cimport total
 
 cdef enum:
     LINE = 64            # numbers: a cut there keeps two members off one cache line
@@ -148,21 +150,6 @@ cdef void loss(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, const r
         run.row_metric[i] *= w
 
 
-cdef double total(const double *x, Py_ssize_t n) noexcept nogil:
-    """The sum of x: of every eighth number, then of these by pairs."""
-    cdef double[8] part
-    cdef Py_ssize_t i = 0, k
-    for k in range(8):
-        part[k] = 0
-    while i + 8 <= n:
-        for k in range(8):
-            part[k] += x[i + k]
-        i += 8
-    for k in range(n - i):
-        part[k] += x[i + k]
-    return ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]))
-
-
 cdef void loss_sum(const op_t *op, run_t *run) noexcept nogil:
     run.loss = total(run.row_loss, run.batch)
     run.metric = total(run.row_metric, run.batch) if op.metric else 0.0
@@ -216,6 +203,31 @@ cdef void backward_rows(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1
                                at(run, op.inv, like), at(run, op.gamma, like), gradient(run, op.gamma, like),
                                gradient(run, op.beta, like), 1.0 / run.batch if op.flag else 0.0, dx + i * op.ld_dx,
                                op.units)
+
+
+cdef void learned(const op_t *op, const run_t *run, learned_t *g, const real *like) noexcept nogil:
+    """An activation with learned parameters; of each the table has a reference, whether there is one per unit, a reference
+    to slopes and their row stride."""
+    cdef const Py_ssize_t *entry = run.table + op.starts
+    cdef Py_ssize_t k
+    g.units, g.n = op.units, op.kind
+    for k in range(op.kind):
+        g.of[k].values, g.of[k].gradient = at(run, entry[0], like), gradient(run, entry[0], like)
+        g.of[k].per_unit, g.of[k].slopes, g.of[k].ld = <bint> entry[1], at(run, entry[2], like), entry[3]
+        entry += 4
+
+
+cdef void learned_rows(const op_t *op, const run_t *run, Py_ssize_t i0, Py_ssize_t i1, real *scratch) noexcept nogil:
+    cdef learned_t g
+    cdef real *x = at(run, op.x, scratch)
+    cdef real *a = at(run, op.a, scratch)
+    learned(op, run, &g, scratch)
+    g.forward, g.backward = extension_of(op).forward, extension_of(op).backward
+    if op.code == LEARNED:
+        learned_forward(&g, x + i0 * op.ldx, op.ldx, a + i0 * op.lda, op.lda, i1 - i0, scratch)
+    else:
+        learned_backward(&g, at(run, op.z, scratch), op.ldz, a, op.lda, at(run, op.d, scratch), op.ldd,
+                         at(run, op.dx, scratch), op.ld_dx, i0, i1, scratch)
 
 
 cdef void program_update(const op_t *op, run_t *run, Py_ssize_t first, Py_ssize_t n, const real *like) noexcept nogil:
@@ -279,6 +291,8 @@ cdef void rows_op(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, int 
         gemm(&g, i0, i1, 0, g.n, scratch_of(run, member, like))
     elif op.code < SOFTMAX_BACKWARD:
         forward_rows(op, run, i0, i1, member, like)
+    elif op.code == LEARNED or op.code == LEARNED_BACKWARD:
+        learned_rows(op, run, i0, i1, scratch_of(run, member, like))
     else:
         backward_rows(op, run, i0, i1, like)
 
@@ -287,6 +301,7 @@ cdef void shared_op(const op_t *op, run_t *run, int member, int team, Py_ssize_t
     """This member's part of an operation, however it is best cut; `taken` are the counters of its pieces."""
     cdef Py_ssize_t i0, i1, code = op.code
     cdef gemm_t g
+    cdef learned_t p
     if code == D_KERNEL:
         d_kernel(op, run, member, team, taken, like)
     elif (code == BATCHNORM_STATISTICS or code == BATCHNORM_RUNNING or code == BATCHNORM_FOLD
@@ -297,6 +312,10 @@ cdef void shared_op(const op_t *op, run_t *run, int member, int team, Py_ssize_t
     elif code == LOSS_SUM:
         if member == 0:
             loss_sum(op, run)
+    elif code == LEARNED_SUMS:
+        share(op.units, LINE, member, team, &i0, &i1)
+        learned(op, run, &p, like)
+        learned_sums(&p, run.batch, i0, i1, member == 0, like)
     elif code == GATE:
         return
     elif has_gemm(op, run, &g, like):
@@ -314,4 +333,6 @@ cdef Py_ssize_t scratch_bytes(const op_t *op, Py_ssize_t rows, const real *like)
         return scratch_size(rows, op.inputs, op.units, like) * sizeof(real)
     elif op.code == D_KERNEL:
         return scratch_size(op.inputs, op.units, rows, like) * sizeof(real)
+    elif op.code == LEARNED or op.code == LEARNED_BACKWARD:
+        return learned_scratch(op.units, op.kind) * sizeof(real)
     return 0

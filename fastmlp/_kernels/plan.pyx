@@ -271,7 +271,8 @@ CODES = {
     "dropout_backward": passes.DROPOUT_BACKWARD, "batchnorm_backward_sums": passes.BATCHNORM_BACKWARD_SUMS,
     "batchnorm_backward": passes.BATCHNORM_BACKWARD, "d_kernel": passes.D_KERNEL, "d_input": passes.D_INPUT,
     "check": passes.CHECK, "sgd": passes.SGD, "adam": passes.ADAM, "batchnorm_update": passes.BATCHNORM_UPDATE,
-    "python": passes.PYTHON, "gate": passes.GATE, "sweep": passes.SWEEP,
+    "python": passes.PYTHON, "gate": passes.GATE, "sweep": passes.SWEEP, "learned": passes.LEARNED,
+    "learned_backward": passes.LEARNED_BACKWARD, "learned_sums": passes.LEARNED_SUMS,
 }
 ARENA = {
     "parameters": passes.PARAMETERS, "gradients": passes.GRADIENTS, "state": passes.STATE, "buffers": passes.BUFFERS,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..learnable import Learned
 from ..native import NativeKernel
 from ..registry import activations as registry
 from ._base import Activation, Kernel
@@ -33,6 +34,7 @@ from ._lines import (
     HardSiLU,
     HardTanh,
     Mish,
+    PReLU,
     ReLU6,
     SiLU,
     Softplus,
@@ -59,6 +61,7 @@ __all__ = [
     "LeakyReLU",
     "Mish",
     "NativeKernel",
+    "PReLU",
     "ReLU",
     "ReLU6",
     "SiLU",
@@ -83,7 +86,7 @@ for _cls in (value for name, value in list(globals().items()) if name in __all__
 get = registry.get
 
 
-def recorded(function: Any, /, **parameters: float) -> Activation:
+def recorded(function: Any, /, **parameters: float | Learned) -> Activation:
     """Make an activation of a function, without a class.
 
     Parameters
@@ -91,8 +94,9 @@ def recorded(function: Any, /, **parameters: float) -> Activation:
     function : callable
         ``function(z, **parameters)`` in NumPy, elementwise. It is called once, with a symbol; what it does becomes a
         program, which is differentiated, and saved in files as data.
-    **parameters : float
-        Values for the function's other parameters, in place of their defaults.
+    **parameters : float, or learned
+        Values for the function's other parameters, in place of their defaults; ``fm.learned(1.0)`` makes one a
+        parameter of each layer that takes the activation.
 
     Returns
     -------

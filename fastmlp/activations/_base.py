@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..checks import real_array
 from ..configurable import Configurable
+from ..learnable import Learned
 from ..native import NativeKernel
 from ..registry import activations as registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ..layers import Layer
 
 
 class Kernel(NamedTuple):
@@ -24,6 +29,7 @@ class Kernel(NamedTuple):
     handle: Any = None
     reads_z: bool = True  # on the way back, beside a
     operations: int = 4  # passes over the numbers, there and back
+    learned: tuple[str, ...] = ()  # parameters that layers learn, in the order of the programs' inputs
 
 
 class Activation(Configurable):
@@ -76,6 +82,33 @@ class Activation(Configurable):
         if not hasattr(z, "__array_function__"):  # what has it is an array, or stands for one while it is recorded
             z = np.asarray(z)
         return self.forward(z if z.dtype.kind == "f" else z.astype(np.float64))
+
+    def _learned(self) -> dict[str, Learned]:
+        """Parameters that a layer is to learn, by the names that they are kept under."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Learned)}
+
+    def _ask(self, layer: Layer, units: int) -> None:
+        """Ask for learned parameters on behalf of a layer of so many units, which is being built."""
+        for name, parameter in self._learned().items():
+            if name in layer._parameter_specs:
+                raise ValueError(
+                    f"{self!r}: its learned parameter {name!r} has the name of an array of {type(layer).__name__}; "
+                    "rename it"
+                )
+            shape = (units if parameter.per == "unit" else 1,)
+            layer.add_parameter(name, shape, {"name": "constant", "value": parameter.value})
+        if self._learned():
+            from ..extensions import check_learns, extension_of
+
+            check_learns(self, extension_of(self, np.dtype(np.float64)))
+
+    def _with(self, values: Mapping[str, Any]) -> Activation:
+        """The same with other values in place of learned parameters."""
+        if not values:
+            return self
+        other = copy(self)
+        vars(other).update(values)
+        return other
 
 
 registry.base = Activation

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..checks import check_number
+from ..learnable import Learned, check_number_or_learned, learned
 from ..registry import activations as registry
 from ._base import Activation
 
@@ -58,11 +59,11 @@ class SiLU(_Line):
 
     Parameters
     ----------
-    beta : float
+    beta : float, or learned
     """
 
-    def __init__(self, beta: float = 1.0) -> None:
-        self.beta = check_number("beta", beta)
+    def __init__(self, beta: float | Learned = 1.0) -> None:
+        self.beta = check_number_or_learned("beta", beta)
 
     def forward(self, z: NDArray[Any]) -> NDArray[Any]:
         return z / (1 + np.exp(-self.beta * z))
@@ -97,17 +98,34 @@ class Mish(_Line):
         return z * np.tanh(np.logaddexp(z, z.dtype.type(0)))
 
 
+@registry.builtin("prelu")
+class PReLU(_Line):
+    """``z if z >= 0 else alpha z``, alpha learned for each unit (He and others, arXiv:1502.01852).
+
+    Parameters
+    ----------
+    alpha : learned, or float
+        ``learned(0.25)`` is one number for the whole layer.
+    """
+
+    def __init__(self, alpha: float | Learned = learned(0.25, per="unit")) -> None:  # noqa: B008  nothing changes it
+        self.alpha = check_number_or_learned("alpha", alpha)
+
+    def forward(self, z: NDArray[Any]) -> NDArray[Any]:
+        return np.where(z < 0, self.alpha * z, z)
+
+
 @registry.builtin("elu")
 class ELU(_Line):
     """``z if z > 0 else alpha (e^z - 1)`` (Clevert and others, arXiv:1511.07289).
 
     Parameters
     ----------
-    alpha : float
+    alpha : float, or learned
     """
 
-    def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = check_number("alpha", alpha)
+    def __init__(self, alpha: float | Learned = 1.0) -> None:
+        self.alpha = check_number_or_learned("alpha", alpha)
 
     def forward(self, z: NDArray[Any]) -> NDArray[Any]:
         return np.where(z < 0, self.alpha * np.expm1(np.minimum(z, 0)), z)

@@ -267,6 +267,9 @@ def _fused(net: Sequential, op: dict[str, Any], name: str) -> list[str]:
     """What an operation does besides what its name says."""
     if name == "d_kernel":
         return ["d_bias"] * (op["bias"] != NONE) + ["check"] * bool(op["flag"])
+    if name.startswith("learned"):
+        layer: Any = net._built[op["layer"]].layer
+        return list(layer.activation._learned())
     if name == "loss":
         return [LOSS_NAMES.get(op["kind"], repr(net.loss))] + ["accuracy"] * bool(op["metric"])
     found = ["batchnorm"] if name == "dense" and op["scale"] != NONE else []

@@ -11,7 +11,7 @@ from ._base import READ, Stage, Tensor
 from ._forward import Forward
 from ._python import activation_backward, layer_backward
 
-LEARNING = ("dense", "batchnorm", "python_layer")
+LEARNING = ("dense", "batchnorm", "learned", "python_layer")
 
 
 class Backward(Forward):
@@ -40,7 +40,8 @@ class Backward(Forward):
             stage = stages[at]
             self._at = stage.place
             before = stages[at - 1] if at else None
-            further = to_input or any(s.kind in LEARNING for s in stages[:at])
+            learning = any(s.kind in LEARNING for s in stages[:at])
+            further = to_input or learning
             d = self._d(buffer, stage.out.units)
             if stage.kernel is not None and not ready:
                 self._derivative(stage, d)
@@ -50,6 +51,8 @@ class Backward(Forward):
                 buffer = 1 - buffer
             elif stage.kind == "batchnorm":
                 self._batchnorm(stage, d)
+            elif stage.kind == "learned":
+                self._learned(stage, d, last=not learning)
             elif stage.kind == "softmax":
                 self._emit("softmax_backward", a=stage.out.ref, lda=stage.out.ld, **self._rows(d, 4))
             elif stage.kind == "dropout":
@@ -113,7 +116,7 @@ class Backward(Forward):
         }
         x = stage.x
         # d_input writes another buffer, so the two need no barrier between them
-        self._looked_at |= {f"{place.key}.kernel", f"{place.key}.bias"}
+        self._looked_at |= {f"{place.key}.kernel"} | ({f"{place.key}.bias"} if bias != NONE else set())
         self._emit_later(
             "d_kernel", flag=self._checks, barrier=dx is None, bias=bias, x=x.ref, ldx=x.ld, starts=x.starts, **shape
         )
@@ -128,6 +131,14 @@ class Backward(Forward):
         fields |= self._rows(d, 4)
         self._emit("batchnorm_backward_sums", **fields)
         self._emit("batchnorm_backward", flag=self.training, **fields)
+
+    def _learned(self, stage: Stage, d: Tensor, *, last: bool) -> None:
+        """dz, and the gradients of the activation's parameters, which only what comes behind the way back reads."""
+        z, a = stage.x, stage.out
+        fields = {**self._rows(d, 0), **stage.extra}
+        self._emit("learned_backward", z=z.ref, ldz=z.ld, a=a.ref, lda=a.ld, **fields)
+        fields = {"kind": stage.extra["kind"], "starts": stage.extra["starts"], "units": d.units}
+        self._emit_later("learned_sums", barrier=last, row_cost=d.units, **fields)
 
     def _batchnorm_update(self, stage: Stage) -> None:
         """Running statistics, once the step is sure to be kept."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,8 +23,8 @@ Call = Callable[[Any, int], None]
 # Operations in which a row of the batch meets no other: some rows can go through several before the next rows do.
 BY_ROWS = frozenset(
     (
-        *("gather", "dense", "batchnorm", "activation", "dropout", "softmax", "loss"),
-        *("softmax_backward", "activation_backward", "dropout_backward", "batchnorm_backward", "d_input"),
+        *("gather", "dense", "batchnorm", "activation", "learned", "dropout", "softmax", "loss", "softmax_backward"),
+        *("activation_backward", "learned_backward", "dropout_backward", "batchnorm_backward", "d_input"),
     )
 )
 WALK_BYTES = 1 << 20  # of parameters: up to here kernels stay in cache while rows walk, beyond it a GEMM is split
@@ -130,6 +130,8 @@ class Base:
             self.nodes.append(Node("python_activation", self._place, activation))
         elif kernel.name == "softmax":
             self.nodes.append(Node("softmax", self._place, activation))
+        elif kernel.learned:
+            self.nodes.append(Node("learned", self._place, activation))
         elif kernel.name != "identity":
             self.nodes.append(Node("activation", self._place, activation))
 
@@ -152,13 +154,12 @@ class Base:
         if id(activation) not in known:
             kernel = activations.kernel_of(activation)
             if kernel is None:
-                from ..extensions import extension_of  # what built-ins need no part of
+                from ..extensions import check_learns, extension_of  # what built-ins need no part of
 
                 found = extension_of(activation, self.arenas.dtype)
+                check_learns(activation, found)
                 if found.handle is not None:
-                    kernel = activations.Kernel(
-                        "extension", handle=found.handle, reads_z=found.reads_z, operations=found.operations
-                    )
+                    kernel = activations.Kernel("extension", **found.fields())
             known[id(activation)] = activation, kernel
         kernel = known[id(activation)][1]
         if kernel is not None and kernel.handle is not None:
@@ -193,6 +194,12 @@ class Base:
 
     def _vector(self, units: int) -> int:
         return self._allocate(units)
+
+    def _entries(self, rows: Sequence[tuple[int, ...]]) -> int:
+        """Where numbers that an operation reads come to stand in the plan's table."""
+        start = sum(map(len, self._table))
+        self._table.append(np.array(rows, dtype=np.int64).ravel())
+        return start
 
     def _parameter(self, place: int, name: str) -> int:
         return self.arenas.reference(f"{self.built[place].key}.{name}")

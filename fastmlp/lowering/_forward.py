@@ -189,6 +189,28 @@ class Forward(Base):
         )
         return stage
 
+    def _forward_learned(self, node: Node, x: Tensor, fused: dict[str, Node], keep: bool, out: Tensor | None) -> Stage:
+        """An activation with learned parameters; `keep` makes room for what each row adds to their gradients."""
+        assert node.activation is not None
+        kernel = self._kernel(node.activation)
+        assert kernel is not None
+        stage = Stage("learned", node.place, x, out or self._tensor(x.units))
+        rows = []
+        for name in kernel.learned:
+            per_unit = self.built[node.place].layer.parameters[name].size == x.units
+            ld = self._stride(x.units) if per_unit else 1
+            slopes = self._allocate(self.capacity * ld) if keep else NONE
+            rows.append((self._parameter(node.place, name), per_unit, slopes, ld))
+        stage.extra = {
+            "kind": len(rows),
+            "starts": self._entries(rows),
+            "extension": self._address(kernel),
+            "row_cost": kernel.operations * x.units,
+        }
+        fields = {"x": x.ref, "ldx": x.ld, "a": stage.out.ref, "lda": stage.out.ld}
+        self._emit("learned", units=x.units, **fields, **stage.extra)
+        return stage
+
     def _forward_softmax(self, node: Node, x: Tensor, fused: dict[str, Node], keep: bool, out: Tensor | None) -> Stage:
         stage = Stage("softmax", node.place, x, out or self._tensor(x.units))
         self._emit(

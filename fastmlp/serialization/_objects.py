@@ -14,6 +14,7 @@ import numpy as np
 from .. import registry
 from ..configuration import REGISTRIES as KINDS
 from ..errors import PluginError, UnknownNameError
+from ..learnable import Learned
 from . import _fingerprint
 from ._origins import advice, check_version, loaded_class, version_of
 
@@ -43,6 +44,8 @@ def encode(value: Any, where: str) -> Any:
     if isinstance(value, dict):
         items = [[encode(key, where), encode(part, where)] for key, part in value.items()]
         return {"kind": "dict", "items": items}
+    if isinstance(value, Learned):
+        return {"kind": "learned", **value.get_config()}
     for kind in KINDS:
         of_kind: registry.Registry[Any] = getattr(registry, kind)
         if of_kind.base is not None and isinstance(value, of_kind.base):
@@ -145,10 +148,15 @@ def _decode_dict(value: dict[str, Any], verify: bool) -> Any:
     return {decode(key, verify=verify): decode(part, verify=verify) for key, part in pairs}
 
 
+def _decode_learned(value: dict[str, Any], verify: bool) -> Any:
+    return Learned(_field(value, "value", float), _field(value, "per", str))
+
+
 DECODERS: dict[str, Callable[[dict[str, Any], bool], Any]] = {
     "array": _decode_array,
     "tuple": _decode_tuple,
     "dict": _decode_dict,
+    "learned": _decode_learned,
 }
 
 

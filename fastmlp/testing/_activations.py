@@ -8,6 +8,7 @@ import numpy as np
 
 from ..activations import Activation
 from ..layers import Activation as ActivationLayer
+from ..learnable import Learned
 from ..model import Sequential
 from ._networks import file, threads, trains
 from ._numbers import DTYPES, array_of, check_slopes, compare, draw, same_bits, slopes, unchanged
@@ -136,6 +137,37 @@ def _row_derivative(activation: Activation, z: NDArray[Any]) -> None:
         check_slopes(got[:, column], slopes(along, at), f"backward in column {column}", at, REMEDY)
 
 
+def _made_with(activation: Activation, values: dict[str, float]) -> Activation:
+    """The same, made with numbers where it has learned parameters."""
+    config = activation.get_config()
+    return (
+        type(activation).from_config({**config, **values})
+        if values.keys() <= config.keys()
+        else activation._with(values)
+    )
+
+
+def learned(subject: Subject) -> None:
+    """Keep learned parameters as they came, for forward alone, so that their gradients are the right ones."""
+    activation, z = subject.make(), draw((80,), subject.option("domain"))
+    parameters = activation._learned()
+    if not parameters:
+        raise Skipped("it has no learned parameters")
+    # one for each unit, and one row: each gradient is that of one element
+    each = {name: Learned(parameter.value, per="unit") for name, parameter in parameters.items()}
+    net = Sequential([ActivationLayer(activation._with(each))], input_dim=z.size, dtype="float64", seed=0)
+    gradients, _ = net.vjp(z[None])[1](np.ones((1, z.size)))
+    start = {name: parameter.value for name, parameter in parameters.items()}
+    for name, value in start.items():
+
+        def along(at: NDArray[Any], name: str = name) -> NDArray[Any]:
+            return _forward(_made_with(activation, {**start, name: float(at[0])}), z)
+
+        found = slopes(along, np.full(z.size, value))
+        what = f"the gradient of the learned parameter {name!r}"
+        check_slopes(gradients[f"0.{name}"], found, what, z, "use it in forward by its own name alone")
+
+
 def nan(subject: Subject) -> None:
     """Let NaN through: it must show in the result, or declare ``conformance = {"nan": "any"}``."""
     if subject.option("nan") == "any":
@@ -225,6 +257,6 @@ def speed(subject: Subject) -> str:
 
 
 CHECKS = (
-    *(shape, dtype, inputs_kept, new_arrays, elementwise, derivative, nan, infinity, large, deterministic),
+    *(shape, dtype, inputs_kept, new_arrays, elementwise, derivative, learned, nan, infinity, large, deterministic),
     *(agrees, trains, threads, file, speed),
 )
