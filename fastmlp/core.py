@@ -11,6 +11,7 @@ from ._kernels import level, load
 __all__ = [
     "ACTIVATIONS",
     "ARENA",
+    "CHUNK",
     "CODES",
     "LOSSES",
     "METRICS",
@@ -37,6 +38,7 @@ ACTIVATIONS: dict[str, int] = {**plan.ACTIVATIONS, "extension": plan.EXTENSION}
 LOSSES: dict[str, int] = plan.LOSSES
 METRICS: dict[str, int] = plan.METRICS
 SHIFT: int = plan.REFERENCE_SHIFT
+CHUNK: int = plan.CHUNK
 NONE = -1
 
 

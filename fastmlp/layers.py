@@ -13,6 +13,8 @@ from .configurable import Configurable
 from .registry import activations as activation_registry
 from .registry import initializers as initializer_registry
 from .registry import layers as registry
+from .registry import regularizers as regularizer_registry
+from .regularizers import Regularizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +32,7 @@ class ParameterSpec(NamedTuple):
     shape: tuple[int, ...]
     initializer: Any
     decay: bool
+    regularizer: Any = None
 
 
 class BufferSpec(NamedTuple):
@@ -67,11 +70,22 @@ class Layer(Configurable):
         self.buffers: dict[str, NDArray[Any]] = {}
 
     def add_parameter(
-        self, name: str, shape: tuple[int, ...], initializer: Any = "zeros", *, decay: bool = False
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        initializer: Any = "zeros",
+        *,
+        decay: bool = False,
+        regularizer: Any = None,
     ) -> None:
-        """Ask for a learned array; `decay` tells weight decay to shrink it. To be called from `build`."""
+        """Ask for a learned array; `decay` tells weight decay to shrink it. To be called from `build`.
+
+        A regularizer is a part of the loss; it adds its gradient to the one that `backward` gives.
+        """
         shape = self._check_array(name, shape)
-        self._parameter_specs[name] = ParameterSpec(shape, initializer_registry.get(initializer), decay)
+        self._parameter_specs[name] = ParameterSpec(
+            shape, initializer_registry.get(initializer), decay, _regularizer(regularizer)
+        )
 
     def add_buffer(self, name: str, shape: tuple[int, ...], value: float = 0.0) -> None:
         """Ask for an array that is kept and saved but not learned. To be called from `build`."""
@@ -120,6 +134,10 @@ class Layer(Configurable):
 registry.base = Layer
 
 
+def _regularizer(regularizer: Any) -> Regularizer | None:
+    return None if regularizer is None else regularizer_registry.get(regularizer)
+
+
 def _check_name(name: object) -> str | None:
     if name is None:
         return None
@@ -142,6 +160,8 @@ class Dense(Layer):
     kernel_initializer : name, Initializer or None
         None takes what the next activation recommends, past BatchNorm and Dropout (row 18).
     bias_initializer : name or Initializer
+    kernel_regularizer, bias_regularizer : name, Regularizer or None
+        Penalties, which are a part of the loss.
     name : str, optional
 
     Notes
@@ -157,6 +177,8 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: Any = None,
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
@@ -165,13 +187,16 @@ class Dense(Layer):
         self.use_bias = bool(use_bias)
         self.kernel_initializer = None if kernel_initializer is None else initializer_registry.get(kernel_initializer)
         self.bias_initializer = initializer_registry.get(bias_initializer)
+        self.kernel_regularizer = _regularizer(kernel_regularizer)
+        self.bias_regularizer = _regularizer(bias_regularizer)
         self.recommended = "lecun_normal"  # set by the network, which knows the activation that follows
 
     def build(self, input_dim: int) -> int:
         initializer = self.recommended if self.kernel_initializer is None else self.kernel_initializer
-        self.add_parameter("kernel", (input_dim, self.units), initializer, decay=True)
+        shape = (input_dim, self.units)
+        self.add_parameter("kernel", shape, initializer, decay=True, regularizer=self.kernel_regularizer)
         if self.use_bias:
-            self.add_parameter("bias", (self.units,), self.bias_initializer)
+            self.add_parameter("bias", (self.units,), self.bias_initializer, regularizer=self.bias_regularizer)
         return self.units
 
     def lower(self, to: Lowering) -> None:
@@ -210,6 +235,8 @@ class BatchNorm(Layer):
     momentum : float
         Share of the running statistics kept in a step.
     epsilon : float
+    gamma_regularizer, beta_regularizer : name, Regularizer or None
+        Penalties, which are a part of the loss.
     name : str, optional
 
     Notes
@@ -218,16 +245,26 @@ class BatchNorm(Layer):
     Ioffe and Szegedy, Batch normalization, ICML 2015.
     """
 
-    def __init__(self, *, momentum: float = 0.9, epsilon: float = 1e-5, name: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        gamma_regularizer: Any = None,
+        beta_regularizer: Any = None,
+        name: str | None = None,
+    ) -> None:
         super().__init__(name=name)
         self.momentum = check_share("momentum", momentum)
         self.epsilon = check_number("epsilon", epsilon, 0.0)
         if not self.epsilon:
             raise ValueError(f"epsilon: expected a positive number, got {epsilon!r}")
+        self.gamma_regularizer = _regularizer(gamma_regularizer)
+        self.beta_regularizer = _regularizer(beta_regularizer)
 
     def build(self, input_dim: int) -> int:
-        self.add_parameter("gamma", (input_dim,), "ones")
-        self.add_parameter("beta", (input_dim,), "zeros")
+        self.add_parameter("gamma", (input_dim,), "ones", regularizer=self.gamma_regularizer)
+        self.add_parameter("beta", (input_dim,), "zeros", regularizer=self.beta_regularizer)
         self.add_buffer("running_mean", (input_dim,), 0.0)
         self.add_buffer("running_var", (input_dim,), 1.0)
         return input_dim

@@ -44,6 +44,8 @@ cdef enum:
     PYTHON = 22          # run by the caller between two runs of compiled operations
     GATE = 23            # where all stop if a number was not finite; those before it have met
     SWEEP = 24           # an optimizer's program over the arenas
+    PENALTY = 25         # a regularizer's program over a parameter and its gradient
+    PENALTY_SUM = 26     # of all of them, into the loss
 
 cdef struct op_t:
     # Every field has 8 bytes, so that a NumPy structured array is the same memory. Unused references are NONE.
@@ -76,7 +78,7 @@ cdef struct op_t:
     Py_ssize_t shift
     Py_ssize_t running_mean
     Py_ssize_t running_var
-    Py_ssize_t extension         # address of what a foreign activation or optimizer consists of
+    Py_ssize_t extension         # address of what a foreign activation, loss or optimizer consists of
     Py_ssize_t size              # numbers in a sweep
     Py_ssize_t slots             # numbers from one slot of optimizer state to the next
     Py_ssize_t flag              # labels, batch statistics, Nesterov, gradients must be finite
@@ -84,7 +86,7 @@ cdef struct op_t:
     Py_ssize_t barrier           # what follows reads what this writes
     double row_cost              # multiply-adds, for a row and once
     double cost
-    double slope
+    double slope                 # also what a recorded loss multiplies its sums by; rate is added to them
     double at_zero
     double rate                  # dropout, momentum
     double epsilon

@@ -11,9 +11,10 @@ from .gemm cimport gemm, gemm_share, gemm_t, scratch_size
 from .logits cimport softmax_backward, softmax_forward
 from .losses cimport accuracy_rows, loss_rows
 from .optimizers cimport adam_update, all_finite, sgd_update
+from .penalties cimport CHUNK, penalty
 from .program cimport INPUTS, OUTPUTS, extension_t, program_t, run_program
 from .random cimport dropout_backward, dropout_forward
-from .rows cimport loss_t
+from .rows cimport loss_t, total
 from .simd cimport real, share
 
 cdef enum:
@@ -131,6 +132,7 @@ cdef void loss(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, const r
     g.a, g.lda = at(run, op.a, like), op.lda
     g.d, g.ldd = at(run, op.d, like), op.ldd
     g.weights, g.total = weights, run.weight
+    g.program, g.scale, g.shift = <const program_t *> <void *> op.extension, op.slope, op.rate
     if op.flag:
         g.labels = <const Py_ssize_t *> run.base[TARGET]
     else:
@@ -144,21 +146,6 @@ cdef void loss(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, const r
         w = weights[run.index[i]]
         run.row_loss[i] = w * run.row_loss[i] if w != 0.0 else 0.0
         run.row_metric[i] *= w
-
-
-cdef double total(const double *x, Py_ssize_t n) noexcept nogil:
-    """The sum of x: of every eighth number, then of these by pairs."""
-    cdef double[8] part
-    cdef Py_ssize_t i = 0, k
-    for k in range(8):
-        part[k] = 0
-    while i + 8 <= n:
-        for k in range(8):
-            part[k] += x[i + k]
-        i += 8
-    for k in range(n - i):
-        part[k] += x[i + k]
-    return ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]))
 
 
 cdef void loss_sum(const op_t *op, run_t *run) noexcept nogil:
@@ -251,6 +238,25 @@ cdef void sweep(const op_t *op, run_t *run, int member, int team, const real *li
                     op.beta1, op.beta2, op.epsilon, run.iteration)
 
 
+cdef void penalize(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
+    """Some chunks of a parameter; their sums are numbers in double."""
+    cdef Py_ssize_t first, last
+    cdef real *g = NULL
+    if op.flag:
+        g = gradient(run, op.x, like)
+    share((op.size + CHUNK - 1) // CHUNK, 1, member, team, &first, &last)
+    if not penalty(<const program_t *> <void *> op.extension, at(run, op.x, like), g, op.size, first, last, op.slope,
+                   <double *> at(run, op.a, like)):
+        run.bad[member] = 1
+
+
+cdef void penalty_sum(const op_t *op, run_t *run, const real *like) noexcept nogil:
+    """The loss is a sum over the weights of the batch, so that penalties are part of its mean."""
+    run.loss += run.weight * (total(<const double *> at(run, op.a, like), op.size) + op.rate)
+    if not isfinite(run.loss):
+        run.bad[0] = 1
+
+
 cdef bint has_gemm(const op_t *op, const run_t *run, gemm_t *g, const real *like) noexcept nogil:
     """Whether the operation is a product by rows of the batch; if so, `g` tells which."""
     if op.code != DENSE and op.code != D_INPUT:
@@ -288,6 +294,11 @@ cdef void shared_op(const op_t *op, run_t *run, int member, int team, const real
     elif code == LOSS_SUM:
         if member == 0:
             loss_sum(op, run)
+    elif code == PENALTY:
+        penalize(op, run, member, team, like)
+    elif code == PENALTY_SUM:
+        if member == 0:
+            penalty_sum(op, run, like)
     elif code == GATE:
         return
     elif has_gemm(op, run, &g, like):

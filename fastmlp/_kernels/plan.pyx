@@ -8,7 +8,7 @@ from .passes cimport ARENAS, SHIFT, op_t, scratch_bytes
 from .random cimport permutation
 from .simd cimport has_openmp
 from .team cimport regimes, run_ops, start
-from . cimport activations, losses, passes
+from . cimport activations, losses, passes, penalties
 
 
 cdef double now() noexcept nogil:
@@ -268,6 +268,7 @@ CODES = {
     "batchnorm_backward": passes.BATCHNORM_BACKWARD, "d_kernel": passes.D_KERNEL, "d_input": passes.D_INPUT,
     "check": passes.CHECK, "sgd": passes.SGD, "adam": passes.ADAM, "batchnorm_update": passes.BATCHNORM_UPDATE,
     "python": passes.PYTHON, "gate": passes.GATE, "sweep": passes.SWEEP,
+    "penalty": passes.PENALTY, "penalty_sum": passes.PENALTY_SUM,
 }
 ARENA = {
     "parameters": passes.PARAMETERS, "gradients": passes.GRADIENTS, "state": passes.STATE, "buffers": passes.BUFFERS,
@@ -284,9 +285,10 @@ LOSSES = {
     "sparse_softmax_crossentropy": losses.SPARSE_SOFTMAX_CROSSENTROPY,
     "softmax_crossentropy": losses.SOFTMAX_CROSSENTROPY, "sigmoid_crossentropy": losses.SIGMOID_CROSSENTROPY,
     "sparse_crossentropy": losses.SPARSE_CROSSENTROPY, "crossentropy": losses.CROSSENTROPY,
-    "binary_crossentropy": losses.BINARY_CROSSENTROPY,
+    "binary_crossentropy": losses.BINARY_CROSSENTROPY, "program": losses.PROGRAM,
 }
 METRICS = {
     "sparse": losses.SPARSE_ACCURACY, "categorical": losses.CATEGORICAL_ACCURACY, "binary": losses.BINARY_ACCURACY,
 }
 REFERENCE_SHIFT = SHIFT
+CHUNK = penalties.CHUNK
