@@ -13,8 +13,7 @@ from .configurable import Configurable
 from .registry import activations as activation_registry
 from .registry import initializers as initializer_registry
 from .registry import layers as registry
-from .registry import regularizers as regularizer_registry
-from .regularizers import Regularizer
+from .regularizers import regularizer_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,22 +69,15 @@ class Layer(Configurable):
         self.buffers: dict[str, NDArray[Any]] = {}
 
     def add_parameter(
-        self,
-        name: str,
-        shape: tuple[int, ...],
-        initializer: Any = "zeros",
-        *,
-        decay: bool = False,
-        regularizer: Any = None,
+        self, name: str, shape: tuple[int, ...], initializer: Any = "zeros", *, decay: bool = False
     ) -> None:
         """Ask for a learned array; `decay` tells weight decay to shrink it. To be called from `build`.
 
-        A regularizer is a part of the loss; it adds its gradient to the one that `backward` gives.
+        What the layer keeps as ``<name>_regularizer``, if anything, is the penalty of this array.
         """
         shape = self._check_array(name, shape)
-        self._parameter_specs[name] = ParameterSpec(
-            shape, initializer_registry.get(initializer), decay, _regularizer(regularizer)
-        )
+        penalty = regularizer_of(getattr(self, f"{name}_regularizer", None))
+        self._parameter_specs[name] = ParameterSpec(shape, initializer_registry.get(initializer), decay, penalty)
 
     def add_buffer(self, name: str, shape: tuple[int, ...], value: float = 0.0) -> None:
         """Ask for an array that is kept and saved but not learned. To be called from `build`."""
@@ -132,10 +124,6 @@ class Layer(Configurable):
 
 
 registry.base = Layer
-
-
-def _regularizer(regularizer: Any) -> Regularizer | None:
-    return None if regularizer is None else regularizer_registry.get(regularizer)
 
 
 def _check_name(name: object) -> str | None:
@@ -187,16 +175,15 @@ class Dense(Layer):
         self.use_bias = bool(use_bias)
         self.kernel_initializer = None if kernel_initializer is None else initializer_registry.get(kernel_initializer)
         self.bias_initializer = initializer_registry.get(bias_initializer)
-        self.kernel_regularizer = _regularizer(kernel_regularizer)
-        self.bias_regularizer = _regularizer(bias_regularizer)
+        self.kernel_regularizer = regularizer_of(kernel_regularizer)
+        self.bias_regularizer = regularizer_of(bias_regularizer)
         self.recommended = "lecun_normal"  # set by the network, which knows the activation that follows
 
     def build(self, input_dim: int) -> int:
         initializer = self.recommended if self.kernel_initializer is None else self.kernel_initializer
-        shape = (input_dim, self.units)
-        self.add_parameter("kernel", shape, initializer, decay=True, regularizer=self.kernel_regularizer)
+        self.add_parameter("kernel", (input_dim, self.units), initializer, decay=True)
         if self.use_bias:
-            self.add_parameter("bias", (self.units,), self.bias_initializer, regularizer=self.bias_regularizer)
+            self.add_parameter("bias", (self.units,), self.bias_initializer)
         return self.units
 
     def lower(self, to: Lowering) -> None:
@@ -259,12 +246,12 @@ class BatchNorm(Layer):
         self.epsilon = check_number("epsilon", epsilon, 0.0)
         if not self.epsilon:
             raise ValueError(f"epsilon: expected a positive number, got {epsilon!r}")
-        self.gamma_regularizer = _regularizer(gamma_regularizer)
-        self.beta_regularizer = _regularizer(beta_regularizer)
+        self.gamma_regularizer = regularizer_of(gamma_regularizer)
+        self.beta_regularizer = regularizer_of(beta_regularizer)
 
     def build(self, input_dim: int) -> int:
-        self.add_parameter("gamma", (input_dim,), "ones", regularizer=self.gamma_regularizer)
-        self.add_parameter("beta", (input_dim,), "zeros", regularizer=self.beta_regularizer)
+        self.add_parameter("gamma", (input_dim,), "ones")
+        self.add_parameter("beta", (input_dim,), "zeros")
         self.add_buffer("running_mean", (input_dim,), 0.0)
         self.add_buffer("running_var", (input_dim,), 1.0)
         return input_dim

@@ -7,7 +7,7 @@ recorded from their NumPy form (`fastmlp.reductions`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -45,8 +45,8 @@ class Loss(Configurable):
     """Base of all losses.
 
     A subclass writes `value_and_gradient`. If the value is a sum or mean of elementwise terms over the outputs,
-    ``.sum(axis=1)`` at the end, and the gradient is elementwise, it is recorded and runs compiled; anything else runs in
-    NumPy at every step.
+    ``.sum(axis=1)`` at the end, and the gradient is elementwise, it is recorded and runs compiled; anything else runs
+    in NumPy at every step.
 
     Attributes
     ----------
@@ -149,7 +149,7 @@ class Poisson(Loss):
     constant; 1e-7 as in Keras. Rates must not be negative: end in ``"exponential"`` or ``"softplus"``.
     """
 
-    conformance = {"domain": (0.1, 4.0)}
+    conformance: ClassVar[dict[str, Any]] = {"domain": (0.1, 4.0)}
 
     def value_and_gradient(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         rate = y_pred + 1e-7

@@ -38,6 +38,11 @@ class Regularizer(Configurable):
 registry.base = Regularizer
 
 
+def regularizer_of(identifier: Any) -> Regularizer | None:
+    """What a layer is given as a penalty: None, or what the registry takes."""
+    return None if identifier is None else registry.get(identifier)
+
+
 @registry.builtin("l1")
 class L1(Regularizer):
     """``l1 sum |w|``, gradient ``l1 sign(w)``, which is 0 at 0.

@@ -4,7 +4,7 @@ from libc.string cimport memcpy
 
 from .logits cimport sigmoid_crossentropy, softmax_crossentropy
 from .program cimport run_program
-from .rows cimport FEW, factor, labels, loss_t, target, total, turn, turn_targets
+from .rows cimport FEW, factor, labels, loss_t, sum_of, target, turn, turn_targets
 from .simd cimport (
     MAX_LANES, first_n, if_equal, if_less, lane, lanes, load, load_n, real, splat, splat_f32, splat_f64, store, vec, vmax
 )
@@ -77,7 +77,7 @@ cdef void recorded_piece(const loss_t *g, Py_ssize_t i0, Py_ssize_t m, Py_ssize_
     inputs[0], inputs[1], outputs[0], outputs[1] = y, a, terms, slopes
     run_program(g.program, inputs, outputs, m * n, NULL)
     for i in range(m):
-        g.values[i0 + i] += g.scale * total(terms + i * n, n)
+        g.values[i0 + i] += g.scale * sum_of(terms + i * n, n)
         d = <real *> g.d + (i0 + i) * g.ldd + j
         weight = <real> factor(g, i0 + i, of)
         for k in range(n):

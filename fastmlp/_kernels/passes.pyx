@@ -14,7 +14,7 @@ from .optimizers cimport adam_update, all_finite, sgd_update
 from .penalties cimport CHUNK, penalty
 from .program cimport INPUTS, OUTPUTS, extension_t, program_t, run_program
 from .random cimport dropout_backward, dropout_forward
-from .rows cimport loss_t, total
+from .rows cimport loss_t, sum_of
 from .simd cimport real, share
 
 cdef enum:
@@ -149,8 +149,8 @@ cdef void loss(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, const r
 
 
 cdef void loss_sum(const op_t *op, run_t *run) noexcept nogil:
-    run.loss = total(run.row_loss, run.batch)
-    run.metric = total(run.row_metric, run.batch) if op.metric else 0.0
+    run.loss = sum_of(run.row_loss, run.batch)
+    run.metric = sum_of(run.row_metric, run.batch) if op.metric else 0.0
     if not isfinite(run.loss):
         run.bad[0] = 1
 
@@ -252,7 +252,7 @@ cdef void penalize(const op_t *op, run_t *run, int member, int team, const real 
 
 cdef void penalty_sum(const op_t *op, run_t *run, const real *like) noexcept nogil:
     """The loss is a sum over the weights of the batch, so that penalties are part of its mean."""
-    run.loss += run.weight * (total(<const double *> at(run, op.a, like), op.size) + op.rate)
+    run.loss += run.weight * (sum_of(<const double *> at(run, op.a, like), op.size) + op.rate)
     if not isfinite(run.loss):
         run.bad[0] = 1
 

@@ -1,7 +1,7 @@
 """Penalties of parameters: a recorded program for each number, its terms summed up chunk by chunk."""
 from .optimizers cimport all_finite
 from .program cimport program_t, run_program
-from .rows cimport total
+from .rows cimport sum_of
 from .simd cimport real
 
 
@@ -23,7 +23,7 @@ cdef bint penalty(const program_t *program, const real *w, real *g, Py_ssize_t n
         if g != NULL:
             inputs[1] = outputs[1] = g + k * CHUNK
         run_program(program, inputs, outputs, m, NULL)
-        sums[k] = scale * total(terms, m)
+        sums[k] = scale * sum_of(terms, m)
         if g != NULL and not all_finite(g + k * CHUNK, m):
             fine = False
     return fine

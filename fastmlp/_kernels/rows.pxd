@@ -39,7 +39,7 @@ cdef inline double factor(const loss_t *g, Py_ssize_t i, const real *of) noexcep
     return ((<const real *> g.weights)[g.index[i]] if g.weights != NULL else 1.0) / g.total
 
 
-cdef inline double total(const real *x, Py_ssize_t n) noexcept nogil:
+cdef inline double sum_of(const real *x, Py_ssize_t n) noexcept nogil:
     """The sum of x in double: of every eighth number, then of these by pairs."""
     cdef double[8] part
     cdef Py_ssize_t i = 0, k

@@ -268,7 +268,11 @@ def _fused(net: Sequential, op: dict[str, Any], name: str) -> list[str]:
     if name == "d_kernel":
         return ["d_bias"] * (op["bias"] != NONE) + ["check"] * bool(op["flag"])
     if name == "loss":
-        return [repr(net.loss) if op["kind"] == LOSSES["program"] else LOSS_NAMES[op["kind"]]] + ["accuracy"] * bool(op["metric"])
+        loss = repr(net.loss) if op["kind"] == LOSSES["program"] else LOSS_NAMES[op["kind"]]
+        return [loss] + ["accuracy"] * bool(op["metric"])
+    if name == "penalty":
+        arenas = net._memory()
+        return [f"{one!r} of {key}" for key, one in arenas.regularizers.items() if arenas.reference(key) == op["x"]]
     found = ["batchnorm"] if name == "dense" and op["scale"] != NONE else []
     takes_one = name in ("activation", "activation_backward") or op["kind"] != ACTIVATIONS["identity"]
     if op["a"] != NONE and takes_one and name not in ("gather", "dropout", "softmax", "softmax_backward"):
@@ -290,7 +294,7 @@ def _in_python(
         keys = net._memory().regularizers
         foreign = [(key, one.reason) for key, one in zip(keys, found[-len(keys) :], strict=True) if one.reason]
         named = ", ".join(f"{keys[key]!r} of {key}" for key, _ in foreign)
-        return named, "; ".join(dict.fromkeys(str(why) for _, why in foreign)), ()
+        return named, "; ".join(dict.fromkeys(why for _, why in foreign)), ()
     layer, shape = place.layer, (batch, place.units)
     if isinstance(layer, (Dense, Activation)):
         return repr(layer.activation), extension_of(layer.activation, net.dtype).reason, shape

@@ -13,7 +13,7 @@ class Penalties(Backward):
     """Adds the operations of regularizers; none for a network that has none."""
 
     def _penalties(self, *, learning: bool) -> None:
-        """Values, summed up in chunks and then into the loss; with `learning`, slopes too, and whether all are finite."""
+        """Values, summed up in chunks and then into the loss; with `learning`, slopes too, which must be finite."""
         if not self.arenas.regularizers:
             return
         from ..reductions import penalty_reduction
@@ -50,5 +50,6 @@ class Penalties(Backward):
         foreign = {key: one.reason for key, one in found.items() if one.program is None}
         if foreign:
             self._looked_at -= set(foreign)
-            what = ", ".join(f"{self.arenas.regularizers[key]!r} of {key} ({why})" for key, why in foreign.items())
-            self._emit_python(penalty_call(list(foreign), learning), f"regularizer {what}")
+            self._emit_python(penalty_call(list(foreign), learning), "")
+            named = {key: self.arenas.regularizers[key] for key in foreign}
+            self._python += [f"regularizer {named[key]!r} of {key} ({reason})" for key, reason in foreign.items()]

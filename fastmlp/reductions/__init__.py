@@ -1,4 +1,4 @@
-"""Sums of elementwise terms: how a loss (over a row) and a regularizer (over a parameter) runs, recorded or in Python."""
+"""Sums of elementwise terms, recorded or in Python: how a loss (over a row) and a regularizer (of a parameter) runs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Reduction(NamedTuple):
 
 
 def loss_reduction(loss: Loss, dtype: np.dtype[Any], units: int) -> Reduction:
-    """How a loss without a kernel runs over outputs ``(batch, units)``; recorded anew where an attribute has changed."""
+    """How a loss without a kernel runs on outputs ``(batch, units)``; recorded anew where an attribute has changed."""
     from ._losses import recorded  # what kernels need no part of
 
     return _found(loss, (dtype, units), lambda: recorded(loss, dtype, units))
@@ -80,6 +80,7 @@ def _found(obj: Any, key: Any, record: Callable[[], Reduction]) -> Reduction:
     if key in kept[1]:
         found: Reduction = kept[1][key]
         return found
+    kept[1][key] = Reduction(reason="it uses a network of itself")  # for one that its code builds meanwhile
     try:
         found = record()
         if not _equal(seen, _settings(obj)):

@@ -10,7 +10,7 @@ from ..program import Assembled, assemble
 from ..recording import Unrecordable
 from . import Reduction
 from ._checking import check_within, numpy_array, run
-from ._symbols import Space, Sum, Terms, called
+from ._symbols import Space, Terms, called
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..extensions import GRID
 from ..program import assemble
 from ..recording import Unrecordable
 from . import Reduction
@@ -19,7 +18,9 @@ if TYPE_CHECKING:
 
     from ..regularizers import Regularizer
 
-FEW = 13  # one point of so many, where each takes a whole parameter
+SMALL = (0.0, 1e-30, 1e-6, 1e-3, 0.1, 1.0, 7.0, 100.0, 1e4)
+GRID = np.concatenate([np.linspace(-3.3, 3.7, 29), SMALL, np.negative(SMALL)])
+FEW = 5  # one point of so many, where each takes a whole parameter
 
 
 def recorded(regularizer: Regularizer, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Reduction:

@@ -89,9 +89,7 @@ class Sum(NDArrayOperatorsMixin):
 
     __array_priority__ = 1000
 
-    def __init__(
-        self, graph: Space, node: int, dtype: np.dtype[Any], scale: float = 1.0, shift: float = 0.0
-    ) -> None:
+    def __init__(self, graph: Space, node: int, dtype: np.dtype[Any], scale: float = 1.0, shift: float = 0.0) -> None:
         self._graph, self.node, self.dtype, self.scale, self.shift = graph, node, dtype, scale, shift
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
