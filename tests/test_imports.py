@@ -120,7 +120,7 @@ registry
 native = program
 recording
 activations = initializers = losses = metrics = optimizers = regularizers = constraints = schedules = callbacks
-data = extensions = sweeps = recorded
+data = extensions = sweeps = recorded = reductions
 lowering
 layers
 state

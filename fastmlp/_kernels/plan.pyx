@@ -285,8 +285,9 @@ LOSSES = {
     "sparse_softmax_crossentropy": losses.SPARSE_SOFTMAX_CROSSENTROPY,
     "softmax_crossentropy": losses.SOFTMAX_CROSSENTROPY, "sigmoid_crossentropy": losses.SIGMOID_CROSSENTROPY,
     "sparse_crossentropy": losses.SPARSE_CROSSENTROPY, "crossentropy": losses.CROSSENTROPY,
-    "binary_crossentropy": losses.BINARY_CROSSENTROPY, "program": losses.PROGRAM,
+    "binary_crossentropy": losses.BINARY_CROSSENTROPY,
 }
+PROGRAM = losses.PROGRAM              # the kind of what is recorded
 METRICS = {
     "sparse": losses.SPARSE_ACCURACY, "categorical": losses.CATEGORICAL_ACCURACY, "binary": losses.BINARY_ACCURACY,
 }

@@ -88,6 +88,9 @@ def _found(obj: Any, key: Any, record: Callable[[], Reduction]) -> Reduction:
             raise Unrecordable("it changes its own attributes when it is called")
     except Unrecordable as reason:
         found = Reduction(reason=str(reason))
+    except BaseException:  # Ctrl-C
+        del kept[1][key]
+        raise
     kept[1][key] = found
     return found
 
