@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .building import BuiltLayer, arrays
 from .checks import real_array
 from .core import ARENA, SHIFT
 from .data import check_range
-from .layers import BuiltLayer, arrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

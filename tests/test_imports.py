@@ -123,6 +123,7 @@ activations = initializers = losses = metrics = optimizers = regularizers = cons
 data = extensions = sweeps = recorded = reductions
 lowering
 layers
+building
 state
 workspace = objective
 summary = doors

@@ -17,7 +17,7 @@ from ..objective import accuracy_kind, objective, reductions_of
 from ..threads import get_num_threads
 
 if TYPE_CHECKING:
-    from ..layers import BuiltLayer
+    from ..building import BuiltLayer
     from ..lowering import Plan
     from ..model import Sequential
 

@@ -13,7 +13,8 @@ from ..core import ARENA, CODES, NONE, SHIFT
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..layers import BuiltLayer, Layer
+    from ..building import BuiltLayer
+    from ..layers import Layer
     from ..program import Assembled
     from ..state import Arenas
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..activations import Activation
-    from ..layers import BuiltLayer
+    from ..building import BuiltLayer
     from ..losses import Loss
     from ._base import Call, Stage, Tensor
 
