@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+import threading
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import fastmlp as fm
 from fastmlp._kernels import level, load
 from fastmlp.layers import BatchNorm, Dense
+from fastmlp.lowering._base import WALK_BYTES
 
 FEATURES = 6
 
@@ -163,16 +165,15 @@ def teams():
     module.set_grain(before)
 
 
-@pytest.mark.parametrize("width", [9, 50_000], ids=["walk", "split"])
-@pytest.mark.parametrize("units", [1, 4, 600])
+@pytest.mark.parametrize(("units", "width"), [(1, 9), (600, 9), (1, 40_000), (4, 25_000), (600, 500)])
 def test_the_same_bits_at_any_number_of_threads(units, width, dtype, teams, contents):
-    if units * width > 1e6:
-        width //= 100
+    """In both regimes: rows walk through small networks."""
     x, y, weight = data(61, units, dtype)
     results = []
     for threads in (1, 2, 3, 5):
         with fm.num_threads(threads):
             net = network("log_cosh", units, width, dtype)
+            assert (net._memory().size * dtype.itemsize > WALK_BYTES) == (width > 9)
             history = net.fit(x, y, epochs=2, batch_size=25, sample_weight=weight)
             results.append((history.history, net.evaluate(x, y, batch_size=17), contents(net)))
     assert all(one == results[0] for one in results[1:])
@@ -387,6 +388,24 @@ def test_one_that_uses_its_own_network(says):
     finally:
         Nested.net = None
     assert np.isfinite(net.train_on_batch(*data(20, 3)[:2])["loss"])
+
+
+def test_threads_that_record_one_object():
+    """Each gets a program, also where they come at the same time."""
+    loss, found, start = Means(), [], threading.Barrier(4)
+
+    def work():
+        net = network(loss)
+        start.wait()
+        net.train_on_batch(*data(20, 3)[:2])
+        found.append(compiled(net))
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert found == [True] * 4
 
 
 def test_an_interrupt_while_it_is_recorded(monkeypatch):

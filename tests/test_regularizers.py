@@ -11,6 +11,7 @@ from fastmlp import cli
 from fastmlp._kernels import level, load
 from fastmlp.core import CHUNK
 from fastmlp.layers import BatchNorm, Dense, Layer
+from fastmlp.lowering._base import WALK_BYTES
 
 FEATURES = 6
 BUILTINS = ["l1", "l2", "l1_l2"]
@@ -107,6 +108,35 @@ def test_loss_and_gradients_have_it(make):
         assert found == pytest.approx(expected + value, rel=1e-12)
         assert net.train_on_batch(x, y, given)["loss"] == loss
         net, plain = network(regularizer), network(None)
+
+
+class Squares(fm.losses.Loss):
+    recordable = False
+
+    def value_and_gradient(self, y_true, y_pred):
+        d = y_pred - y_true
+        return (d * d).mean(axis=1), 2 * d / d.shape[1]
+
+
+@pytest.mark.parametrize("make", ["l2", Norm])
+def test_beside_a_loss_in_python(make):
+    nets = [network(fm.regularizers.get(make), loss=loss) for loss in ("mse", Squares())]
+    x, y, weight = data()
+    for _ in range(2):
+        logs = [net.train_on_batch(x, y, weight)["loss"] for net in nets]
+        assert logs[0] == pytest.approx(logs[1], rel=1e-12)
+    logs = [net.evaluate(x, y, batch_size=15)["loss"] for net in nets]
+    assert logs[0] == pytest.approx(logs[1], rel=1e-12)
+
+
+def test_profile_of_penalties(same):
+    """Each operation is timed, and nothing is changed."""
+    for make in ("l2", Norm):
+        net, twin = (network(fm.regularizers.get(make)) for _ in range(2))
+        x, y, _ = data()
+        assert [timing.operation.name for timing in net.profile(x, y, repeats=1)] == names(net)
+        same(net, twin)
+        assert net.train_on_batch(x, y) == twin.train_on_batch(x, y)
 
 
 @pytest.mark.parametrize("name", fm.registry.regularizers.names())
@@ -290,7 +320,7 @@ def teams():
     module.set_grain(before)
 
 
-@pytest.mark.parametrize("width", [9, 40_000], ids=["walk", "split"])
+@pytest.mark.parametrize("width", [9, 25_000], ids=["walk", "split"])
 @pytest.mark.parametrize("make", ["l1_l2", Norm, Spread])
 def test_the_same_bits_at_any_number_of_threads(make, width, dtype, teams, contents):
     x, y, weight = data(33, dtype=dtype)
@@ -298,10 +328,32 @@ def test_the_same_bits_at_any_number_of_threads(make, width, dtype, teams, conte
     for threads in (1, 2, 3, 5):
         with fm.num_threads(threads):
             net = network(fm.regularizers.get(make), width, dtype, "adam")
-            assert (width * FEATURES * dtype.itemsize > 2**20 / 2) == (width > 9)
+            assert (net._memory().size * dtype.itemsize > WALK_BYTES) == (width > 9)
             history = net.fit(x, y, epochs=2, batch_size=20, sample_weight=weight).history
             results.append((history, net.evaluate(x, y, batch_size=10), contents(net)))
     assert all(one == results[0] for one in results[1:])
+
+
+def test_parameters_of_no_axes_and_of_no_numbers():
+    class Odd(Layer):
+        def __init__(self, number_regularizer="l2", none_regularizer="l1"):
+            super().__init__()
+            self.number_regularizer, self.none_regularizer = number_regularizer, none_regularizer
+
+        def build(self, input_dim):
+            self.add_parameter("number", (), "ones")
+            self.add_parameter("none", (0, 3))
+            return input_dim
+
+        def forward(self, x, *, training, rng):
+            number = self.parameters["number"]
+            return x * number, lambda dy: (dy * number, {"number": (dy * x).sum(), "none": np.zeros((0, 3))})
+
+    net = fm.Sequential([Odd()], input_dim=3, dtype="float64")
+    net.compile("sgd", "mse")
+    loss, gradients = net.loss_and_gradients(np.zeros((1, 3)), np.zeros((1, 3)))
+    assert loss == pytest.approx(0.01, rel=1e-12) and gradients["0.number"] == pytest.approx(0.02, rel=1e-12)
+    assert "  regularizer " not in repr(net)  # those that run in Python
 
 
 @pytest.mark.parametrize("size", [1, 7, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5])

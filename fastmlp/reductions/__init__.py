@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Reduction", "loss_reduction", "penalty_reduction", "speed_of"]
 
 CACHE = "_fastmlp_reductions"  # where an object keeps what was found, beside what it was found for
+_busy: set[tuple[int, int]] = set()  # what is being recorded, by thread
 
 
 class Reduction(NamedTuple):
@@ -80,7 +82,10 @@ def _found(obj: Any, key: Any, record: Callable[[], Reduction]) -> Reduction:
     if key in kept[1]:
         found: Reduction = kept[1][key]
         return found
-    kept[1][key] = Reduction(reason="it uses a network of itself")  # for one that its code builds meanwhile
+    me = (threading.get_ident(), id(obj))
+    if me in _busy:  # its code builds or runs a network that it is recorded for
+        return Reduction(reason="it uses a network of itself")
+    _busy.add(me)
     try:
         found = record()
         if not _equal(seen, _settings(obj)):
@@ -88,9 +93,8 @@ def _found(obj: Any, key: Any, record: Callable[[], Reduction]) -> Reduction:
             raise Unrecordable("it changes its own attributes when it is called")
     except Unrecordable as reason:
         found = Reduction(reason=str(reason))
-    except BaseException:  # Ctrl-C
-        del kept[1][key]
-        raise
+    finally:
+        _busy.discard(me)
     kept[1][key] = found
     return found
 

@@ -54,8 +54,7 @@ class Terms(Symbol):
     @property
     def size(self) -> Any:
         """Numbers in the array."""
-        shape = self.shape
-        return shape[0] * math.prod(shape[1:]) if isinstance(shape[0], Terms) else math.prod(shape)
+        return math.prod(self.shape)
 
     @property
     def ndim(self) -> int:
