@@ -73,9 +73,8 @@ class Terms(Symbol):
 
     def mean(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False) -> Sum:
         """The mean along the axes of the space."""
-        total = self.sum(axis, dtype, out, keepdims)
         self._graph.asked = True
-        return Sum(self._graph, self._node, self.dtype, 1 / self._graph.count, total.shift)
+        return self.sum(axis, dtype, out, keepdims).times(1 / self._graph.count)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if func in (np.sum, np.mean) and isinstance(args[0], Terms):
