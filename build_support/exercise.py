@@ -91,7 +91,12 @@ class Yogi(fm.optimizers.Optimizer):
 
 
 STACKS = {
-    "fused": lambda units: [Dense(units, Swish(1.25)), Dense(units, Bump()), Dense(units, "mish"), Dense(3)],
+    "fused": lambda units: [
+        Dense(units, Swish(1.25), kernel_regularizer="l1_l2"),
+        Dense(units, Bump(), bias_regularizer="l2"),
+        Dense(units, "mish"),
+        Dense(3),
+    ],
     "alone": lambda units: [
         Activation(Swish()),
         Dense(units),
@@ -112,6 +117,7 @@ STACKS = {
     ],
     "python": lambda units: [Dense(units, Swish()), Dense(units, Branch()), Dense(units, Bump()), Dense(3, "softplus")],
 }
+LOSSES = {"fused": "log_cosh", "alone": "mean_squared_error", "python": "huber"}
 
 
 def data(rows, dtype):
@@ -121,7 +127,7 @@ def data(rows, dtype):
 
 def network(stack, units, dtype, optimizer):
     net = fm.Sequential(STACKS[stack](units), input_dim=INPUTS, dtype=dtype, seed=1)
-    net.compile(optimizer, "mean_squared_error")
+    net.compile(optimizer, LOSSES[stack])
     return net
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import activations, callbacks, errors, initializers, layers, losses, metrics, optimizers, registry
+from . import activations, callbacks, errors, initializers, layers, losses, metrics, optimizers, registry, regularizers
 from .configuration import config, show_config
 from .errors import DuplicateNameError, NonFiniteError, NotBuiltError, PluginError, UnknownNameError
 from .learnable import learned
@@ -43,6 +43,7 @@ __all__ = [
     "num_threads",
     "optimizers",
     "registry",
+    "regularizers",
     "set_num_threads",
     "show_config",
 ]

@@ -11,6 +11,7 @@ from ._kernels import level, load
 __all__ = [
     "ACTIVATIONS",
     "ARENA",
+    "CHUNK",
     "CODES",
     "LOSSES",
     "METRICS",
@@ -34,9 +35,10 @@ OP: np.dtype[Any] = np.asarray(plan.op_template()).dtype  # the C struct of an o
 CODES: dict[str, int] = plan.CODES
 ARENA: dict[str, int] = plan.ARENA
 ACTIVATIONS: dict[str, int] = {**plan.ACTIVATIONS, "extension": plan.EXTENSION}
-LOSSES: dict[str, int] = plan.LOSSES
+LOSSES: dict[str, int] = {**plan.LOSSES, "program": plan.PROGRAM}
 METRICS: dict[str, int] = plan.METRICS
 SHIFT: int = plan.REFERENCE_SHIFT
+CHUNK: int = plan.CHUNK
 NONE = -1
 
 

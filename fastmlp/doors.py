@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .core import door as core
-from .objective import is_compiled, named_metrics, objective
+from .objective import is_compiled, named_metrics, objective, recorded_parts, reductions_of
 from .sweeps import sweep_of
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def with_train_door(net: Sequential, workspace: Workspace) -> Workspace:
         """Whether the plan and what is done about metrics are right for what is set now."""
         return (
             workspace.sweep == sweep_of(optimizer)
+            and workspace.reductions == reductions_of(net)
             and list(vars(optimizer)) == settings
             and all(is_compiled(metric) for _, metric in named)
         )
@@ -56,7 +57,7 @@ def with_train_door(net: Sequential, workspace: Workspace) -> Workspace:
         *_common(net, workspace),
         labels=np.dtype(np.int64) if loss.labels else None,
         shares=loss.accuracy in ("binary", "categorical"),
-        settings=core.Settings("_learning_rate", fits, optimizer, *net.metrics),
+        settings=core.Settings("_learning_rate", fits, optimizer, *net.metrics, *recorded_parts(net)),
         metric=named[0][0] if named else None,
     )
     return workspace

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from .configurable import Configurable
 from .registry import activations as activation_registry
 from .registry import initializers as initializer_registry
 from .registry import layers as registry
+from .regularizers import regularizer_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +31,7 @@ class ParameterSpec(NamedTuple):
     shape: tuple[int, ...]
     initializer: Any
     decay: bool
+    regularizer: Any = None
 
 
 class BufferSpec(NamedTuple):
@@ -69,9 +71,13 @@ class Layer(Configurable):
     def add_parameter(
         self, name: str, shape: tuple[int, ...], initializer: Any = "zeros", *, decay: bool = False
     ) -> None:
-        """Ask for a learned array; `decay` tells weight decay to shrink it. To be called from `build`."""
+        """Ask for a learned array; `decay` tells weight decay to shrink it. To be called from `build`.
+
+        What the layer keeps as ``<name>_regularizer``, if anything, is the penalty of this array.
+        """
         shape = self._check_array(name, shape)
-        self._parameter_specs[name] = ParameterSpec(shape, initializer_registry.get(initializer), decay)
+        penalty = regularizer_of(getattr(self, f"{name}_regularizer", None))
+        self._parameter_specs[name] = ParameterSpec(shape, initializer_registry.get(initializer), decay, penalty)
 
     def add_buffer(self, name: str, shape: tuple[int, ...], value: float = 0.0) -> None:
         """Ask for an array that is kept and saved but not learned. To be called from `build`."""
@@ -142,6 +148,8 @@ class Dense(Layer):
     kernel_initializer : name, Initializer or None
         None takes what the next activation recommends, past BatchNorm and Dropout (row 18).
     bias_initializer : name or Initializer
+    kernel_regularizer, bias_regularizer : name, Regularizer or None
+        Penalties, which are a part of the loss.
     name : str, optional
 
     Notes
@@ -158,6 +166,8 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: Any = None,
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
@@ -166,6 +176,8 @@ class Dense(Layer):
         self.use_bias = bool(use_bias)
         self.kernel_initializer = None if kernel_initializer is None else initializer_registry.get(kernel_initializer)
         self.bias_initializer = initializer_registry.get(bias_initializer)
+        self.kernel_regularizer = regularizer_of(kernel_regularizer)
+        self.bias_regularizer = regularizer_of(bias_regularizer)
         self.recommended = "lecun_normal"  # set by the network, which knows the activation that follows
 
     def build(self, input_dim: int) -> int:
@@ -220,6 +232,8 @@ class BatchNorm(Layer):
     momentum : float
         Share of the running statistics kept in a step.
     epsilon : float
+    gamma_regularizer, beta_regularizer : name, Regularizer or None
+        Penalties, which are a part of the loss.
     name : str, optional
 
     Notes
@@ -228,12 +242,22 @@ class BatchNorm(Layer):
     Ioffe and Szegedy, Batch normalization, ICML 2015.
     """
 
-    def __init__(self, *, momentum: float = 0.9, epsilon: float = 1e-5, name: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        gamma_regularizer: Any = None,
+        beta_regularizer: Any = None,
+        name: str | None = None,
+    ) -> None:
         super().__init__(name=name)
         self.momentum = check_share("momentum", momentum)
         self.epsilon = check_number("epsilon", epsilon, 0.0)
         if not self.epsilon:
             raise ValueError(f"epsilon: expected a positive number, got {epsilon!r}")
+        self.gamma_regularizer = regularizer_of(gamma_regularizer)
+        self.beta_regularizer = regularizer_of(beta_regularizer)
 
     def build(self, input_dim: int) -> int:
         self.add_parameter("gamma", (input_dim,), "ones")
@@ -265,74 +289,6 @@ class Dropout(Layer):
 
     def lower(self, to: Lowering) -> None:
         to.dropout(self)
-
-
-class BuiltLayer(NamedTuple):
-    """A layer in its place: composed ones are replaced by their parts."""
-
-    key: str
-    layer: Layer
-    inputs: int
-    units: int
-
-
-def flatten(layers: list[Layer], input_dim: int) -> list[BuiltLayer]:
-    """Build each layer on the outputs of the one before it."""
-    built: list[BuiltLayer] = []
-    _flatten(layers, "", input_dim, built)
-    return built
-
-
-def _flatten(layers: list[Layer], prefix: str, inputs: int, built: list[BuiltLayer]) -> int:
-    for index, layer in enumerate(layers):
-        key = f"{prefix}{layer.name or index}"
-        layer._start()
-        parts = layer.compose(inputs)
-        if parts is not None:
-            check_layers(f"compose of {layer!r}", parts)
-            inputs = _flatten(parts, key + ".", inputs, built)
-            continue
-        if isinstance(layer, Dense):
-            layer.recommended = _recommended(layers[index:])
-        units = check_integer(f"outputs of layer {key!r}", layer.build(inputs), 1)
-        built.append(BuiltLayer(key, layer, inputs, units))
-        inputs = units
-    return inputs
-
-
-def check_layers(source: str, layers: object) -> None:
-    """Distinct layers of distinct names, none of which lives in another network."""
-    if not isinstance(layers, (tuple, list)):
-        raise TypeError(f"{source}: expected a list of layers, got {layers!r}")
-    for layer in layers:
-        if not isinstance(layer, Layer):
-            raise TypeError(f"{source}: expected layers, got {layer!r}")
-    if len({id(layer) for layer in layers}) < len(layers):
-        raise ValueError(f"{source}: a layer object stands twice in the network; make two")
-    names = [layer.name for layer in layers if layer.name is not None]
-    if len(set(names)) < len(names):
-        raise ValueError(f"{source}: two layers have one name: {sorted(n for n in set(names) if names.count(n) > 1)}")
-    for layer in layers:
-        if getattr(layer, "parameters", None) or getattr(layer, "owned", False):
-            raise ValueError(f"{source}: {layer!r} belongs to another network; make a new layer")
-
-
-def _recommended(layers: list[Layer]) -> str:
-    """The initializer of the activation that follows the first layer, past BatchNorm, Dropout and the identity."""
-    for index, layer in enumerate(layers):
-        if index and not isinstance(layer, (Activation, BatchNorm, Dropout)):
-            break
-        activation = getattr(layer, "activation", None)
-        if activation is not None and type(activation) is not _activations.Identity:
-            return str(activation.initializer)
-    return _activations.Activation.initializer
-
-
-def arrays(built: list[BuiltLayer], which: str) -> Mapping[str, Any]:
-    """The specs of all parameters or buffers, by full key."""
-    return {
-        f"{place.key}.{name}": spec for place in built for name, spec in getattr(place.layer, f"_{which}_specs").items()
-    }
 
 
 get = registry.get

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import evaluation, losses, metrics, optimizers, steps, sweeps
+from .building import BuiltLayer, check_layers, flatten
 from .callbacks import Callback, History
 from .checks import check_dtype, check_integer, check_seed
 from .data import as_rows
 from .doors import predict_quickly, train_quickly
 from .errors import NotBuiltError
-from .layers import Activation, BatchNorm, BuiltLayer, Dense, Dropout, Layer, check_layers, flatten
+from .layers import Activation, BatchNorm, Dense, Dropout, Layer
 from .lowering import Lowering
 from .objective import metric_name
 from .registry import layers as layer_registry
@@ -140,12 +141,10 @@ class Sequential:
             May be None for a network that is trained by `apply_gradients`, or not at all.
         metrics : iterable of names, Metrics or configurations
         """
-        from .registry import losses as loss_registry
         from .registry import metrics as metric_registry
-        from .registry import optimizers as optimizer_registry
 
-        chosen = optimizer_registry.get(optimizer)
-        chosen_loss = None if loss is None else loss_registry.get(loss)
+        chosen = optimizers.get(optimizer)
+        chosen_loss = None if loss is None else losses.get(loss)
         if isinstance(metrics, (str, Mapping)) or not isinstance(metrics, Iterable):
             raise TypeError(f"metrics: expected a list of names or metrics, got {metrics!r}")
         chosen_metrics = tuple(metric_registry.get(metric) for metric in metrics)

@@ -7,11 +7,22 @@ from typing import TYPE_CHECKING
 from . import losses, metrics, optimizers
 from .errors import UnknownNameError
 from .registry import metrics as metric_registry
+from .regularizers import Regularizer
 
 if TYPE_CHECKING:
     from .model import Sequential
+    from .reductions import Reduction
 
-__all__ = ["accuracy_kind", "copy_of", "is_compiled", "metric_name", "named_metrics", "objective"]
+__all__ = [
+    "accuracy_kind",
+    "copy_of",
+    "is_compiled",
+    "metric_name",
+    "named_metrics",
+    "objective",
+    "recorded_parts",
+    "reductions_of",
+]
 
 
 def objective(net: Sequential) -> tuple[losses.Loss, optimizers.Optimizer]:
@@ -20,6 +31,35 @@ def objective(net: Sequential) -> tuple[losses.Loss, optimizers.Optimizer]:
     if loss is None or optimizer is None:
         raise RuntimeError("the network is not compiled: call compile(optimizer=..., loss=...) first")
     return loss, optimizer
+
+
+def recorded_parts(net: Sequential) -> tuple[losses.Loss | Regularizer, ...]:
+    """What is recorded, if it can be, beside the optimizer and activations: a loss without a kernel, regularizers."""
+    regularizers = tuple(net._memory().regularizers.values())
+    loss, _ = objective(net)
+    return regularizers if losses.kernel_of(loss) is not None else (loss, *regularizers)
+
+
+def reductions_of(net: Sequential) -> tuple[Reduction, ...]:
+    """What a plan is made for, beside its optimizer: what those parts are now; nothing where there are none."""
+    arenas = net._memory()
+    loss, _ = objective(net)
+    by_kernel = losses.kernel_of(loss) is not None
+    if by_kernel and not arenas.regularizers:
+        return ()
+    from .reductions import loss_reduction, penalty_reduction
+
+    of_loss = [] if by_kernel else [loss_reduction(loss, net.dtype, net._built[-1].units)]
+    of_parameters = [
+        penalty_reduction(regularizer, net.dtype, arenas.parameters[key].shape)
+        for key, regularizer in arenas.regularizers.items()
+    ]
+    return (*of_loss, *of_parameters)
+
+
+def _loss_runs_in_python(net: Sequential) -> bool:
+    loss, _ = objective(net)
+    return losses.kernel_of(loss) is None and reductions_of(net)[0].program is None
 
 
 def accuracy_kind(net: Sequential) -> str | None:
@@ -33,11 +73,11 @@ def accuracy_kind(net: Sequential) -> str | None:
 
 
 def named_metrics(net: Sequential) -> list[tuple[str, metrics.Metric]]:
-    """The metrics with their names in logs; accuracy beside a loss in NumPy is computed in NumPy too."""
+    """The metrics with their names in logs; accuracy beside a loss in Python is computed in NumPy too."""
     named = []
     for metric in net.metrics:
         name = metric_name(metric)
-        if is_compiled(metric) and losses.kernel_of(objective(net)[0]) is None:
+        if is_compiled(metric) and _loss_runs_in_python(net):
             metric = metrics.Accuracy(accuracy_kind(net))
         named.append((name, metric))
     return named

@@ -186,7 +186,7 @@ class Symbol(NDArrayOperatorsMixin):
         mask = self._mask_of(key)
         if self._mask is not None:
             raise Unrecordable("it picks elements of picked elements")
-        return Symbol(self._graph, self._node, self.dtype, mask=mask)
+        return type(self)(self._graph, self._node, self.dtype, mask=mask)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if key is Ellipsis or (isinstance(key, slice) and key == slice(None)):
@@ -209,7 +209,7 @@ class Symbol(NDArrayOperatorsMixin):
     # -- making nodes --------------------------------------------------------------------------------------------
 
     def _new(self, node: int, dtype: np.dtype[Any]) -> Symbol:
-        return Symbol(self._graph, node, dtype, mask=self._mask)
+        return type(self)(self._graph, node, dtype, mask=self._mask)
 
     def _called(self, name: str, inputs: tuple[Any, ...]) -> Symbol:
         """The result of a function of NumPy."""
@@ -232,7 +232,8 @@ class Symbol(NDArrayOperatorsMixin):
             node = composed[name](*nodes)
         else:
             raise Unrecordable(f"np.{name} is no operation that can be recorded")
-        return Symbol(self._graph, node, np.dtype(bool) if truth else self._float(symbols), mask=symbols[0]._mask)
+        dtype = np.dtype(bool) if truth else self._float(symbols)
+        return type(self)(self._graph, node, dtype, mask=symbols[0]._mask)
 
     def _float(self, symbols: list[Symbol]) -> np.dtype[Any]:
         return next((x.dtype for x in symbols if x.dtype.kind == "f"), np.dtype(np.float64))
@@ -286,14 +287,14 @@ def _where(like: Symbol, condition: Any, *choices: Any) -> Symbol:
     node = graph.apply("select", node_of(graph, condition), *(node_of(graph, x) for x in choices))
     symbols = [x for x in (condition, *choices) if isinstance(x, Symbol)]
     truths = all(x.dtype.kind == "b" if isinstance(x, Symbol) else isinstance(x, bool) for x in choices)
-    return Symbol(graph, node, np.dtype(bool) if truths else like._float(symbols), mask=condition._mask)
+    return type(like)(graph, node, np.dtype(bool) if truths else like._float(symbols), mask=condition._mask)
 
 
 def _full(like: Symbol, x: Symbol, value: Any = 0.0, dtype: Any = None, **kwargs: Any) -> Symbol:
     dtype = x.dtype if dtype is None else np.dtype(dtype)
     if dtype.kind not in "fb":
         raise Unrecordable(f"it makes an array of {dtype}")
-    return Symbol(like._graph, node_of(like._graph, value), dtype, mask=x._mask)
+    return type(like)(like._graph, node_of(like._graph, value), dtype, mask=x._mask)
 
 
 def _select(like: Symbol, conditions: Any, choices: Any, default: Any = 0) -> Any:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .building import BuiltLayer, arrays
 from .checks import real_array
 from .core import ARENA, SHIFT
 from .data import check_range
-from .layers import BuiltLayer, arrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,6 +92,7 @@ class Arenas:
         self.flat_gradients = aligned(self.size, self.dtype)
         self.flat_buffers = aligned(buffer_size, self.dtype)
         self.flat_state = aligned(0, self.dtype)
+        self.regularizers = {key: spec.regularizer for key, spec in self.specs.items() if spec.regularizer is not None}
         self.kernels: dict[int, tuple[Activation, Kernel | None]] = {}  # how activations run in plans, by their id
         self.counters = np.zeros(3, dtype=np.int64)  # steps done, the optimizer's, epochs
         self.parameters = self._views(self.flat_parameters, shapes)

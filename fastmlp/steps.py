@@ -13,7 +13,7 @@ from .checks import real_array
 from .data import Rows, cast, check_range, check_targets, check_weights, in_place
 from .doors import with_train_door
 from .errors import NonFiniteError
-from .objective import accuracy_kind, is_compiled, named_metrics, objective
+from .objective import accuracy_kind, is_compiled, named_metrics, objective, reductions_of
 from .state import Views
 from .sweeps import sweep_of
 from .workspace import Workspace
@@ -76,9 +76,16 @@ def train_workspace(net: Sequential, rows: int) -> Workspace:
     """The workspace of training, for batches of up to `rows`, made anew where it is too small or for other settings."""
     loss, optimizer = objective(net)
     workspace: Workspace | None = net._training
-    if workspace is None or workspace.plan.capacity < rows or workspace.sweep != sweep_of(optimizer):
+    found = reductions_of(net)
+    if (
+        workspace is None
+        or workspace.plan.capacity < rows
+        or workspace.sweep != sweep_of(optimizer)
+        or workspace.reductions != found
+    ):
         plan = net._lowering(rows, training=True).train(loss, accuracy_kind(net), optimizer)
-        workspace = with_train_door(net, Workspace(plan, net._memory(), net.seed, optimizer))
+        workspace = Workspace(plan, net._memory(), net.seed, optimizer, reductions=found)
+        workspace = with_train_door(net, workspace)
         net._training = workspace
     return workspace
 
@@ -86,10 +93,12 @@ def train_workspace(net: Sequential, rows: int) -> Workspace:
 def evaluation_workspace(net: Sequential, rows: int) -> Workspace:
     """As `train_workspace`, for `evaluate`."""
     loss, _ = objective(net)
-    if net._evaluating is None or net._evaluating.plan.capacity < rows:
+    found = reductions_of(net)
+    workspace: Workspace | None = net._evaluating
+    if workspace is None or workspace.plan.capacity < rows or workspace.reductions != found:
         plan = net._lowering(rows, training=False).evaluate(loss, accuracy_kind(net))
-        net._evaluating = Workspace(plan, net._memory(), net.seed)
-    return net._evaluating
+        workspace = net._evaluating = Workspace(plan, net._memory(), net.seed, reductions=found)
+    return workspace
 
 
 def optimizer_workspace(net: Sequential, optimizer: optimizers.Optimizer) -> Workspace:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import losses
 from .lowering import Lowering
 from .sweeps import sweep_of
 
@@ -45,12 +44,10 @@ def describe(net: Sequential) -> str:
 def _where(net: Sequential) -> str:
     """What runs in Python, found by lowering."""
     lowering = Lowering(net._built, net._memory(), 1, training=True)
-    plan = lowering.predict()
+    plan = lowering.predict() if net.loss is None else lowering.evaluate(net.loss, None)
     python = list(plan.python)
     if net.optimizer is not None and sweep_of(net.optimizer) is None:
         python.append(f"optimizer {net.optimizer!r}")
-    if net.loss is not None and losses.kernel_of(net.loss) is None:
-        python.append(f"loss {net.loss!r}")
     if not python:
         return "all operations run compiled"
     return "\n".join(["in Python (NumPy):", *(f"  {what}" for what in python), "all other operations run compiled"])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .data import Rows
     from .lowering import Plan, Tensor
     from .optimizers import Optimizer
+    from .reductions import Reduction
 
 __all__ = ["Workspace"]
 
@@ -35,6 +36,8 @@ class Workspace:
         The network's; a plan that runs beside others can be given gradients of its own.
     seed : int
     optimizer : Optimizer, optional
+    reductions : tuple
+        What the plan was made for, beside the optimizer; see `fastmlp.objective.reductions_of`.
     own_gradients : bool
     """
 
@@ -45,6 +48,7 @@ class Workspace:
         seed: int,
         optimizer: Optimizer | None = None,
         *,
+        reductions: tuple[Reduction, ...] = (),
         own_gradients: bool = False,
     ) -> None:
         self.plan = plan
@@ -52,6 +56,7 @@ class Workspace:
         self.seed = seed
         self.optimizer = optimizer
         self.sweep = None if optimizer is None else sweep_of(optimizer)  # what the plan was made for
+        self.reductions = reductions
         self.backward: dict[int, Any] = {}  # what Python layers gave back
         self.work = aligned(plan.work, arenas.dtype)
         self.run = core.Run(plan.ops, plan.table, arenas.counters, plan.capacity, arenas.dtype == np.float64)

@@ -492,12 +492,13 @@ def test_every_loss(name, from_logits, units):
         y = rng.integers(0, units, 5)
     else:
         y = rng.dirichlet(np.ones(units), 5) if units > 1 else rng.uniform(size=(5, 1))
-    a = rng.uniform(0.2, 0.8, (5, units)) if loss.probabilities else rng.normal(size=(5, units))
+    positive = "domain" in getattr(loss, "conformance", {})
+    a = rng.uniform(0.2, 0.8, (5, units)) if loss.probabilities or positive else rng.normal(size=(5, units))
     rows, gradient = loss.value_and_gradient(y, a)
     assert rows.shape == (5,)
     expected = central(lambda point: loss.value_and_gradient(y, point)[0].sum(), a)
-    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-7 if loss.probabilities else 1e-9)
-    for last in ("softmax", "sigmoid") if loss.probabilities else ("identity", "tanh"):
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-7 if loss.probabilities or positive else 1e-9)
+    for last in ("softmax", "sigmoid") if loss.probabilities or positive else ("identity", "tanh"):
         net = fm.Sequential([Dense(units, last)], input_dim=3, dtype="float64", seed=0)
         net.compile("sgd", loss)
         x = rng.normal(size=(5, 3))

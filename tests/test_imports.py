@@ -122,9 +122,10 @@ native = program
 recording
 activations = initializers = losses = metrics = optimizers = regularizers = constraints = schedules = callbacks
 agreement
-data = extensions = sweeps = recorded
+data = extensions = sweeps = recorded = reductions
 lowering
 layers
+building
 state
 workspace = objective
 summary = doors

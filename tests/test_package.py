@@ -23,6 +23,7 @@ LONGER = {
     "_kernels/simd.pxd": "the names of all that, in one place",
 }
 PUBLIC = ["activations", "callbacks", "errors", "initializers", "layers", "losses", "metrics", "optimizers", "registry"]
+PUBLIC += ["regularizers"]
 
 IMPORTED = """
 import sys
@@ -120,7 +121,7 @@ def test_everything_in_all_is_there_and_everything_public_is_in_all(name):
 
 
 def bases():
-    kinds = ("activations", "initializers", "layers", "losses", "metrics", "optimizers")
+    kinds = ("activations", "initializers", "layers", "losses", "metrics", "optimizers", "regularizers")
     return [getattr(fm.registry, kind).base for kind in kinds] + [fm.callbacks.Callback]
 
 

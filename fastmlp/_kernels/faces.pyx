@@ -248,7 +248,7 @@ def loss(int kind, z, a, y, weight, values, dz):
     cdef const Py_ssize_t *labels = <const Py_ssize_t *> c.at[2] if sparse else NULL
     cdef Py_ssize_t i
     cdef loss_t g
-    expect(c.n > 0, "no columns")
+    expect(c.n > 0 and kind != losses.PROGRAM, "no columns, or no loss of the kernels' own")
     for i in range(c.m if sparse else 0):
         expect(0 <= labels[i] < c.n, "label out of range")
     cdef Py_ssize_t *index = multiples(c.m, 1, NULL)

@@ -11,6 +11,7 @@ cdef enum:
     SPARSE_CROSSENTROPY = 5          # of probabilities
     CROSSENTROPY = 6
     BINARY_CROSSENTROPY = 7
+    PROGRAM = 8                      # recorded
 
 cdef enum:
     NO_METRIC = 0

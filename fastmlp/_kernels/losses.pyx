@@ -1,11 +1,16 @@
 """Losses: value and gradient together; and accuracies."""
 from libc.math cimport INFINITY, log
+from libc.string cimport memcpy
 
 from .logits cimport sigmoid_crossentropy, softmax_crossentropy
-from .rows cimport FEW, factor, labels, loss_t, target, turn, turn_targets
+from .program cimport run_program
+from .rows cimport FEW, factor, labels, loss_t, sum_of, target, turn, turn_targets
 from .simd cimport (
     MAX_LANES, first_n, if_equal, if_less, lane, lanes, load, load_n, real, splat, splat_f32, splat_f64, store, vec, vmax
 )
+
+cdef enum:
+    PIECE = 512          # numbers that a recorded loss takes at once: many narrow rows, or a part of a wide one
 
 
 cdef inline double squared_error(const real *a, const real *y, Py_ssize_t n, double part, double weight,
@@ -57,6 +62,43 @@ cdef double crossentropy(int kind, const real *a, const real *y, Py_ssize_t labe
     return total
 
 
+cdef void recorded_piece(const loss_t *g, Py_ssize_t i0, Py_ssize_t m, Py_ssize_t j, Py_ssize_t n,
+                         const real *of) noexcept nogil:
+    """Columns j .. j + n of m rows of a recorded loss: their terms are added to the values, their slopes written."""
+    cdef real[PIECE] y, a, terms, slopes
+    cdef const real *inputs[2]
+    cdef real *outputs[2]
+    cdef real *d
+    cdef Py_ssize_t i, k
+    cdef real weight
+    for i in range(m):
+        memcpy(y + i * n, target(g, i0 + i, of) + j, n * sizeof(real))
+        memcpy(a + i * n, <const real *> g.a + (i0 + i) * g.lda + j, n * sizeof(real))
+    inputs[0], inputs[1], outputs[0], outputs[1] = y, a, terms, slopes
+    run_program(g.program, inputs, outputs, m * n, NULL)
+    for i in range(m):
+        g.values[i0 + i] += g.scale * sum_of(terms + i * n, n)
+        d = <real *> g.d + (i0 + i) * g.ldd + j
+        weight = <real> factor(g, i0 + i, of)
+        for k in range(n):
+            d[k] = weight * slopes[i * n + k]
+
+
+cdef void recorded_rows(const loss_t *g, Py_ssize_t i, Py_ssize_t i1, const real *of) noexcept nogil:
+    """A recorded loss. Its program works number by number, and the terms of a row are summed up in one order, so that
+    neither the rows beside it nor where they are cut change a bit."""
+    cdef Py_ssize_t m = max(PIECE // g.n, 1), k, j
+    while i < i1:
+        m = min(m, i1 - i)
+        for k in range(m):
+            g.values[i + k] = g.shift
+        j = 0
+        while j < g.n:
+            recorded_piece(g, i, m, j, min(PIECE, g.n - j), of)
+            j += PIECE
+        i += m
+
+
 cdef void loss_rows(const loss_t *g, Py_ssize_t i0, Py_ssize_t i1, const real *of) noexcept nogil:
     """The losses of rows i0 .. i1, and their gradients times weight / total."""
     cdef Py_ssize_t i, label = 0
@@ -69,6 +111,9 @@ cdef void loss_rows(const loss_t *g, Py_ssize_t i0, Py_ssize_t i1, const real *o
         return
     elif g.kind == SIGMOID_CROSSENTROPY:
         sigmoid_crossentropy(g, i0, i1, of)
+        return
+    elif g.kind == PROGRAM:
+        recorded_rows(g, i0, i1, of)
         return
     for i in range(i0, i1):
         a, y, d = <const real *> g.a + i * g.lda, target(g, i, of), <real *> g.d + i * g.ldd

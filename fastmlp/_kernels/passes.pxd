@@ -48,6 +48,8 @@ cdef enum:
     LEARNED = 25         # an activation with learned parameters, its derivatives, and their sums over the batch
     LEARNED_BACKWARD = 26
     LEARNED_SUMS = 27
+    PENALTY = 28         # a regularizer's program over a parameter and its gradient
+    PENALTY_SUM = 29     # of all of them, into the loss
 
 cdef struct op_t:
     # Every field has 8 bytes, so that a NumPy structured array is the same memory. Unused references are NONE.
@@ -80,7 +82,7 @@ cdef struct op_t:
     Py_ssize_t shift
     Py_ssize_t running_mean
     Py_ssize_t running_var
-    Py_ssize_t extension         # address of what a foreign activation or optimizer consists of
+    Py_ssize_t extension         # address of what a foreign activation, loss or optimizer consists of
     Py_ssize_t size              # numbers in a sweep
     Py_ssize_t slots             # numbers from one slot of optimizer state to the next
     Py_ssize_t flag              # labels, batch statistics, Nesterov, gradients must be finite
@@ -88,7 +90,7 @@ cdef struct op_t:
     Py_ssize_t barrier           # what follows reads what this writes
     double row_cost              # multiply-adds, for a row and once
     double cost
-    double slope
+    double slope                 # also what a recorded loss multiplies its sums by; rate is added to them
     double at_zero
     double rate                  # dropout, momentum
     double epsilon

@@ -12,10 +12,11 @@ from .learned cimport learned_backward, learned_forward, learned_scratch, learne
 from .logits cimport softmax_backward, softmax_forward
 from .losses cimport accuracy_rows, loss_rows
 from .optimizers cimport adam_update, all_finite, sgd_update
+from .penalties cimport CHUNK, penalty
 from .pieces cimport cut, pieces_of, pieces_t, take
 from .program cimport INPUTS, OUTPUTS, extension_t, program_t, run_program
 from .random cimport dropout_backward, dropout_forward
-from .rows cimport loss_t
+from .rows cimport loss_t, sum_of
 from .simd cimport real, share
 from .sums cimport total
 
@@ -135,6 +136,7 @@ cdef void loss(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, const r
     g.a, g.lda = at(run, op.a, like), op.lda
     g.d, g.ldd = at(run, op.d, like), op.ldd
     g.weights, g.total = weights, run.weight
+    g.program, g.scale, g.shift = <const program_t *> <void *> op.extension, op.slope, op.rate
     if op.flag:
         g.labels = <const Py_ssize_t *> run.base[TARGET]
     else:
@@ -151,8 +153,8 @@ cdef void loss(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, const r
 
 
 cdef void loss_sum(const op_t *op, run_t *run) noexcept nogil:
-    run.loss = total(run.row_loss, run.batch)
-    run.metric = total(run.row_metric, run.batch) if op.metric else 0.0
+    run.loss = sum_of(run.row_loss, run.batch)
+    run.metric = sum_of(run.row_metric, run.batch) if op.metric else 0.0
     if not isfinite(run.loss):
         run.bad[0] = 1
 
@@ -263,13 +265,32 @@ cdef void sweep(const op_t *op, run_t *run, Py_ssize_t first, Py_ssize_t n, int 
 
 
 cdef void sweep_pieces(const op_t *op, run_t *run, pieces_t pieces, const real *like) noexcept nogil:
-    cdef Py_ssize_t first, last, at, total = cut(pieces.team, op.size, LINE, op.cost)
+    cdef Py_ssize_t first, last, at, count = cut(pieces.team, op.size, LINE, op.cost)
     while True:
-        at = take(&pieces, total)
+        at = take(&pieces, count)
         if at < 0:
             return
-        share(op.size, LINE, at, total, &first, &last)
+        share(op.size, LINE, at, count, &first, &last)
         sweep(op, run, first, last - first, pieces.me, like)
+
+
+cdef void penalize(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
+    """Some chunks of a parameter; their sums are numbers in double."""
+    cdef Py_ssize_t first, last
+    cdef real *g = NULL
+    if op.flag:
+        g = gradient(run, op.x, like)
+    share((op.size + CHUNK - 1) // CHUNK, 1, member, team, &first, &last)
+    if not penalty(<const program_t *> <void *> op.extension, at(run, op.x, like), g, op.size, first, last, op.slope,
+                   <double *> at(run, op.a, like)):
+        run.bad[member] = 1
+
+
+cdef void penalty_sum(const op_t *op, run_t *run, const real *like) noexcept nogil:
+    """The loss is a sum over the weights of the batch, so that penalties are part of its mean."""
+    run.loss += run.weight * (sum_of(<const double *> at(run, op.a, like), op.size) + op.rate)
+    if not isfinite(run.loss):
+        run.bad[0] = 1
 
 
 cdef bint has_gemm(const op_t *op, const run_t *run, gemm_t *g, const real *like) noexcept nogil:
@@ -316,6 +337,11 @@ cdef void shared_op(const op_t *op, run_t *run, int member, int team, Py_ssize_t
         share(op.units, LINE, member, team, &i0, &i1)
         learned(op, run, &p, like)
         learned_sums(&p, run.batch, i0, i1, member == 0, like)
+    elif code == PENALTY:
+        penalize(op, run, member, team, like)
+    elif code == PENALTY_SUM:
+        if member == 0:
+            penalty_sum(op, run, like)
     elif code == GATE:
         return
     elif has_gemm(op, run, &g, like):

@@ -9,7 +9,7 @@ from .pieces cimport APART
 from .random cimport permutation
 from .simd cimport has_openmp
 from .team cimport regimes, run_ops, start
-from . cimport activations, losses, passes
+from . cimport activations, losses, passes, penalties
 
 
 cdef double now() noexcept nogil:
@@ -273,6 +273,7 @@ CODES = {
     "check": passes.CHECK, "sgd": passes.SGD, "adam": passes.ADAM, "batchnorm_update": passes.BATCHNORM_UPDATE,
     "python": passes.PYTHON, "gate": passes.GATE, "sweep": passes.SWEEP, "learned": passes.LEARNED,
     "learned_backward": passes.LEARNED_BACKWARD, "learned_sums": passes.LEARNED_SUMS,
+    "penalty": passes.PENALTY, "penalty_sum": passes.PENALTY_SUM,
 }
 ARENA = {
     "parameters": passes.PARAMETERS, "gradients": passes.GRADIENTS, "state": passes.STATE, "buffers": passes.BUFFERS,
@@ -291,7 +292,9 @@ LOSSES = {
     "sparse_crossentropy": losses.SPARSE_CROSSENTROPY, "crossentropy": losses.CROSSENTROPY,
     "binary_crossentropy": losses.BINARY_CROSSENTROPY,
 }
+PROGRAM = losses.PROGRAM              # the kind of what is recorded
 METRICS = {
     "sparse": losses.SPARSE_ACCURACY, "categorical": losses.CATEGORICAL_ACCURACY, "binary": losses.BINARY_ACCURACY,
 }
 REFERENCE_SHIFT = SHIFT
+CHUNK = penalties.CHUNK

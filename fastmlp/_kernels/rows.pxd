@@ -1,4 +1,5 @@
 """The rows that a loss takes, how it finds them, and how it turns them."""
+from .program cimport program_t
 from .simd cimport (
     MAX_LANES, if_equal, lanes, load, load_n, real, splat, store, store_n, vec, vtranspose
 )
@@ -23,6 +24,9 @@ cdef struct loss_t:
     const void *weights              # NULL: each is 1
     double total                     # what weights are divided by, in the gradient alone
     double *values                   # the losses, unweighted
+    const program_t *program         # of a recorded loss: target and output to term and slope; a row's loss is then
+    double scale                     # the sum of its terms times scale, plus shift
+    double shift
 
 
 cdef inline const real *target(const loss_t *g, Py_ssize_t i, const real *of) noexcept nogil:
@@ -33,6 +37,21 @@ cdef inline const real *target(const loss_t *g, Py_ssize_t i, const real *of) no
 cdef inline double factor(const loss_t *g, Py_ssize_t i, const real *of) noexcept nogil:
     """Of the gradient of row i."""
     return ((<const real *> g.weights)[g.index[i]] if g.weights != NULL else 1.0) / g.total
+
+
+cdef inline double sum_of(const real *x, Py_ssize_t n) noexcept nogil:
+    """The sum of x in double: of every eighth number, then of these by pairs."""
+    cdef double[8] part
+    cdef Py_ssize_t i = 0, k
+    for k in range(8):
+        part[k] = 0
+    while i + 8 <= n:
+        for k in range(8):
+            part[k] += x[i + k]
+        i += 8
+    for k in range(n - i):
+        part[k] += x[i + k]
+    return ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]))
 
 
 cdef inline vec factors(const loss_t *g, Py_ssize_t i0, Py_ssize_t m, const real *of, vec like) noexcept nogil:

@@ -13,11 +13,11 @@ from ..core import ACTIVATIONS, CODES, LOSSES, NONE
 from ..core import plan as core
 from ..extensions import extension_of
 from ..layers import Activation, Dense
-from ..objective import accuracy_kind, objective
+from ..objective import accuracy_kind, objective, reductions_of
 from ..threads import get_num_threads
 
 if TYPE_CHECKING:
-    from ..layers import BuiltLayer
+    from ..building import BuiltLayer
     from ..lowering import Plan
     from ..model import Sequential
 
@@ -271,7 +271,11 @@ def _fused(net: Sequential, op: dict[str, Any], name: str) -> list[str]:
         layer: Any = net._built[op["layer"]].layer
         return list(layer.activation._learned())
     if name == "loss":
-        return [LOSS_NAMES.get(op["kind"], repr(net.loss))] + ["accuracy"] * bool(op["metric"])
+        loss = repr(net.loss) if op["kind"] == LOSSES["program"] else LOSS_NAMES[op["kind"]]
+        return [loss] + ["accuracy"] * bool(op["metric"])
+    if name == "penalty":
+        arenas = net._memory()
+        return [f"{one!r} of {key}" for key, one in arenas.regularizers.items() if arenas.reference(key) == op["x"]]
     found = ["batchnorm"] if name == "dense" and op["scale"] != NONE else []
     takes_one = name in ("activation", "activation_backward") or op["kind"] != ACTIVATIONS["identity"]
     if op["a"] != NONE and takes_one and name not in ("gather", "dropout", "softmax", "softmax_backward"):
@@ -287,7 +291,13 @@ def _in_python(
     if place is None:
         if section == "commit":
             return repr(net.optimizer), None, (net.count_params(),)
-        return repr(net.loss), None, (batch, net._built[-1].units)
+        found = reductions_of(net)
+        if section == "forward":
+            return repr(net.loss), found[0].reason, (batch, net._built[-1].units)
+        keys = net._memory().regularizers
+        foreign = [(key, one.reason) for key, one in zip(keys, found[-len(keys) :], strict=True) if one.reason]
+        named = ", ".join(f"{keys[key]!r} of {key}" for key, _ in foreign)
+        return named, "; ".join(dict.fromkeys(why for _, why in foreign)), ()
     layer, shape = place.layer, (batch, place.units)
     if isinstance(layer, (Dense, Activation)):
         return repr(layer.activation), extension_of(layer.activation, net.dtype).reason, shape

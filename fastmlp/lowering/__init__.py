@@ -14,8 +14,9 @@ from .. import losses
 from ..core import ARENA, LOSSES, METRICS, NONE, OP, SHIFT
 from ..optimizers import Optimizer
 from ..sweeps import sweep_of
-from ._backward import Backward, is_kernel
+from ._backward import is_kernel
 from ._base import Base, Plan, Stage, Tensor
+from ._penalties import Penalties
 from ._python import loss_call, optimizer_call
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Base", "Lowering", "Plan", "Tensor"]
 
 
-class Lowering(Backward):
+class Lowering(Penalties):
     """Makes plans; each method one kind, each instance one plan."""
 
     def predict(self) -> Plan:
@@ -36,6 +37,7 @@ class Lowering(Backward):
     def evaluate(self, loss: Loss, metric: str | None) -> Plan:
         """Forward, loss and metric."""
         stages, out = self._forward_to_loss(loss, metric, keep=False)
+        self._penalties(learning=False)
         return self._finish(stages, out=out)
 
     def train(self, loss: Loss, metric: str | None, optimizer: Optimizer) -> Plan:
@@ -45,6 +47,7 @@ class Lowering(Backward):
         d_out = self._d(0, stages[-1].out.units)
         self._checks = True
         self._backward(stages, to_input=False)
+        self._penalties(learning=True)
         marks["backward"] = len(self._ops)
         self._check()
         marks["check"] = len(self._ops)
@@ -90,7 +93,7 @@ class Lowering(Backward):
         """
         kernel = losses.kernel_of(loss)
         nodes = self.nodes
-        joint, from_logits = False, bool(getattr(loss, "from_logits", False))
+        joint, from_logits = False, kernel is not None and bool(getattr(loss, "from_logits", False))
         if kernel is not None and kernel.joint and not from_logits and nodes:
             last = nodes[-1].activation
             joint = last is not None and is_kernel(last, kernel.joint)
@@ -99,27 +102,29 @@ class Lowering(Backward):
         out = self._tensor(z.units) if joint or from_logits else z
         self._gradient_buffers(stages)
         d = self._d(0, z.units)
+        fields: dict[str, Any] = {"z": z.ref, "ldz": z.ld, "a": out.ref, "lda": out.ld, "d": d.ref, "ldd": d.ld}
         if kernel is None:
-            self._emit_python(loss_call(loss, z, d), f"loss {loss!r}")
+            self._recorded_loss(loss, metric, z, d, fields)
             return stages, z
         name = kernel.of_logits if joint or from_logits else kernel.of_output
         assert name is not None
-        self._emit(
-            "loss",
-            kind=LOSSES[name],
-            metric=METRICS[metric] if metric else 0,
-            flag=loss.labels,
-            units=z.units,
-            z=z.ref,
-            ldz=z.ld,
-            a=out.ref,
-            lda=out.ld,
-            d=d.ref,
-            ldd=d.ld,
-            row_cost=8 * z.units,
-        )
-        self._emit_later("loss_sum", metric=bool(metric), barrier=False)
+        self._loss(name, metric, flag=loss.labels, units=z.units, row_cost=8 * z.units, **fields)
         return stages, z if from_logits else out
+
+    def _loss(self, name: str, metric: str | None, **fields: Any) -> None:
+        self._emit("loss", kind=LOSSES[name], metric=METRICS[metric] if metric else 0, **fields)
+        self._emit_later("loss_sum", metric=bool(metric), barrier=False)
+
+    def _recorded_loss(self, loss: Loss, metric: str | None, z: Tensor, d: Tensor, fields: dict[str, Any]) -> None:
+        """A loss without a kernel: its program, or its Python code."""
+        from ..reductions import loss_reduction  # what kernels need no part of
+
+        found = loss_reduction(loss, self.arenas.dtype, z.units)
+        if found.program is None:
+            self._emit_python(loss_call(loss, z, d), f"loss {loss!r} ({found.reason})")
+            return
+        fields |= {"extension": self._loaded(found.program), "slope": found.scale, "rate": found.shift}
+        self._loss("program", metric, units=z.units, row_cost=2 * found.operations * z.units, **fields)
 
     def _optimizer(self, optimizer: Optimizer) -> None:
         sweep = sweep_of(optimizer)
@@ -135,9 +140,7 @@ class Lowering(Backward):
             )
         fields: dict[str, Any] = dict(sweep.fields)
         if sweep.program is not None:
-            program = sweep.program.load(self.arenas.dtype)
-            self._kept.append(program)
-            fields |= {"extension": program.address, "kind": slots}
+            fields |= {"extension": self._loaded(sweep.program), "kind": slots}
         self._emit(sweep.code, size=size, slots=size, cost=32 * size, **fields)
 
     def _finish(

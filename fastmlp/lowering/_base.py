@@ -13,7 +13,9 @@ from ..core import ARENA, CODES, NONE, SHIFT
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..layers import BuiltLayer, Layer
+    from ..building import BuiltLayer
+    from ..layers import Layer
+    from ..program import Assembled
     from ..state import Arenas
 
 READ = 8  # multiply-adds that take as long as reading or writing a number of a kernel
@@ -169,6 +171,12 @@ class Base:
     @staticmethod
     def _address(kernel: activations.Kernel) -> int:
         return 0 if kernel.handle is None else int(kernel.handle.address)
+
+    def _loaded(self, program: Assembled) -> int:
+        """The address of a program, which lives as long as the plan."""
+        loaded = program.load(self.arenas.dtype)
+        self._kept.append(loaded)
+        return int(loaded.address)
 
     # -- memory --------------------------------------------------------------------------------------------------
 

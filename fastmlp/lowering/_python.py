@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..activations import Activation
-    from ..layers import BuiltLayer
+    from ..building import BuiltLayer
     from ..losses import Loss
     from ._base import Call, Stage, Tensor
 
@@ -121,6 +121,27 @@ def loss_call(loss: Loss, z: Tensor, d: Tensor) -> Call:
             out *= weight[:, None]
         out /= workspace.run.weight
         workspace.run.loss = float(rows.sum())
+
+    return call
+
+
+def penalty_call(keys: list[str], learning: bool) -> Call:
+    """Penalties of some parameters into the loss and, with `learning`, into the gradients."""
+
+    def call(workspace: Any, batch: int) -> None:
+        for key in keys:
+            regularizer, w = workspace.arenas.regularizers[key], workspace.arenas.parameters[key]
+            what = f"regularizer {regularizer!r} of {key}"
+            with np.errstate(all="ignore"):
+                answer = regularizer.value_and_gradient(_read_only(w))
+            penalty, slope = _pair(answer, what, "value, gradient")
+            value = np.empty(())
+            _put(value, penalty, f"{what}, value")
+            workspace.run.loss += workspace.run.weight * float(value)
+            if learning:
+                slopes = np.empty_like(w)
+                _put(slopes, slope, f"{what}, gradient")
+                workspace.gradients[key] += slopes
 
     return call
 

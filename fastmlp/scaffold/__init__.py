@@ -90,7 +90,7 @@ def _names(name: str, kind: str) -> tuple[str, str]:
     if plain[0].isdigit() or keyword.iskeyword(plain):
         raise ValueError(f"name: {name!r} would offer the name {plain!r}; choose another one")
     of_kind = getattr(registry, kind)
-    from .. import activations, initializers, layers, losses, optimizers  # noqa: F401 - they fill the registries
+    from .. import activations, initializers, layers, losses, optimizers, regularizers  # noqa: F401 - fill registries
 
     if plain in of_kind._builtin:
         raise ValueError(f"name: {name!r} would offer {plain!r}, a built-in {of_kind.kind}; choose another one")

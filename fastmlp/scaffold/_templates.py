@@ -121,6 +121,23 @@ KINDS = {
     assert gradient.tolist() == [[0.0, 1.0]]
 """,
     ),
+    "regularizers": Example(
+        "regularizers.Regularizer",
+        "``strength sum w^2 / (1 + w^2)``: small weights are drawn to 0, large ones are left alone.",
+        """\
+    def __init__(self, strength=0.01):
+        self.strength = strength  # kept under its own name: that is the configuration
+
+    def value_and_gradient(self, w):
+        \"\"\"Return the penalty, one number, and its gradient by `w`.\"\"\"
+        below = 1 + w * w
+        return self.strength * np.sum(w * w / below), 2 * self.strength * w / below**2
+""",
+        """\
+    value, gradient = made.value_and_gradient(np.array([0.0, 1.0]))
+    assert value == 0.005 and gradient.tolist() == [0.0, 0.005]
+""",
+    ),
 }
 
 PYPROJECT = """\

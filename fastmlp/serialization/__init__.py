@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from ..building import arrays as specs_of
+from ..building import flatten
 from ..checks import check_dtype, check_integer
 from ..errors import PluginError, UnknownNameError
-from ..layers import arrays as specs_of
-from ..layers import flatten
 from ..model import Sequential
 from ..recorded import Recorded  # noqa: F401  registers the name that files use
 from ._archive import UNREADABLE, Archive

@@ -12,6 +12,7 @@ from ..model import Sequential
 from ._networks import data_for, file, last_activation, targets_for, threads, trains
 from ._numbers import DTYPES, array_of, check_slopes, compare, draw, same_bits, slopes, unchanged
 from ._outcome import Failure, Skipped, expect
+from ._speed import speed
 from ._subject import Subject
 
 if TYPE_CHECKING:
@@ -158,5 +159,5 @@ def _result(metric: Any, y: NDArray[Any], p: NDArray[Any], weight: NDArray[Any] 
     return float(metric.result())
 
 
-LOSSES = (shape, dtype, inputs_kept, gradient, rows, deterministic, weights, trains, threads, file)
+LOSSES = (shape, dtype, inputs_kept, gradient, rows, deterministic, weights, trains, threads, file, speed)
 METRICS = (result, batches, forgets, weighted, trains, threads, file)

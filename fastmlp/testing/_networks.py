@@ -27,9 +27,10 @@ Data = tuple["NDArray[Any]", "NDArray[Any]"]
 
 
 def last_activation(loss: Any) -> str | None:
-    """What a network with `loss` ends in."""
+    """What a network with `loss` ends in: what gives probabilities, or positive numbers where only these will do."""
     if not loss.probabilities:
-        return None
+        low, _ = getattr(loss, "conformance", {}).get("domain") or (-1.0, 1.0)
+        return None if low < 0 else "softplus"
     return "sigmoid" if loss.accuracy == "binary" else "softmax"
 
 
@@ -64,6 +65,8 @@ def network(
     elif subject.kind == "losses":
         loss = obj
         layers[-1] = Dense(UNITS, last_activation(loss))
+    elif subject.kind == "regularizers":
+        layers = [Dense(width, "tanh", kernel_regularizer=obj, bias_regularizer=obj), Dense(UNITS)]
     elif subject.kind == "metrics":
         metrics = [obj]
         loss, layers[-1] = _loss_beside(subject), Dense(UNITS, "softmax")

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._networks import file, trains
-from ._numbers import check_slopes, draw, slopes, unchanged
+from ..layers import Dense
+from ..model import Sequential
+from ._networks import INPUTS, UNITS, file, network, threads, trains
+from ._numbers import check_slopes, compare, draw, slopes, unchanged
 from ._outcome import Failure, Skipped, expect
+from ._speed import speed
 from ._subject import Subject
 
 if TYPE_CHECKING:
@@ -49,6 +52,20 @@ def penalty_gradient(subject: Subject) -> None:
     check_slopes(flat, slopes(along, w.ravel()), "the gradient", w.ravel(), "correct value_and_gradient(w)")
 
 
+def of_the_loss(subject: Subject) -> None:
+    """Be a part of the loss: the network's is larger by the value, and its gradient by the gradient."""
+    regularizer = subject.make()
+    penalized, (x, y) = network(subject, regularizer, np.float64, rows=16, width=8)
+    plain = Sequential([Dense(8, "tanh"), Dense(UNITS)], input_dim=INPUTS, dtype="float64", seed=penalized.seed)
+    plain.compile("sgd", "mse")
+    (loss, gradients), (least, others) = (net.loss_and_gradients(x, y) for net in (penalized, plain))
+    for key in ("0.kernel", "0.bias"):
+        value, slope = regularizer.value_and_gradient(penalized.parameters[key].copy())
+        least += float(value)
+        compare(gradients[key], others[key] + slope, 1e-9, f"the network's gradient of {key} differs", others[key])
+    expect(abs(loss - least) <= 1e-9 * (1 + abs(least)), f"the network's loss is {loss!r}, with the value {least!r}")
+
+
 def pure(subject: Subject) -> None:
     """Give the same rate for the same step, whatever was asked before: finite, and not negative."""
     made = subject.make()
@@ -60,5 +77,5 @@ def pure(subject: Subject) -> None:
     expect(again == first, "the same step gave another rate: compute it from the step alone, and count nothing")
 
 
-REGULARIZERS = (penalty, penalty_gradient)
+REGULARIZERS = (penalty, penalty_gradient, of_the_loss, trains, threads, file, speed)
 SCHEDULES = (pure, trains, file)
