@@ -18,7 +18,6 @@ from .program cimport INPUTS, OUTPUTS, extension_t, program_t, run_program
 from .random cimport dropout_backward, dropout_forward
 from .rows cimport loss_t, sum_of
 from .simd cimport real, share
-from .sums cimport total
 
 cdef enum:
     LINE = 64            # numbers: a cut there keeps two members off one cache line
