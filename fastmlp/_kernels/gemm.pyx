@@ -67,6 +67,12 @@ cdef inline inlined multiply(vec *acc, const real **rows, const real *column, co
                 acc[r * sizeof(width_t) + v] = fma_onto(x, y[v], acc[r * sizeof(width_t) + v])
 
 
+cdef apart finish_apart(const gemm_t *g, part_t *part, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, vec *acc,
+                        const real *scalar, const rows_t *height, const width_t *width) noexcept nogil:
+    """One body for tiles of either order."""
+    finish(g, part, i, j, n, acc, scalar, height, width)
+
+
 cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t last, Py_ssize_t j, Py_ssize_t n,
                  const real *b, Py_ssize_t ldb, vec like, const rows_t *height, const width_t *width,
                  const order_t *order) noexcept nogil:
@@ -92,7 +98,7 @@ cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t las
                 for v in range(sizeof(width_t)):
                     prefetch(<real *> g.c + (part.i0 + i + r) * g.ldc + j + v * lanes(like))
         k = 0
-        while k + UNROLL <= part.depth:
+        while rows_t is rows_full and k + UNROLL <= part.depth:     # the rest are few
             multiply(acc, rows, column, part.steps + k, at, ldb, like, height, width, order, <const steps_full *> NULL)
             k += UNROLL
             at += UNROLL * ldb
@@ -106,7 +112,7 @@ cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t las
             if order_t is rowwise:
                 for r in range(sizeof(rows_t)):
                     rows[r] += 1
-        finish(g, part, part.i0 + i, j, n, acc, b, height, width)
+        finish_apart(g, part, part.i0 + i, j, n, acc, b, height, width)
 
 
 cdef inline void strip(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n, const real *b, Py_ssize_t ldb, vec like,
@@ -387,11 +393,13 @@ cdef void gemm(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_
 
 cdef void gemm_pieces(const gemm_t *g, pieces_t pieces, real *scratch) noexcept nogil:
     """What this member takes of c: columns where b is copied and wide, so that no two copy the same; else rows."""
-    cdef Py_ssize_t first, last, at, total, NR = panel_width(scratch)
+    cdef Py_ssize_t first, last, at, total, least, NR = panel_width(scratch)
     cdef double work = <double> g.m * g.n * g.k
     cdef bint by_columns = g.m < pieces.team * MR or (copies_b(g, g.m, scratch) and g.n >= 4 * pieces.team * NR)
     if by_columns:
-        total = cut(pieces.team, g.n, (COPY_A_FROM if is_far(g, scratch) else 2) * NR, work)
+        # a single row reads b as fast as memory gives it: best from end to end
+        least = g.n if g.m == 1 else (COPY_A_FROM if is_far(g, scratch) else 2) * NR
+        total = cut(pieces.team, g.n, least, work)
     else:
         total = cut(pieces.team, g.m, COPY_B_FROM, work)
     while True:

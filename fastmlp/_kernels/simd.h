@@ -56,6 +56,7 @@ typedef struct { char size[2]; } columnwise;
 #endif
 
 #define FASTMLP_INLINE static inline __attribute__((always_inline, unused))
+#define FASTMLP_APART static __attribute__((noinline, unused)) /* where copies would take more room than they save time */
 
 /* One set of helpers per dtype, spelled once. T scalar, V vector, I and U integer vectors as wide, i the lane of I. */
 #define FASTMLP_VECTOR(S, T, V, i, I, U)                                                                               \
@@ -208,14 +209,14 @@ FASTMLP_INLINE __m256i mask_f64(ptrdiff_t n) {
 FASTMLP_INLINE vf32 load_n_f32(const float *p, ptrdiff_t n) { return (vf32)_mm256_maskload_ps(p, mask_f32(n)); }
 FASTMLP_INLINE vf64 load_n_f64(const double *p, ptrdiff_t n) { return (vf64)_mm256_maskload_pd(p, mask_f64(n)); }
 /* by halves: a masked store is microcode on AMD before Zen 4 */
-FASTMLP_INLINE void store_n_f32(float *p, vf32 v, ptrdiff_t n) {
+FASTMLP_APART void store_n_f32(float *p, vf32 v, ptrdiff_t n) {
     __m128 x = _mm256_castps256_ps128((__m256)v);
     if (n >= 8) { store_f32(p, v); return; }
     if (n & 4) { _mm_storeu_ps(p, x); x = _mm256_extractf128_ps((__m256)v, 1); p += 4; }
     if (n & 2) { _mm_storel_pi((__m64 *)p, x); x = _mm_movehl_ps(x, x); p += 2; }
     if (n & 1) _mm_store_ss(p, x);
 }
-FASTMLP_INLINE void store_n_f64(double *p, vf64 v, ptrdiff_t n) {
+FASTMLP_APART void store_n_f64(double *p, vf64 v, ptrdiff_t n) {
     __m128d x = _mm256_castpd256_pd128((__m256d)v);
     if (n >= 4) { store_f64(p, v); return; }
     if (n & 2) { _mm_storeu_pd(p, x); x = _mm256_extractf128_pd((__m256d)v, 1); p += 2; }
@@ -223,13 +224,13 @@ FASTMLP_INLINE void store_n_f64(double *p, vf64 v, ptrdiff_t n) {
 }
 #else
 #define FASTMLP_PARTIAL(S, T, V)                                                                                       \
-    FASTMLP_INLINE V load_n_##S(const T *p, ptrdiff_t n) {                                                             \
+    FASTMLP_APART V load_n_##S(const T *p, ptrdiff_t n) {                                                              \
         V v = {0};                                                                                                     \
         for (int k = 0; k < (int)(VBYTES / sizeof(T)); k++)                                                            \
             if (k < n) v[k] = p[k];                                                                                    \
         return v;                                                                                                      \
     }                                                                                                                  \
-    FASTMLP_INLINE void store_n_##S(T *p, V v, ptrdiff_t n) {                                                          \
+    FASTMLP_APART void store_n_##S(T *p, V v, ptrdiff_t n) {                                                           \
         for (int k = 0; k < (int)(VBYTES / sizeof(T)); k++)                                                            \
             if (k < n) p[k] = v[k];                                                                                    \
     }
