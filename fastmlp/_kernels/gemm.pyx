@@ -12,9 +12,9 @@ from .activations cimport IDENTITY, LEAKY_RELU, RELU, RELU_BY_SIGN, activation_b
 from .panels cimport copy_panels, transpose_panels
 from .pieces cimport cut, pieces_t, take
 from .simd cimport (
-    MR, NV, TILE, UNROLL, apart, columnwise, fma, fma_onto, inlined, lanes, load, load_n, narrow, order_t, prefetch,
-    prefetch_read, real, rows_1, rows_2, rows_4, rows_full, rows_t, rowwise, share, splat, splat_f32, splat_f64, steps_1,
-    steps_full, steps_t, store, store_n, vec, wide, width_t
+    MR, NV, TILE, UNROLL, apart, columnwise, fma, fma_onto, inlined, lanes, load, load_n, narrow, order_t,
+    prefetch, prefetch_read, real, rows_1, rows_2, rows_4, rows_full, rows_t, rowwise, share, splat, splat_f32,
+    splat_f64, steps_1, steps_full, steps_t, store, store_n, vec, wide, width_t
 )
 from .tile cimport finish, part_t
 
@@ -25,8 +25,9 @@ cdef enum:
     ALONG = 128     # panels' worth of columns that a single row takes at a time
     DEEP = 1024     # most of k for which they are copied at once
     PAD = 16        # keeps the rows of a copied block from sharing cache sets
-    FAR = 2048      # bytes from row to row of `a` from which a block is copied, see is_far,
-    FAR_B = 512     # and a panel of `b`: its rows would share too few cache sets to stay in L1
+    FAR = 4096      # bytes from row to row of `a` from which a block is copied, see is_far,
+    FAR_DOWN_A = 2048   # from number to number of a row of its transpose,
+    FAR_B = 512     # and from row to row of a panel of `b`, which would share too few cache sets to stay in L1
     COPY_A_FROM = 8     # panels that a block of a must meet before copying it pays
     COPY_B_FROM = 48    # rows that a panel of b must meet
     FAR_DOWN = 128      # steps of k from which the cache lines of c are asked for before the first
@@ -45,10 +46,10 @@ for at in range(KC):
     strip_steps[at] = at * MR
 
 
-cdef inline inlined multiply(vec *acc, const real **rows, const real *column, const Py_ssize_t *steps, const real *b,
-                             Py_ssize_t ldb, vec like, const rows_t *height, const width_t *width, const order_t *order,
-                             const steps_t *count) noexcept nogil:
-    """acc += some steps of k: at each a column of `a`, found by its rows or by `steps`, times a row of b."""
+cdef inline inlined multiply(vec *acc, const real **rows, const real *column, const Py_ssize_t *steps, Py_ssize_t k,
+                             const real *b, Py_ssize_t ldb, vec like, const rows_t *height, const width_t *width,
+                             const order_t *order, const steps_t *count) noexcept nogil:
+    """acc += some steps from k on: at each a column of `a`, found by its rows or by `steps`, times a row of b."""
     cdef Py_ssize_t u, r, v
     cdef vec[NV] y
     cdef vec x
@@ -57,12 +58,12 @@ cdef inline inlined multiply(vec *acc, const real **rows, const real *column, co
         for v in range(sizeof(width_t)):
             y[v] = load(b + u * ldb + v * lanes(like), like)
         if order_t is columnwise:
-            a = column + steps[u]
+            a = column + steps[k + u]
         for r in range(sizeof(rows_t)):
             if order_t is columnwise:
                 x = splat(a[r], like)
             else:
-                x = splat(rows[r][u], like)
+                x = splat(rows[r][k + u], like)
             for v in range(sizeof(width_t)):
                 acc[r * sizeof(width_t) + v] = fma_onto(x, y[v], acc[r * sizeof(width_t) + v])
 
@@ -84,34 +85,29 @@ cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t las
     cdef const real *rows[MR]
     cdef const real *column
     cdef const real *at
-    cdef Py_ssize_t r, v, k, i
+    cdef const Py_ssize_t *steps = part.steps
+    cdef Py_ssize_t r, v, k, i, depth = part.depth
     for i from first <= i < last by sizeof(rows_t):
         column = <const real *> part.a + part.starts[i]
         if order_t is rowwise:
             for r in range(sizeof(rows_t)):
-                rows[r] = <const real *> part.a + part.starts[i + r] + part.steps[0]
+                rows[r] = <const real *> part.a + part.starts[i + r] + steps[0]
         at = b
         for k in range(sizeof(rows_t) * sizeof(width_t)):
             acc[k] = splat(0.0, like)
-        if part.depth >= FAR_DOWN:
+        if depth >= FAR_DOWN:
             for r in range(sizeof(rows_t)):
                 for v in range(sizeof(width_t)):
                     prefetch(<real *> g.c + (part.i0 + i + r) * g.ldc + j + v * lanes(like))
         k = 0
-        while rows_t is rows_full and k + UNROLL <= part.depth:     # the rest are few
-            multiply(acc, rows, column, part.steps + k, at, ldb, like, height, width, order, <const steps_full *> NULL)
+        while rows_t is rows_full and k + UNROLL <= depth:     # the rest are few
+            multiply(acc, rows, column, steps, k, at, ldb, like, height, width, order, <const steps_full *> NULL)
             k += UNROLL
             at += UNROLL * ldb
-            if order_t is rowwise:
-                for r in range(sizeof(rows_t)):
-                    rows[r] += UNROLL
-        while k < part.depth:
-            multiply(acc, rows, column, part.steps + k, at, ldb, like, height, width, order, <const steps_1 *> NULL)
+        while k < depth:
+            multiply(acc, rows, column, steps, k, at, ldb, like, height, width, order, <const steps_1 *> NULL)
             k += 1
             at += ldb
-            if order_t is rowwise:
-                for r in range(sizeof(rows_t)):
-                    rows[r] += 1
         finish_apart(g, part, part.i0 + i, j, n, acc, b, height, width)
 
 
@@ -294,7 +290,7 @@ cdef inline bint is_far(const gemm_t *g, const real *like) noexcept nogil:
     """Whether the cache has no room for all numbers of `a` that a tile takes: those of a transpose lie on many lines,
     rows at multiples of FAR share a few cache sets."""
     cdef Py_ssize_t distance = g.lda * <Py_ssize_t> sizeof(real)
-    return distance >= FAR and (g.a_transposed or distance % FAR == 0)
+    return distance >= FAR_DOWN_A if g.a_transposed else distance >= FAR and distance % FAR == 0
 
 
 cdef apart copy_columns(const gemm_t *g, Py_ssize_t k0, Py_ssize_t k1, Py_ssize_t j0, Py_ssize_t j1, bint all_copied,

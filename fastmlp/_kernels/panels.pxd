@@ -1,5 +1,8 @@
 """Copies of b for a GEMM: panels of NR columns, one after the other, each read from end to end by its tiles."""
-from .simd cimport MAX_LANES, NV, lanes, load, load_n, real, splat, store, vec, vtranspose
+from .simd cimport MAX_LANES, NV, lanes, load, load_n, prefetch_read, real, splat, store, vec, vtranspose
+
+cdef enum:
+    TOGETHER = 8     # rows that are copied together, while the next ones are asked for
 
 
 cdef inline void copy_last(const real *b, Py_ssize_t ldb, Py_ssize_t depth, Py_ssize_t n, real *to,
@@ -16,14 +19,17 @@ cdef inline void copy_last(const real *b, Py_ssize_t ldb, Py_ssize_t depth, Py_s
 
 cdef inline void copy_panels(const real *b, Py_ssize_t ldb, Py_ssize_t depth, Py_ssize_t n, real *to,
                              vec like) noexcept nogil:
-    """depth rows of n columns of b, along its rows, so that memory is read as it likes."""
-    cdef Py_ssize_t k, v, j, W = lanes(like), NR = NV * W, whole = n // NR * NR
-    for k in range(depth if whole else 0):
+    """depth rows of n columns of b, a few rows at a time: of these a panel takes lines that follow each other."""
+    cdef Py_ssize_t k = 0, v, j, r, W = lanes(like), NR = NV * W, whole = n // NR * NR
+    while k < depth and whole > 0:
         j = 0
         while j < whole:
-            for v in range(NV):
-                store(to + j * depth + k * NR + v * W, load(b + k * ldb + j + v * W, like))
+            for r in range(k, min(k + TOGETHER, depth)):
+                prefetch_read(b + (r + TOGETHER) * ldb + j)
+                for v in range(NV):
+                    store(to + j * depth + r * NR + v * W, load(b + r * ldb + j + v * W, like))
             j += NR
+        k += TOGETHER
     copy_last(b + whole, ldb, depth, n - whole, to + whole * depth, like)
 
 
