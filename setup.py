@@ -30,6 +30,8 @@ from build_support.probe import OpenMPError, Toolchain, openmp_flags
 
 KERNELS = Path("fastmlp/_kernels")
 HEADERS = Path("fastmlp/include")
+# One for all levels, so these run on any processor: what finds out which levels may be imported, and who calls.
+COMMON = "_cpu", "callers"
 # Cython's memoryviews, generated and compiled once instead of in every module: 4 s and 160 kB less for each.
 UTILITY = "_cyutility"
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
@@ -49,11 +51,11 @@ FLAGS_WHERE_KNOWN = [
     *("-fno-trapping-math", "-fno-semantic-interposition", "-fno-asynchronous-unwind-tables"),
     *("-fno-tree-slp-vectorize", "-fno-tree-loop-distribute-patterns", "-Wno-sign-compare"),
 ]
-# No symbols, and no padding between segments: of many small files, that is a tenth.
-STRIP = ["-Wl,--strip-all", "-Wl,-z,noseparate-code", "-Wl,--build-id=none", "-Wl,--gc-sections"]
+# No symbols, and no padding between segments: of many small files, that is a sixth.
+STRIP = ["-Wl,--strip-all", "-Wl,-z,noseparate-code", "-Wl,-z,norelro", "-Wl,--build-id=none", "-Wl,--gc-sections"]
 # What calls kernels, and is none.
-SMALL = {stem: ["-Os"] for stem in ("faces", "plan", "callers", "_cpu", UTILITY)} | {
-    stem: ["-O2"] for stem in ("door", "program", "activations")
+SMALL = {stem: ["-Os"] for stem in ("faces", "plan", "callers", "door", "_cpu", UTILITY)} | {
+    stem: ["-O2"] for stem in ("program", "activations", "losses", "learned", "penalties", "passes", "team", "random")
 }
 DIRECTIVES = {
     "language_level": 3,
@@ -63,6 +65,7 @@ DIRECTIVES = {
     "initializedcheck": False,
     "nonecheck": False,
     "embedsignature": True,
+    "binding": False,  # plain functions: Cython's own type of them would come with every module
 }
 
 
@@ -101,10 +104,10 @@ class Kernel(Extension):
 
 def kernels() -> list[Kernel]:
     """Every extension module of the package."""
-    cpu = KERNELS / "_cpu.pyx"  # finds out which levels may be imported, so it must run everywhere
-    sources = [source for source in sorted(KERNELS.glob("*.pyx")) if source != cpu]
+    common = [KERNELS / f"{stem}.pyx" for stem in COMMON]
+    sources = [source for source in sorted(KERNELS.glob("*.pyx")) if source not in common]
     by_level = [Kernel(source, level) for level in levels_to_build() for source in sources]
-    return [Kernel(cpu), Kernel(KERNELS / f"{UTILITY}.c"), *by_level]
+    return [*map(Kernel, common), Kernel(KERNELS / f"{UTILITY}.c"), *by_level]
 
 
 def write_if_changed(path: Path, content: bytes) -> None:

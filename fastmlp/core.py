@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+import fastmlp._kernels.callers as callers
+
 from ._kernels import level, load
 
 __all__ = [
@@ -28,7 +30,6 @@ __all__ = [
 
 plan: Any = load(level, "plan")
 program: Any = load(level, "program")
-callers: Any = load(level, "callers")
 door: Any = load(level, "door")
 
 OP: np.dtype[Any] = np.asarray(plan.op_template()).dtype  # the C struct of an operation, field by field
