@@ -65,6 +65,7 @@ DIRECTIVES = {
     "initializedcheck": False,
     "nonecheck": False,
     "embedsignature": True,
+    "embedsignature.format": "clinic",  # which `inspect` reads
     "binding": False,  # plain functions: Cython's own type of them would come with every module
 }
 

@@ -8,18 +8,17 @@ enough for L2, goes through all of them before the next.
 """
 from libc.string cimport memcpy
 
-from .activations cimport IDENTITY, LEAKY_RELU, RELU, RELU_BY_SIGN, activation_backward, activation_forward
 from .panels cimport copy_panels, transpose_panels
 from .pieces cimport cut, pieces_t, take
 from .simd cimport (
-    MR, NV, TILE, UNROLL, apart, columnwise, fma, fma_onto, inlined, lanes, load, load_n, narrow, order_t,
-    prefetch, prefetch_read, real, rows_1, rows_2, rows_4, rows_full, rows_t, rowwise, share, splat, splat_f32,
-    splat_f64, steps_1, steps_full, steps_t, store, store_n, vec, wide, width_t
+    MR, NV, TILE, UNROLL, apart, columnwise, fma_onto, inlined, lanes, load, narrow, order_t, prefetch, real, rows_1,
+    rows_2, rows_4, rows_full, rows_t, rowwise, share, splat, splat_f32, splat_f64, steps_1, steps_full, steps_t, store,
+    vec, wide, width_t
 )
-from .tile cimport finish, part_t
+from .single cimport single_row
+from .tile cimport KC, finish, note, part_t, sweep
 
 cdef enum:
-    KC = 256        # rows of a panel of b: KC x NR numbers fill half of L1
     MC = 144        # most rows of a block of a, a multiple of 6 and 8
     PANELS = 16     # that go together: their part of c stays in L2, beside the block of a, from one block of k to the next
     ALONG = 128     # panels' worth of columns that a single row takes at a time
@@ -173,102 +172,6 @@ cdef inline void copy_block(const gemm_t *g, part_t *part, real *to) noexcept no
                 i += 1
         part.starts, part.steps = strip_starts, strip_steps
     part.a = to
-
-
-cdef inline void note(const gemm_t *g, const part_t *part, const real *scalar, vec like) noexcept nogil:
-    """Whether all that was written was finite."""
-    cdef Py_ssize_t k
-    for k in range(lanes(like)):
-        if (<const real *> part.check)[k] != 0:
-            g.bad[0] = 1
-
-
-cdef void sweep(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1,
-                const real *like) noexcept nogil:
-    """What is too long for the tile's epilogue, row by row while the block is in cache."""
-    cdef Py_ssize_t i, at, n = j1 - j0
-    cdef real *a
-    cdef real *c
-    if g.kind == IDENTITY or g.kind == LEAKY_RELU or g.kind == RELU_BY_SIGN:
-        return
-    if g.kind == RELU and (g.a_of_z == NULL or g.at_zero == 1.0):
-        return
-    # rows without a gap between them are one run of numbers
-    if n == g.ldc and (g.ldz if g.a_of_z != NULL else g.ld_activation) == n:
-        n *= i1 - i0
-        i1 = i0 + 1
-    for i in range(i0, i1):
-        c = <real *> g.c + i * g.ldc + j0
-        if g.a_of_z != NULL:
-            at = i * g.ldz + j0
-            activation_backward(g.kind, <const real *> g.z + at, <const real *> g.a_of_z + at, c, c, n, g.slope,
-                                g.at_zero, g.extension)
-        elif g.activation != NULL:
-            a = <real *> g.activation + i * g.ld_activation + j0
-            activation_forward(g.kind, a if g.c == g.activation else c, a, n, g.slope, g.extension)
-
-
-cdef inline void add_rows_of_b(const gemm_t *g, const part_t *part, Py_ssize_t k, Py_ssize_t j, Py_ssize_t n, real *sums,
-                               vec like, const rows_t *count) noexcept nogil:
-    """sums += sum of a[k + u] times row k + u of b, for sizeof(rows_t) of them.
-
-    Meanwhile the next ones are asked for: they lie on other pages, which the processor does not guess.
-    """
-    cdef const real *b = <const real *> g.b + (part.k0 + k) * g.ldb + j
-    cdef const real *a = <const real *> part.a + part.starts[0]
-    cdef Py_ssize_t u, v, at = 0, W = lanes(like), next = 0
-    cdef vec[MR] x
-    cdef vec[NV] total
-    for u in range(sizeof(rows_t)):
-        x[u] = splat(a[part.steps[k + u]], like)
-    if part.k0 + k + 2 * <Py_ssize_t> sizeof(rows_t) <= g.k:
-        next = sizeof(rows_t) * g.ldb
-    while at + NV * W <= n:
-        for v in range(NV):
-            total[v] = load(sums + at + v * W, like)
-        for u in range(sizeof(rows_t)):
-            prefetch_read(b + next + u * g.ldb + at)
-            for v in range(NV):
-                total[v] = fma(x[u], load(b + u * g.ldb + at + v * W, like), total[v])
-        for v in range(NV):
-            store(sums + at + v * W, total[v])
-        at += NV * W
-    while at < n:
-        total[0] = load_n(sums + at, min(W, n - at), like)
-        for u in range(sizeof(rows_t)):
-            total[0] = fma(x[u], load_n(b + u * g.ldb + at, min(W, n - at), like), total[0])
-        store_n(sums + at, total[0], min(W, n - at))
-        at += W
-
-
-cdef inline void single_row(const gemm_t *g, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, real *sums, vec like) noexcept nogil:
-    """One row of c: b is read along its rows, once. The chains are those of the tile."""
-    cdef Py_ssize_t k, at, W = lanes(like)
-    cdef vec[1] acc
-    cdef part_t part
-    part.i0, part.rows, part.k0, part.a, part.starts = i, 1, 0, g.a, g.starts + i
-    store(<real *> part.check, splat(0.0, like))
-    while True:
-        part.depth, part.steps = min(KC, g.k - part.k0), g.steps + part.k0
-        for at in range(n):
-            sums[at] = 0
-        k = 0
-        while k + MR <= part.depth:
-            add_rows_of_b(g, &part, k, j, n, sums, like, <const rows_full *> NULL)
-            k += MR
-        while k < part.depth:
-            add_rows_of_b(g, &part, k, j, n, sums, like, <const rows_1 *> NULL)
-            k += 1
-        at = 0
-        while at < n:
-            acc[0] = load_n(sums + at, min(W, n - at), like)
-            finish(g, &part, i, j + at, min(W, n - at), acc, sums, <const rows_1 *> NULL, <const narrow *> NULL)
-            at += W
-        part.k0 += part.depth
-        if part.k0 >= g.k:
-            break
-    note(g, &part, sums, like)
-    sweep(g, i, i + 1, j, j + n, sums)
 
 
 cdef inline void block(const gemm_t *g, part_t *part, Py_ssize_t j0, Py_ssize_t j1, const real *copies, bint all_copied,

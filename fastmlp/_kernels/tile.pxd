@@ -4,12 +4,15 @@ A tile has sizeof(rows_t) rows and sizeof(width_t) vectors of columns; both are 
 that the compiler knows, unrolls, and keeps in registers. Passes over the tile stand one after another, each under one
 condition, for the same reason.
 """
-from .activations cimport IDENTITY, LEAKY_RELU, RELU, RELU_BY_SIGN
+from .activations cimport IDENTITY, LEAKY_RELU, RELU, RELU_BY_SIGN, activation_backward, activation_forward
 from .program cimport extension_t
 from .simd cimport (
     NV, fma, if_at_least, if_less, if_unsigned, lanes, load, load_n, narrow, real, rows_t, splat, store, store_n,
     vec, width_t
 )
+
+cdef enum:
+    KC = 256        # rows of a panel of b: KC x NR numbers fill half of L1
 
 cdef struct gemm_t:
     # c = a b, with a (m, k), b (k, n). Element (i, k) of `a` is a[starts[i] + steps[k]]: rows of a batch gathered by
@@ -193,3 +196,36 @@ cdef inline void finish(const gemm_t *g, part_t *part, Py_ssize_t i, Py_ssize_t 
             put_tile(<real *> g.activation + i * g.ld_activation + j, g.ld_activation, n, acc, height, width)
             return
     put_tile(c, g.ldc, n, acc, height, width)
+
+
+cdef inline void note(const gemm_t *g, const part_t *part, const real *scalar, vec like) noexcept nogil:
+    """Whether all that was written was finite."""
+    cdef Py_ssize_t k
+    for k in range(lanes(like)):
+        if (<const real *> part.check)[k] != 0:
+            g.bad[0] = 1
+
+
+cdef inline void sweep(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1,
+                       const real *like) noexcept nogil:
+    """What is too long for the tile's epilogue, row by row while the block is in cache."""
+    cdef Py_ssize_t i, at, n = j1 - j0
+    cdef real *a
+    cdef real *c
+    if g.kind == IDENTITY or g.kind == LEAKY_RELU or g.kind == RELU_BY_SIGN:
+        return
+    if g.kind == RELU and (g.a_of_z == NULL or g.at_zero == 1.0):
+        return
+    # rows without a gap between them are one run of numbers
+    if n == g.ldc and (g.ldz if g.a_of_z != NULL else g.ld_activation) == n:
+        n *= i1 - i0
+        i1 = i0 + 1
+    for i in range(i0, i1):
+        c = <real *> g.c + i * g.ldc + j0
+        if g.a_of_z != NULL:
+            at = i * g.ldz + j0
+            activation_backward(g.kind, <const real *> g.z + at, <const real *> g.a_of_z + at, c, c, n, g.slope,
+                                g.at_zero, g.extension)
+        elif g.activation != NULL:
+            a = <real *> g.activation + i * g.ld_activation + j0
+            activation_forward(g.kind, a if g.c == g.activation else c, a, n, g.slope, g.extension)
