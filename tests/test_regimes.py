@@ -144,3 +144,23 @@ def test_what_the_plan_says_of_regimes():
         assert large.plan().threads == 3
     alone = fm.Sequential([Dense(8)], input_dim=4)
     assert [o.regime for o in alone.plan(512)] == ["split"]
+
+
+def test_trying_a_team_changes_no_bit(dtype, snapshot, same_bits):
+    """A network of which the model of cost can't tell is run alone and on a team by turns, at first."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(64, 32)).astype(dtype), rng.integers(0, 10, 64)
+
+    def steps(threads):
+        net = fm.Sequential(
+            [Dense(64, "relu"), Dense(64, "relu"), Dense(10, "softmax")], input_dim=32, dtype=dtype, seed=3
+        )
+        net.compile("adam", "sparse_categorical_crossentropy")
+        with fm.num_threads(threads):
+            losses = [net.train_on_batch(x, y)["loss"] for _ in range(30)]
+            outputs = [net.predict(x) for _ in range(12)]
+        return {**snapshot(net), "losses": np.array(losses), **{f"{k}": out for k, out in enumerate(outputs)}}
+
+    expected = steps(1)
+    for threads in (2, 3):
+        assert same_bits(steps(threads), expected)

@@ -1,9 +1,11 @@
 """The class that runs a plan, for those who run it without going through Python."""
 from .passes cimport op_t, run_t
+from .trial cimport trial_t
 
 
 cdef class Run:
     cdef run_t run
+    cdef trial_t trial
     cdef Py_buffer[9] views
     cdef bint[9] bound
     cdef op_t *ops

@@ -2,20 +2,14 @@
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from .passes cimport ARENAS, SHIFT, op_t, scratch_bytes
 from .pieces cimport APART
 from .random cimport permutation
 from .simd cimport has_openmp
 from .team cimport regimes, run_ops, start
+from .trial cimport now
 from . cimport activations, losses, passes, penalties
-
-
-cdef double now() noexcept nogil:
-    cdef timespec t
-    clock_gettime(CLOCK_MONOTONIC, &t)
-    return <double> t.tv_sec + 1e-9 * <double> t.tv_nsec
 
 
 cdef class Run:
@@ -111,9 +105,9 @@ cdef class Run:
 
     cdef void go(self, Py_ssize_t first, Py_ssize_t last, int threads) noexcept nogil:
         if self.double_precision:
-            run_ops(&self.ops[first], last - first, &self.run, threads, <const double *> NULL)
+            run_ops(&self.ops[first], last - first, &self.run, threads, &self.trial, <const double *> NULL)
         else:
-            run_ops(&self.ops[first], last - first, &self.run, threads, <const float *> NULL)
+            run_ops(&self.ops[first], last - first, &self.run, threads, &self.trial, <const float *> NULL)
 
     cdef void open(self, const Py_ssize_t *index, Py_ssize_t batch) noexcept nogil:
         """Opens a step over the rows that `index` names."""

@@ -8,11 +8,13 @@ from .pieces cimport APART, cut, pieces_of, pieces_t, take
 from .simd cimport (
     MR, enter_fp, leave_cpu, leave_fp, real, share, team_barrier, team_member, team_size, this_cpu
 )
+from .trial cimport is_of, note_time, now, trial_t, with_team
 
 cdef enum:
     WALK = 128                   # rows of a walk: enough of them that copying the panels of a kernel pays
     ROWS = 48                    # that a piece of a walk should have, for the same reason
-    START = 16                   # grains that a team must save of a run to be worth its start
+    START = 16                   # grains that a team must save of a run to be worth its start,
+    DOUBT = 16                   # and how many times as many until that is beyond doubt
 
 # Multiply-adds that a member of a running team should have, or the barrier costs more than it brings.
 cdef double GRAIN = 12000.0
@@ -95,18 +97,23 @@ cdef void start(run_t *run, const real *like) noexcept nogil:
             run.weight += weights[run.index[i]]
 
 
-cdef int team_of(const op_t *ops, Py_ssize_t n, const run_t *run, int threads) noexcept nogil:
-    """The size of the team that runs these operations: `threads`, or 1 where that is faster.
-
-    One or all: OpenMP ends threads when a team shrinks, and makes new ones when it grows.
-    """
+cdef double saving(const op_t *ops, Py_ssize_t n, const run_t *run, int threads) noexcept nogil:
+    """Multiply-adds that a team would spare its first member."""
     cdef Py_ssize_t i = 0, count
     cdef double saved = 0
     while i < n:
         count = group(&ops[i], n - i, run, threads)
         saved += cost_of(&ops[i], count, run) * (1.0 - 1.0 / team_for(&ops[i], count, run, threads))
         i += count
-    return 1 if saved <= START * GRAIN else threads
+    return saved
+
+
+cdef inline int team_of(const op_t *ops, Py_ssize_t n, const run_t *run, int threads) noexcept nogil:
+    """The size of the team that runs these operations: `threads`, or 1 where that is faster.
+
+    One or all: OpenMP ends threads when a team shrinks, and makes new ones when it grows.
+    """
+    return 1 if saving(ops, n, run, threads) <= START * GRAIN else threads
 
 
 cdef void regimes(const op_t *ops, Py_ssize_t n, const run_t *run, int threads, Py_ssize_t *walks,
@@ -122,15 +129,29 @@ cdef void regimes(const op_t *ops, Py_ssize_t n, const run_t *run, int threads, 
         i += count
 
 
-cdef void run_ops(const op_t *ops, Py_ssize_t n, run_t *run, int threads, const real *like) noexcept nogil:
+cdef void together(const op_t *ops, Py_ssize_t n, run_t *run, int threads, const real *like) noexcept nogil:
+    """The operations on a team, in one parallel region."""
+    run.cpu = this_cpu()
+    memset(run.taken, 0, n * threads * APART * sizeof(Py_ssize_t))
+    with parallel(num_threads=threads):
+        member(ops, n, run, team_member(), team_size(), like)
+
+
+cdef void run_ops(const op_t *ops, Py_ssize_t n, run_t *run, int threads, trial_t *trial, const real *like) noexcept nogil:
     """The operations on a team of `threads`; alone, and without a parallel region, where that is faster."""
-    if team_of(ops, n, run, threads) == 1:
+    cdef double saved = saving(ops, n, run, threads) if threads > 1 else 0.0, begun
+    cdef bint team
+    if saved <= START * GRAIN:
         member(ops, n, run, 0, 1, like)
+    elif saved > DOUBT * START * GRAIN or not is_of(trial, ops, n, run.batch, threads):
+        together(ops, n, run, threads, like)
     else:
-        run.cpu = this_cpu()
-        memset(run.taken, 0, n * threads * APART * sizeof(Py_ssize_t))
-        with parallel(num_threads=threads):
-            member(ops, n, run, team_member(), team_size(), like)
+        begun, team = now(), with_team(trial)
+        if team:
+            together(ops, n, run, threads, like)
+        else:
+            member(ops, n, run, 0, 1, like)
+        note_time(trial, team, now() - begun)
 
 
 def set_grain(double multiply_adds):
