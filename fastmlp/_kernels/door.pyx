@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from ..callers cimport Usage, team   # one for all levels, in the package above
-from .passes cimport OUT, TARGET, WEIGHT, X
+from .operands cimport OUT, TARGET, WEIGHT, X
 from .plan cimport Run
 from .simd cimport real
 

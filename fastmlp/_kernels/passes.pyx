@@ -11,16 +11,19 @@ from .gemm cimport gemm, gemm_pieces, gemm_t, scratch_size
 from .learned cimport learned_backward, learned_forward, learned_scratch, learned_sums, learned_t
 from .logits cimport softmax_backward, softmax_forward
 from .losses cimport accuracy_rows, loss_rows
-from .optimizers cimport adam_update, all_finite, sgd_update
-from .penalties cimport CHUNK, penalty
-from .pieces cimport cut, pieces_of, pieces_t, take
-from .program cimport INPUTS, OUTPUTS, extension_t, program_t, run_program
+from .operands cimport (
+    ACTIVATION, ACTIVATION_BACKWARD, ADAM, BATCHNORM, BATCHNORM_BACKWARD, BATCHNORM_BACKWARD_SUMS, BATCHNORM_FOLD,
+    BATCHNORM_RUNNING, BATCHNORM_STATISTICS, BATCHNORM_UPDATE, CHECK, DENSE, DROPOUT, DROPOUT_BACKWARD, D_INPUT,
+    D_KERNEL, GATE, GATHER, LEARNED, LEARNED_BACKWARD, LEARNED_SUMS, LOSS, LOSS_SUM, NONE, PENALTY, PENALTY_SUM, SGD,
+    SOFTMAX, SOFTMAX_BACKWARD, SWEEP, TARGET, WEIGHT, X, at, gradient
+)
+from .optimizers cimport all_finite
+from .pieces cimport pieces_of
+from .program cimport extension_t, program_t
 from .random cimport dropout_backward, dropout_forward
 from .rows cimport loss_t, sum_of
 from .simd cimport real, share
-
-cdef enum:
-    LINE = 64            # numbers: a cut there keeps two members off one cache line
+from .updates cimport LINE, penalize, penalty_sum, sweep_pieces
 
 
 cdef void gather(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, int member, const real *like) noexcept nogil:
@@ -229,67 +232,6 @@ cdef void learned_rows(const op_t *op, const run_t *run, Py_ssize_t i0, Py_ssize
     else:
         learned_backward(&g, at(run, op.z, scratch), op.ldz, a, op.lda, at(run, op.d, scratch), op.ldd,
                          at(run, op.dx, scratch), op.ld_dx, i0, i1, scratch)
-
-
-cdef void program_update(const op_t *op, run_t *run, Py_ssize_t first, Py_ssize_t n, const real *like) noexcept nogil:
-    """A recorded optimizer: parameters, gradients and state come in, the first and the last go out."""
-    cdef const real *inputs[INPUTS]
-    cdef real *outputs[OUTPUTS]
-    cdef double[2] scalars
-    cdef Py_ssize_t k
-    scalars[0], scalars[1] = run.learning_rate, <double> run.iteration
-    outputs[0] = <real *> run.base[PARAMETERS] + first
-    for k in range(op.kind):
-        outputs[1 + k] = <real *> run.base[STATE] + k * op.slots + first
-        inputs[2 + k] = outputs[1 + k]
-    inputs[0], inputs[1] = outputs[0], <const real *> run.base[GRADIENTS] + first
-    run_program(<const program_t *> <void *> op.extension, inputs, outputs, n, scalars)
-
-
-cdef void sweep(const op_t *op, run_t *run, Py_ssize_t first, Py_ssize_t n, int member, const real *like) noexcept nogil:
-    """A piece of the flat arenas."""
-    cdef real *w = <real *> run.base[PARAMETERS]
-    cdef real *g = <real *> run.base[GRADIENTS]
-    cdef real *state = <real *> run.base[STATE]
-    if op.code == CHECK:
-        if not all_finite(gradient(run, op.x, like) + first, n):
-            run.bad[member] = 1
-    elif op.code == SWEEP:
-        program_update(op, run, first, n, like)
-    elif op.code == SGD:
-        sgd_update(w + first, g + first, (state + first) if op.rate != 0.0 else NULL, n, run.learning_rate, op.rate, op.flag)
-    else:
-        adam_update(w + first, g + first, state + first, state + op.slots + first, n, run.learning_rate, op.beta1,
-                    op.beta2, op.epsilon, run.iteration)
-
-
-cdef void sweep_pieces(const op_t *op, run_t *run, pieces_t pieces, const real *like) noexcept nogil:
-    cdef Py_ssize_t first, last, at, count = cut(pieces.team, op.size, LINE, op.cost)
-    while True:
-        at = take(&pieces, count)
-        if at < 0:
-            return
-        share(op.size, LINE, at, count, &first, &last)
-        sweep(op, run, first, last - first, pieces.me, like)
-
-
-cdef void penalize(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
-    """Some chunks of a parameter; their sums are numbers in double."""
-    cdef Py_ssize_t first, last
-    cdef real *g = NULL
-    if op.flag:
-        g = gradient(run, op.x, like)
-    share((op.size + CHUNK - 1) // CHUNK, 1, member, team, &first, &last)
-    if not penalty(<const program_t *> <void *> op.extension, at(run, op.x, like), g, op.size, first, last, op.slope,
-                   <double *> at(run, op.a, like)):
-        run.bad[member] = 1
-
-
-cdef void penalty_sum(const op_t *op, run_t *run, const real *like) noexcept nogil:
-    """The loss is a sum over the weights of the batch, so that penalties are part of its mean."""
-    run.loss += run.weight * (sum_of(<const double *> at(run, op.a, like), op.size) + op.rate)
-    if not isfinite(run.loss):
-        run.bad[0] = 1
 
 
 cdef bint has_gemm(const op_t *op, const run_t *run, gemm_t *g, const real *like) noexcept nogil:

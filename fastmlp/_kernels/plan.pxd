@@ -1,5 +1,5 @@
 """The class that runs a plan, for those who run it without going through Python."""
-from .passes cimport op_t, run_t
+from .operands cimport op_t, run_t
 from .trial cimport trial_t
 
 

@@ -3,13 +3,14 @@ from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
-from .passes cimport ARENAS, SHIFT, op_t, scratch_bytes
+from .operands cimport ARENAS, SHIFT, op_t
+from .passes cimport scratch_bytes
 from .pieces cimport APART
 from .random cimport permutation
 from .simd cimport has_openmp
 from .team cimport regimes, run_ops, start
 from .trial cimport now
-from . cimport activations, losses, passes, penalties
+from . cimport activations, losses, operands, penalties
 
 
 cdef class Run:
@@ -257,21 +258,21 @@ def openmp():
 
 # The numbers behind the names that lowering uses.
 CODES = {
-    "gather": passes.GATHER, "dense": passes.DENSE,
-    "batchnorm_statistics": passes.BATCHNORM_STATISTICS, "batchnorm_running": passes.BATCHNORM_RUNNING,
-    "batchnorm_fold": passes.BATCHNORM_FOLD, "batchnorm": passes.BATCHNORM, "activation": passes.ACTIVATION,
-    "dropout": passes.DROPOUT, "softmax": passes.SOFTMAX, "loss": passes.LOSS, "loss_sum": passes.LOSS_SUM,
-    "softmax_backward": passes.SOFTMAX_BACKWARD, "activation_backward": passes.ACTIVATION_BACKWARD,
-    "dropout_backward": passes.DROPOUT_BACKWARD, "batchnorm_backward_sums": passes.BATCHNORM_BACKWARD_SUMS,
-    "batchnorm_backward": passes.BATCHNORM_BACKWARD, "d_kernel": passes.D_KERNEL, "d_input": passes.D_INPUT,
-    "check": passes.CHECK, "sgd": passes.SGD, "adam": passes.ADAM, "batchnorm_update": passes.BATCHNORM_UPDATE,
-    "python": passes.PYTHON, "gate": passes.GATE, "sweep": passes.SWEEP, "learned": passes.LEARNED,
-    "learned_backward": passes.LEARNED_BACKWARD, "learned_sums": passes.LEARNED_SUMS,
-    "penalty": passes.PENALTY, "penalty_sum": passes.PENALTY_SUM,
+    "gather": operands.GATHER, "dense": operands.DENSE,
+    "batchnorm_statistics": operands.BATCHNORM_STATISTICS, "batchnorm_running": operands.BATCHNORM_RUNNING,
+    "batchnorm_fold": operands.BATCHNORM_FOLD, "batchnorm": operands.BATCHNORM, "activation": operands.ACTIVATION,
+    "dropout": operands.DROPOUT, "softmax": operands.SOFTMAX, "loss": operands.LOSS, "loss_sum": operands.LOSS_SUM,
+    "softmax_backward": operands.SOFTMAX_BACKWARD, "activation_backward": operands.ACTIVATION_BACKWARD,
+    "dropout_backward": operands.DROPOUT_BACKWARD, "batchnorm_backward_sums": operands.BATCHNORM_BACKWARD_SUMS,
+    "batchnorm_backward": operands.BATCHNORM_BACKWARD, "d_kernel": operands.D_KERNEL, "d_input": operands.D_INPUT,
+    "check": operands.CHECK, "sgd": operands.SGD, "adam": operands.ADAM, "batchnorm_update": operands.BATCHNORM_UPDATE,
+    "python": operands.PYTHON, "gate": operands.GATE, "sweep": operands.SWEEP, "learned": operands.LEARNED,
+    "learned_backward": operands.LEARNED_BACKWARD, "learned_sums": operands.LEARNED_SUMS,
+    "penalty": operands.PENALTY, "penalty_sum": operands.PENALTY_SUM,
 }
 ARENA = {
-    "parameters": passes.PARAMETERS, "gradients": passes.GRADIENTS, "state": passes.STATE, "buffers": passes.BUFFERS,
-    "work": passes.WORK, "x": passes.X, "target": passes.TARGET, "weight": passes.WEIGHT, "out": passes.OUT,
+    "parameters": operands.PARAMETERS, "gradients": operands.GRADIENTS, "state": operands.STATE, "buffers": operands.BUFFERS,
+    "work": operands.WORK, "x": operands.X, "target": operands.TARGET, "weight": operands.WEIGHT, "out": operands.OUT,
 }
 ACTIVATIONS = {
     "identity": activations.IDENTITY, "relu": activations.RELU, "leaky_relu": activations.LEAKY_RELU,

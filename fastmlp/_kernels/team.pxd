@@ -1,5 +1,5 @@
 """What runs operations on a team of threads."""
-from .passes cimport op_t, run_t
+from .operands cimport op_t, run_t
 from .simd cimport real
 from .trial cimport trial_t
 

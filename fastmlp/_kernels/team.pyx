@@ -3,7 +3,8 @@ own through several."""
 from cython.parallel cimport parallel
 from libc.string cimport memset
 
-from .passes cimport GATE, WEIGHT, X, op_t, rows_op, run_t, shared_op
+from .operands cimport GATE, WEIGHT, X, op_t, run_t
+from .passes cimport rows_op, shared_op
 from .pieces cimport APART, cut, pieces_of, pieces_t, take
 from .simd cimport (
     MR, enter_fp, leave_cpu, leave_fp, real, share, team_barrier, team_member, team_size, this_cpu
