@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
+import tempfile
 import time
 from importlib.util import find_spec
 
@@ -22,7 +23,7 @@ MODULES = {
 def run(module):
     """Seconds of a process that imports `module` and ends."""
     begun = time.perf_counter()
-    subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+    subprocess.run([sys.executable, "-c", f"import {module}"], check=True, cwd=tempfile.gettempdir())
     return time.perf_counter() - begun
 
 

@@ -6,7 +6,7 @@ shapes alone decide.
 """
 from .batchnorm cimport column_sums
 from .program cimport INPUTS, OUTPUTS, run_program
-from .sums cimport total
+from .sums cimport sum_of
 
 cdef enum:
     LINE = 64            # numbers: rows of scratch begin on cache lines
@@ -66,7 +66,7 @@ cdef void learned_backward(const learned_t *g, const real *z, Py_ssize_t ldz, co
         for k in range(g.n):
             if not g.of[k].per_unit:
                 slopes = <real *> g.of[k].slopes + i * g.of[k].ld
-                slopes[0] = <real> total(outputs[1 + k], g.units)
+                slopes[0] = <real> sum_of(outputs[1 + k], g.units)
 
 
 cdef void learned_sums(const learned_t *g, Py_ssize_t rows, Py_ssize_t j0, Py_ssize_t j1, bint whole,
@@ -80,4 +80,4 @@ cdef void learned_sums(const learned_t *g, Py_ssize_t rows, Py_ssize_t j0, Py_ss
         if g.of[k].per_unit:
             column_sums(slopes, g.of[k].ld, rows, j0, j1, out)
         elif whole:
-            out[0] = <real> total(slopes, rows)
+            out[0] = <real> sum_of(slopes, rows)

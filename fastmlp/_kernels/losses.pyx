@@ -4,10 +4,11 @@ from libc.string cimport memcpy
 
 from .logits cimport sigmoid_crossentropy, softmax_crossentropy
 from .program cimport run_program
-from .rows cimport FEW, factor, labels, loss_t, sum_of, target, turn, turn_targets
+from .rows cimport FEW, factor, labels, loss_t, target, turn, turn_targets
 from .simd cimport (
     MAX_LANES, first_n, if_equal, if_less, lane, lanes, load, load_n, real, splat, splat_f32, splat_f64, store, vec, vmax
 )
+from .sums cimport sum_of
 
 cdef enum:
     PIECE = 512          # numbers that a recorded loss takes at once: many narrow rows, or a part of a wide one

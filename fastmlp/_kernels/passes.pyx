@@ -21,8 +21,9 @@ from .optimizers cimport all_finite
 from .pieces cimport pieces_of
 from .program cimport extension_t, program_t
 from .random cimport dropout_backward, dropout_forward
-from .rows cimport loss_t, sum_of
+from .rows cimport loss_t
 from .simd cimport real, share
+from .sums cimport sum_of
 from .updates cimport LINE, penalize, penalty_sum, sweep_pieces
 
 

@@ -1,8 +1,8 @@
 """Penalties of parameters: a recorded program for each number, its terms summed up chunk by chunk."""
 from .optimizers cimport all_finite
 from .program cimport program_t, run_program
-from .rows cimport sum_of
 from .simd cimport real
+from .sums cimport sum_of
 
 
 cdef bint penalty(const program_t *program, const real *w, real *g, Py_ssize_t n, Py_ssize_t first, Py_ssize_t last,

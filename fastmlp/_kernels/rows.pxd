@@ -39,21 +39,6 @@ cdef inline double factor(const loss_t *g, Py_ssize_t i, const real *of) noexcep
     return ((<const real *> g.weights)[g.index[i]] if g.weights != NULL else 1.0) / g.total
 
 
-cdef inline double sum_of(const real *x, Py_ssize_t n) noexcept nogil:
-    """The sum of x in double: of every eighth number, then of these by pairs."""
-    cdef double[8] part
-    cdef Py_ssize_t i = 0, k
-    for k in range(8):
-        part[k] = 0
-    while i + 8 <= n:
-        for k in range(8):
-            part[k] += x[i + k]
-        i += 8
-    for k in range(n - i):
-        part[k] += x[i + k]
-    return ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]))
-
-
 cdef inline vec factors(const loss_t *g, Py_ssize_t i0, Py_ssize_t m, const real *of, vec like) noexcept nogil:
     """Those of m rows, a row a lane."""
     cdef real[MAX_LANES] each

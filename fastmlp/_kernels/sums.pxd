@@ -2,8 +2,8 @@
 from .simd cimport real
 
 
-cdef inline double total(const real *x, Py_ssize_t n) noexcept nogil:
-    """The sum of x: of every eighth number, then of these by pairs."""
+cdef inline double sum_of(const real *x, Py_ssize_t n) noexcept nogil:
+    """The sum of x in double: of every eighth number, then of these by pairs."""
     cdef double[8] part
     cdef Py_ssize_t i = 0, k
     for k in range(8):

@@ -6,8 +6,8 @@ from .optimizers cimport adam_update, all_finite, sgd_update
 from .penalties cimport CHUNK, penalty
 from .pieces cimport cut, pieces_t, take
 from .program cimport INPUTS, OUTPUTS, program_t, run_program
-from .rows cimport sum_of
 from .simd cimport real, share
+from .sums cimport sum_of
 
 cdef enum:
     LINE = 64            # numbers: a cut there keeps two members off one cache line
