@@ -117,7 +117,7 @@ STACKS = {
     ],
     "python": lambda units: [Dense(units, Swish()), Dense(units, Branch()), Dense(units, Bump()), Dense(3, "softplus")],
 }
-LOSSES = {"fused": "log_cosh", "alone": "mean_squared_error", "python": "huber"}
+LOSSES = {"fused": "log_cosh", "alone": "mean_squared_error", "learned": "mean_squared_error", "python": "huber"}
 
 
 def data(rows, dtype):
