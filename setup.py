@@ -53,7 +53,7 @@ FLAGS_WHERE_KNOWN = [
 ]
 # No symbols, and no padding between segments: of many small files, that is a sixth.
 STRIP = ["-Wl,--strip-all", "-Wl,-z,noseparate-code", "-Wl,-z,norelro", "-Wl,--build-id=none", "-Wl,--gc-sections"]
-# What calls kernels, and is none.
+# What calls kernels, and is none; then kernels, and what runs them, that are no faster with more.
 SMALL = {stem: ["-Os"] for stem in ("faces", "plan", "callers", "door", "_cpu", UTILITY)} | {
     stem: ["-O2"] for stem in ("program", "activations", "losses", "learned", "penalties", "passes", "team", "random")
 }

@@ -25,7 +25,7 @@ cdef enum:
     DEEP = 1024     # most of k for which they are copied at once
     PAD = 16        # keeps the rows of a copied block from sharing cache sets
     FAR = 4096      # bytes from row to row of `a` from which a block is copied, see is_far,
-    FAR_DOWN_A = 2048   # from number to number of a row of its transpose,
+    FAR_TURNED = 2048   # from number to number of a row of its transpose,
     FAR_B = 512     # and from row to row of a panel of `b`, which would share too few cache sets to stay in L1
     COPY_A_FROM = 8     # panels that a block of a must meet before copying it pays
     COPY_B_FROM = 48    # rows that a panel of b must meet
@@ -90,7 +90,7 @@ cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t las
         column = <const real *> part.a + part.starts[i]
         if order_t is rowwise:
             for r in range(sizeof(rows_t)):
-                rows[r] = <const real *> part.a + part.starts[i + r] + steps[0]
+                rows[r] = <const real *> part.a + part.starts[i + r] + (steps[0] if depth > 0 else 0)
         at = b
         for k in range(sizeof(rows_t) * sizeof(width_t)):
             acc[k] = splat(0.0, like)
@@ -193,7 +193,7 @@ cdef inline bint is_far(const gemm_t *g, const real *like) noexcept nogil:
     """Whether the cache has no room for all numbers of `a` that a tile takes: those of a transpose lie on many lines,
     rows at multiples of FAR share a few cache sets."""
     cdef Py_ssize_t distance = g.lda * <Py_ssize_t> sizeof(real)
-    return distance >= FAR_DOWN_A if g.a_transposed else distance >= FAR and distance % FAR == 0
+    return distance >= FAR_TURNED if g.a_transposed else distance >= FAR and distance % FAR == 0
 
 
 cdef apart copy_columns(const gemm_t *g, Py_ssize_t k0, Py_ssize_t k1, Py_ssize_t j0, Py_ssize_t j1, bint all_copied,
