@@ -1,6 +1,6 @@
 """GEMM: c = a b with what follows it fused (bias, batch norm's affine map, activation; or the activation's derivative).
 
-A tile of MR rows and NV vectors of columns stays in registers while k runs. An element is the sum over blocks of KC of
+A tile of MR rows and NV vectors of columns stays in registers while k runs. An element is the sum over blocks of k of
 chains of fused multiply-adds, both in ascending order of k, whatever the tile, the copies or the threads: its bits
 depend on its row of `a` and its column of `b` alone. Blocking follows BLIS: a panel of KC x NR of `b` stays in L1 while
 the row tiles of a block of `a` pass over it; where k has several blocks, c carries the partial sums, and one part of c, small
@@ -11,12 +11,12 @@ from libc.string cimport memcpy
 from .panels cimport copy_panels, transpose_panels
 from .pieces cimport cut, pieces_t, take
 from .simd cimport (
-    MR, NV, TILE, UNROLL, apart, columnwise, fma_onto, inlined, lanes, load, narrow, order_t, prefetch, real, rows_1,
-    rows_2, rows_4, rows_full, rows_t, rowwise, share, splat, splat_f32, splat_f64, steps_1, steps_full, steps_t, store,
-    vec, wide, width_t
+    KC, MR, NV, TILE, UNROLL_COLUMNWISE, UNROLL_ROWWISE, apart, columnwise, fma_onto, inlined, lanes, load, narrow,
+    order_t, prefetch, real, rows_1, rows_2, rows_4, rows_full, rows_t, rowwise, share, splat, splat_f32, splat_f64,
+    steps_1, steps_columnwise, steps_rowwise, steps_t, store, vec, wide, width_t
 )
 from .single cimport single_row
-from .tile cimport KC, finish, note, part_t, sweep
+from .tile cimport block_depth, finish, note, part_t, sweep
 
 cdef enum:
     MC = 144        # most rows of a block of a, a multiple of 6 and 8
@@ -99,10 +99,14 @@ cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t las
                 for v in range(sizeof(width_t)):
                     prefetch(<real *> g.c + (part.i0 + i + r) * g.ldc + j + v * lanes(like))
         k = 0
-        while rows_t is rows_full and k + UNROLL <= depth:     # the rest are few
-            multiply(acc, rows, column, steps, k, at, ldb, like, height, width, order, <const steps_full *> NULL)
-            k += UNROLL
-            at += UNROLL * ldb
+        while rows_t is rows_full and order_t is rowwise and k + UNROLL_ROWWISE <= depth:     # the rest are few
+            multiply(acc, rows, column, steps, k, at, ldb, like, height, width, order, <const steps_rowwise *> NULL)
+            k += UNROLL_ROWWISE
+            at += UNROLL_ROWWISE * ldb
+        while rows_t is rows_full and order_t is columnwise and k + UNROLL_COLUMNWISE <= depth:
+            multiply(acc, rows, column, steps, k, at, ldb, like, height, width, order, <const steps_columnwise *> NULL)
+            k += UNROLL_COLUMNWISE
+            at += UNROLL_COLUMNWISE * ldb
         while k < depth:
             multiply(acc, rows, column, steps, k, at, ldb, like, height, width, order, <const steps_1 *> NULL)
             k += 1
@@ -198,13 +202,13 @@ cdef inline bint is_far(const gemm_t *g, const real *like) noexcept nogil:
 
 cdef apart copy_columns(const gemm_t *g, Py_ssize_t k0, Py_ssize_t k1, Py_ssize_t j0, Py_ssize_t j1, bint all_copied,
                         real *to, vec like) noexcept nogil:
-    """Panels of b for k0 .. k1: of all columns, or of those that fill no panel; one block of KC after another."""
-    cdef Py_ssize_t NR = NV * lanes(like), depth
+    """Panels of b for k0 .. k1: of all columns, or of those that fill no panel; one block after another."""
+    cdef Py_ssize_t NR = NV * lanes(like), depth, most = block_depth(g.k)
     cdef const real *b = <const real *> g.b
     if not all_copied:
         j0 = j1 - (j1 - j0) % NR
     while k0 < k1:
-        depth = min(KC, k1 - k0)
+        depth = min(most, k1 - k0)
         if g.b_transposed:
             transpose_panels(b + j0 * g.ldb + k0, g.ldb, depth, j1 - j0, to, like)
         else:
@@ -218,7 +222,7 @@ cdef inline void columns(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize
     """Rows i0 .. i1, columns j0 .. j1, at most PANELS of them, the whole of k."""
     cdef Py_ssize_t NR = NV * lanes(like), padded = (j1 - j0 + NR - 1) // NR * NR, k0 = 0, k1
     cdef Py_ssize_t blocks = (i1 - i0 + MC - 1) // MC, rows = ((i1 - i0 + blocks - 1) // blocks + MR - 1) // MR * MR
-    cdef Py_ssize_t deep = DEEP if blocks > 1 else KC
+    cdef Py_ssize_t depth = block_depth(g.k), deep = DEEP // depth * depth if blocks > 1 else depth
     cdef bint all_copied = copies_b(g, i1 - i0, scratch)
     cdef bint copies_a = j1 - j0 >= COPY_A_FROM * NR and is_far(g, scratch)
     cdef real *copied_a = scratch + min(g.k, deep) * padded
@@ -233,7 +237,7 @@ cdef inline void columns(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize
         while part.i0 < i1:
             part.rows, part.k0 = min(rows, i1 - part.i0), k0
             while True:
-                part.depth = min(KC, k1 - part.k0)
+                part.depth = min(depth, k1 - part.k0)
                 part.a, part.starts, part.steps = g.a, g.starts + part.i0, g.steps + part.k0
                 if copies_a:
                     copy_block(g, &part, copied_a)

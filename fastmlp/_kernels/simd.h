@@ -19,16 +19,24 @@
 #if defined(__AVX512F__)
 #define VBYTES 64
 #define MR 8
+#define KC 256
+#define UNROLL_ROWWISE 4
 #elif defined(__AVX__)
 #define VBYTES 32
 #define MR 6
+#define KC 400
+#define UNROLL_ROWWISE 8
 #else
 #define VBYTES 16
 #define MR 6
+#define KC 400
+#define UNROLL_ROWWISE 4
 #endif
 #define NV 2 /* vectors a tile is wide: NR = NV * lanes */
 #define TILE (MR * NV) /* registers that hold a tile */
-#define UNROLL 4 /* steps of k that a tile takes at a time */
+/* KC: most steps of k in a block; a panel of b, KC x NR, stays in L1 or close to it.
+ * UNROLL_*: steps that a tile takes at a time, by how `a` lies. More would save a counter more, but spill registers. */
+#define UNROLL_COLUMNWISE 4
 #define MAX_LANES (VBYTES / 4)
 
 /* Sizes as types: a fused type over these makes one body per size, with bounds that the compiler knows. */
@@ -38,7 +46,8 @@ typedef struct { char size[2]; } rows_2;
 typedef struct { char size[1]; } rows_1;
 typedef struct { char size[NV]; } wide;
 typedef struct { char size[1]; } narrow;
-typedef struct { char size[UNROLL]; } steps_full;
+typedef struct { char size[UNROLL_ROWWISE]; } steps_rowwise;
+typedef struct { char size[UNROLL_COLUMNWISE]; } steps_columnwise;
 typedef struct { char size[1]; } steps_1;
 /* And how `a` lies: k runs along its rows, or down its columns. */
 typedef struct { char size[1]; } rowwise;

@@ -14,7 +14,9 @@ cdef extern from "simd.h" nogil:
     ctypedef unsigned long long vu64
     enum:
         MR        # rows of a GEMM tile
-        UNROLL    # steps of k that it takes at a time
+        KC        # most steps of k in a block
+        UNROLL_ROWWISE      # of these it takes so many at a time
+        UNROLL_COLUMNWISE
         NV        # vectors a GEMM tile is wide
         TILE      # vectors of a GEMM tile
         VBYTES    # of a vector
@@ -31,7 +33,9 @@ cdef extern from "simd.h" nogil:
         pass
     ctypedef struct narrow:
         pass
-    ctypedef struct steps_full:
+    ctypedef struct steps_rowwise:
+        pass
+    ctypedef struct steps_columnwise:
         pass
     ctypedef struct steps_1:
         pass
@@ -133,7 +137,8 @@ ctypedef fused width_t:     # vectors of a tile: sizeof(width_t)
     narrow
 
 ctypedef fused steps_t:     # steps of k taken together: sizeof(steps_t)
-    steps_full
+    steps_rowwise
+    steps_columnwise
     steps_1
 
 ctypedef fused order_t:     # how `a` lies: along its rows, k by k, or along its columns, row by row

@@ -2,7 +2,7 @@
 from .simd cimport (
     MR, NV, fma, lanes, load, load_n, narrow, prefetch_read, real, rows_1, rows_full, rows_t, splat, store, store_n, vec
 )
-from .tile cimport KC, finish, gemm_t, note, part_t, sweep
+from .tile cimport block_depth, finish, gemm_t, note, part_t, sweep
 
 
 cdef inline void add_rows_of_b(const gemm_t *g, const part_t *part, Py_ssize_t k, Py_ssize_t j, Py_ssize_t n, real *sums,
@@ -40,13 +40,13 @@ cdef inline void add_rows_of_b(const gemm_t *g, const part_t *part, Py_ssize_t k
 
 cdef inline void single_row(const gemm_t *g, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, real *sums, vec like) noexcept nogil:
     """One row of c: b is read along its rows, once. The chains are those of the tile."""
-    cdef Py_ssize_t k, at, W = lanes(like)
+    cdef Py_ssize_t k, at, W = lanes(like), depth = block_depth(g.k)
     cdef vec[1] acc
     cdef part_t part
     part.i0, part.rows, part.k0, part.a, part.starts = i, 1, 0, g.a, g.starts + i
     store(<real *> part.check, splat(0.0, like))
     while True:
-        part.depth, part.steps = min(KC, g.k - part.k0), g.steps + part.k0
+        part.depth, part.steps = min(depth, g.k - part.k0), g.steps + part.k0
         for at in range(n):
             sums[at] = 0
         k = 0

@@ -7,12 +7,9 @@ condition, for the same reason.
 from .activations cimport IDENTITY, LEAKY_RELU, RELU, RELU_BY_SIGN, activation_backward, activation_forward
 from .program cimport extension_t
 from .simd cimport (
-    NV, fma, if_at_least, if_less, if_unsigned, lanes, load, load_n, narrow, real, rows_t, splat, store, store_n,
+    KC, NV, fma, if_at_least, if_less, if_unsigned, lanes, load, load_n, narrow, real, rows_t, splat, store, store_n,
     vec, width_t
 )
-
-cdef enum:
-    KC = 256        # rows of a panel of b: KC x NR numbers fill half of L1
 
 cdef struct gemm_t:
     # c = a b, with a (m, k), b (k, n). Element (i, k) of `a` is a[starts[i] + steps[k]]: rows of a batch gathered by
@@ -51,6 +48,14 @@ cdef struct part_t:
     const Py_ssize_t *steps
     Py_ssize_t i0, rows, k0, depth
     double[8] check              # a vector: 0 times all that was written, so NaN where that was not finite
+
+
+cdef inline Py_ssize_t block_depth(Py_ssize_t k) noexcept nogil:
+    """Steps of a block of k, the last but the rest: as many for each as can be, and no more than KC."""
+    cdef Py_ssize_t blocks = (k + KC - 1) // KC
+    if blocks < 2:
+        return max(k, 1)
+    return ((k + blocks - 1) // blocks + 7) // 8 * 8
 
 
 cdef inline vec fetch(const real *p, Py_ssize_t n, const width_t *width, vec like) noexcept nogil:
