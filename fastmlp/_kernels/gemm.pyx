@@ -73,6 +73,21 @@ cdef apart finish_apart(const gemm_t *g, part_t *part, Py_ssize_t i, Py_ssize_t 
     finish(g, part, i, j, n, acc, scalar, height, width)
 
 
+cdef inline void finish_tile(const gemm_t *g, part_t *part, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, vec *acc,
+                             const real *scalar, const rows_t *height, const width_t *width) noexcept nogil:
+    """A wide tile of fewer than NR columns ends as two narrow ones."""
+    cdef Py_ssize_t r, v, W = lanes(acc[0])
+    cdef vec[MR] half
+    if width_t is wide:
+        if n < NV * W:
+            for v in range(NV):
+                for r in range(sizeof(rows_t)):
+                    half[r] = acc[r * NV + v]
+                finish_apart(g, part, i, j + v * W, min(W, n - v * W), half, scalar, height, <const narrow *> NULL)
+            return
+    finish_apart(g, part, i, j, n, acc, scalar, height, width)
+
+
 cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t last, Py_ssize_t j, Py_ssize_t n,
                  const real *b, Py_ssize_t ldb, vec like, const rows_t *height, const width_t *width,
                  const order_t *order) noexcept nogil:
@@ -111,7 +126,7 @@ cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t las
             multiply(acc, rows, column, steps, k, at, ldb, like, height, width, order, <const steps_1 *> NULL)
             k += 1
             at += ldb
-        finish_apart(g, part, part.i0 + i, j, n, acc, b, height, width)
+        finish_tile(g, part, part.i0 + i, j, n, acc, b, height, width)
 
 
 cdef inline void strip(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n, const real *b, Py_ssize_t ldb, vec like,
@@ -137,14 +152,11 @@ cdef inline bint copies_b(const gemm_t *g, Py_ssize_t rows, const real *like) no
 
 cdef inline void panel_of(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n, const real *b, Py_ssize_t ldb,
                           vec like, const order_t *order) noexcept nogil:
-    """Columns j .. j + n, n at most NR, of which b is the first."""
-    cdef Py_ssize_t W = lanes(like), v = 0
-    if n == NV * W:
+    """Columns j .. j + n, n at most NR, of which b is the first; what it has beyond them is computed, and not kept."""
+    if n > lanes(like):
         strip(g, part, j, n, b, ldb, like, <const wide *> NULL, order)
-        return
-    while v < n:
-        strip(g, part, j + v, min(W, n - v), b + v, ldb, like, <const narrow *> NULL, order)
-        v += W
+    else:
+        strip(g, part, j, n, b, ldb, like, <const narrow *> NULL, order)
 
 
 cdef inline void panel(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n, const real *b, Py_ssize_t ldb,
