@@ -5,7 +5,7 @@ The derivative takes what is cheapest to read: z (ReLU, leaky ReLU, sine, cosine
 from .elementary cimport vcos, vexp, vsigmoid, vsin, vtanh
 from .program cimport extension_backward, extension_forward
 from .simd cimport (
-    if_at_least, if_less, if_unsigned, lanes, load, load_n, real, splat, splat_f32, splat_f64, store, store_n, vec
+    if_at_least, if_less, if_unsigned, inlined, lanes, load, load_n, real, splat, splat_f32, splat_f64, store, store_n, vec
 )
 
 
@@ -56,22 +56,69 @@ cdef inline vec derivative(int kind, vec z, vec a, vec da, double slope, double 
     return da
 
 
-cdef inline void forward_over(int kind, const real *z, real *a, Py_ssize_t n, double slope, vec like) noexcept nogil:
-    cdef Py_ssize_t W = lanes(like), i = 0
-    while i + W <= n:
+cdef inline inlined values_of(int kind, const real *z, real *a, Py_ssize_t n, double slope, vec like) noexcept nogil:
+    """Whole vectors of one kind, which the compiler knows: it makes a loop with the constants in registers."""
+    cdef Py_ssize_t i = 0
+    while i < n:
         store(a + i, value(kind, load(z + i, like), slope))
-        i += W
-    if i < n:
-        store_n(a + i, value(kind, load_n(z + i, n - i, like), slope), n - i)
+        i += lanes(like)
+
+
+cdef inline inlined derivatives_of(int kind, const real *z, const real *a, const real *da, real *dz, Py_ssize_t n,
+                                   double slope, double at_zero, vec like) noexcept nogil:
+    cdef Py_ssize_t i = 0
+    while i < n:
+        store(dz + i, derivative(kind, load(z + i, like), load(a + i, like), load(da + i, like), slope, at_zero))
+        i += lanes(like)
+
+
+cdef inline void forward_over(int kind, const real *z, real *a, Py_ssize_t n, double slope, vec like) noexcept nogil:
+    cdef Py_ssize_t whole = n - n % lanes(like)
+    if kind == RELU:
+        values_of(RELU, z, a, whole, slope, like)
+    elif kind == SIGMOID:
+        values_of(SIGMOID, z, a, whole, slope, like)
+    elif kind == TANH:
+        values_of(TANH, z, a, whole, slope, like)
+    elif kind == EXPONENTIAL:
+        values_of(EXPONENTIAL, z, a, whole, slope, like)
+    elif kind == LEAKY_RELU:
+        values_of(LEAKY_RELU, z, a, whole, slope, like)
+    elif kind == SIN:
+        values_of(SIN, z, a, whole, slope, like)
+    elif kind == COS:
+        values_of(COS, z, a, whole, slope, like)
+    elif kind == RELU_BY_SIGN:
+        values_of(RELU_BY_SIGN, z, a, whole, slope, like)
+    else:
+        values_of(IDENTITY, z, a, whole, slope, like)
+    if whole < n:
+        store_n(a + whole, value(kind, load_n(z + whole, n - whole, like), slope), n - whole)
 
 
 cdef inline void backward_over(int kind, const real *z, const real *a, const real *da, real *dz, Py_ssize_t n,
                                double slope, double at_zero, vec like) noexcept nogil:
-    cdef Py_ssize_t W = lanes(like), i = 0, m
-    while i + W <= n:
-        store(dz + i, derivative(kind, load(z + i, like), load(a + i, like), load(da + i, like), slope, at_zero))
-        i += W
-    m = n - i
+    cdef Py_ssize_t i = n - n % lanes(like), m = n - i
+    if kind == RELU_BY_SIGN:
+        derivatives_of(RELU_BY_SIGN, z, a, da, dz, i, slope, at_zero, like)
+    elif kind == SIGMOID:
+        derivatives_of(SIGMOID, z, a, da, dz, i, slope, at_zero, like)
+    elif kind == TANH:
+        derivatives_of(TANH, z, a, da, dz, i, slope, at_zero, like)
+    elif kind == RELU and at_zero == 1.0:
+        derivatives_of(RELU, z, a, da, dz, i, slope, 1.0, like)
+    elif kind == RELU:
+        derivatives_of(RELU, z, a, da, dz, i, slope, at_zero, like)
+    elif kind == LEAKY_RELU:
+        derivatives_of(LEAKY_RELU, z, a, da, dz, i, slope, at_zero, like)
+    elif kind == EXPONENTIAL:
+        derivatives_of(EXPONENTIAL, z, a, da, dz, i, slope, at_zero, like)
+    elif kind == SIN:
+        derivatives_of(SIN, z, a, da, dz, i, slope, at_zero, like)
+    elif kind == COS:
+        derivatives_of(COS, z, a, da, dz, i, slope, at_zero, like)
+    else:
+        derivatives_of(IDENTITY, z, a, da, dz, i, slope, at_zero, like)
     if m > 0:
         store_n(dz + i, derivative(kind, load_n(z + i, m, like), load_n(a + i, m, like), load_n(da + i, m, like),
                                    slope, at_zero), m)

@@ -16,7 +16,7 @@ from .simd cimport (
     steps_1, steps_columnwise, steps_rowwise, steps_t, store, vec, wide, width_t
 )
 from .single cimport single_row
-from .tile cimport block_depth, finish, note, part_t, sweep
+from .tile cimport ASIDE, block_depth, end_whole, ending_of, finish, note, part_t, raise_of, sweep
 
 cdef enum:
     MC = 144        # most rows of a block of a, a multiple of 6 and 8
@@ -68,24 +68,20 @@ cdef inline inlined multiply(vec *acc, const real **rows, const real *column, co
 
 
 cdef apart finish_apart(const gemm_t *g, part_t *part, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, vec *acc,
-                        const real *scalar, const rows_t *height, const width_t *width) noexcept nogil:
-    """One body for tiles of either order."""
-    finish(g, part, i, j, n, acc, scalar, height, width)
+                        const real *scalar, const rows_t *height) noexcept nogil:
+    """One body for tiles of either width and order."""
+    finish(g, part, i, j, n, acc, scalar, height)
 
 
-cdef inline void finish_tile(const gemm_t *g, part_t *part, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, vec *acc,
+cdef inline void finish_tile(const gemm_t *g, part_t *part, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, const vec *acc,
                              const real *scalar, const rows_t *height, const width_t *width) noexcept nogil:
-    """A wide tile of fewer than NR columns ends as two narrow ones."""
+    """Vector by vector, from a copy: so the tile itself needs no memory."""
     cdef Py_ssize_t r, v, W = lanes(acc[0])
-    cdef vec[MR] half
-    if width_t is wide:
-        if n < NV * W:
-            for v in range(NV):
-                for r in range(sizeof(rows_t)):
-                    half[r] = acc[r * NV + v]
-                finish_apart(g, part, i, j + v * W, min(W, n - v * W), half, scalar, height, <const narrow *> NULL)
-            return
-    finish_apart(g, part, i, j, n, acc, scalar, height, width)
+    cdef vec[MR] column
+    for v in range(sizeof(width_t)):
+        for r in range(sizeof(rows_t)):
+            column[r] = acc[r * sizeof(width_t) + v]
+        finish_apart(g, part, i, j + v * W, min(W, n - v * W), column, scalar, height)
 
 
 cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t last, Py_ssize_t j, Py_ssize_t n,
@@ -101,6 +97,13 @@ cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t las
     cdef const real *at
     cdef const Py_ssize_t *steps = part.steps
     cdef Py_ssize_t r, v, k, i, depth = part.depth
+    cdef int ending = ASIDE
+    cdef vec[NV] rise
+    cdef vec floor = like
+    if width_t is wide:
+        if n == NV * lanes(like):
+            ending = ending_of(g, part)
+            floor = raise_of(g, part, j, b, rise)
     for i from first <= i < last by sizeof(rows_t):
         column = <const real *> part.a + part.starts[i]
         if order_t is rowwise:
@@ -126,6 +129,10 @@ cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t las
             multiply(acc, rows, column, steps, k, at, ldb, like, height, width, order, <const steps_1 *> NULL)
             k += 1
             at += ldb
+        if width_t is wide:
+            if ending != ASIDE:
+                end_whole(g, part, ending, part.i0 + i, j, acc, rise, floor, b, height)
+                continue
         finish_tile(g, part, part.i0 + i, j, n, acc, b, height, width)
 
 

@@ -1,6 +1,6 @@
 """One row of c: a GEMM that reads b once, along its rows."""
 from .simd cimport (
-    MR, NV, fma, lanes, load, load_n, narrow, prefetch_read, real, rows_1, rows_full, rows_t, splat, store, store_n, vec
+    MR, NV, fma, lanes, load, load_n, prefetch_read, real, rows_1, rows_full, rows_t, splat, store, store_n, vec
 )
 from .tile cimport block_depth, finish, gemm_t, note, part_t, sweep
 
@@ -59,7 +59,7 @@ cdef inline void single_row(const gemm_t *g, Py_ssize_t i, Py_ssize_t j, Py_ssiz
         at = 0
         while at < n:
             acc[0] = load_n(sums + at, min(W, n - at), like)
-            finish(g, &part, i, j + at, min(W, n - at), acc, sums, <const rows_1 *> NULL, <const narrow *> NULL)
+            finish(g, &part, i, j + at, min(W, n - at), acc, sums, <const rows_1 *> NULL)
             at += W
         part.k0 += part.depth
         if part.k0 >= g.k:

@@ -2,13 +2,16 @@
 
 A tile has sizeof(rows_t) rows and sizeof(width_t) vectors of columns; both are types, so loops over them have bounds
 that the compiler knows, unrolls, and keeps in registers. Passes over the tile stand one after another, each under one
-condition, for the same reason.
+condition, for the same reason. The usual ends of a whole tile have code of their own, `end_whole`; others, and tiles
+with fewer columns, go through `finish` by vectors of columns.
 """
+from libc.math cimport INFINITY
+
 from .activations cimport IDENTITY, LEAKY_RELU, RELU, RELU_BY_SIGN, activation_backward, activation_forward
 from .program cimport extension_t
 from .simd cimport (
-    KC, NV, fma, if_at_least, if_less, if_unsigned, lanes, load, load_n, narrow, real, rows_t, splat, store, store_n,
-    vec, width_t
+    KC, NV, fma, if_at_least, if_less, if_unsigned, inlined, lanes, load, load_n, real, rows_t, splat, store,
+    store_n, vec, vmax
 )
 
 cdef struct gemm_t:
@@ -58,149 +61,162 @@ cdef inline Py_ssize_t block_depth(Py_ssize_t k) noexcept nogil:
     return ((k + blocks - 1) // blocks + 7) // 8 * 8
 
 
-cdef inline vec fetch(const real *p, Py_ssize_t n, const width_t *width, vec like) noexcept nogil:
-    """A vector of a narrow tile has n lanes, that of others is whole."""
-    if width_t is narrow:
-        return load_n(p, n, like)
-    else:
-        return load(p, like)
-
-
-cdef inline void put(real *p, vec x, Py_ssize_t n, const width_t *width) noexcept nogil:
-    if width_t is narrow:
-        store_n(p, x, n)
-    else:
+cdef inline void put(real *p, vec x, Py_ssize_t n) noexcept nogil:
+    if n == lanes(x):
         store(p, x)
+    else:
+        store_n(p, x, n)
 
 
-cdef inline void put_tile(real *c, Py_ssize_t ldc, Py_ssize_t n, const vec *acc, const rows_t *height,
-                          const width_t *width) noexcept nogil:
-    cdef Py_ssize_t r, v
-    for r in range(sizeof(rows_t)):
-        for v in range(sizeof(width_t)):
-            put(c + r * ldc + v * lanes(acc[0]), acc[r * sizeof(width_t) + v], n, width)
+cdef enum:      # how a whole tile ends
+    ASIDE = 0       # by `finish`
+    RAISED = 1      # max(c + rise, floor): bias and ReLU, or neither
+    MASKED = 2      # c where a ReLU that was kept by sign was not 0
 
 
-cdef inline void put_biased(const gemm_t *g, int kind, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, const vec *acc,
-                            const real *scalar, const rows_t *height, const width_t *width) noexcept nogil:
-    """The usual end of a forward pass in one go: a = g(product + bias)."""
-    cdef real *a = (<real *> g.activation) + i * g.ld_activation + j
-    cdef Py_ssize_t r, v, W = lanes(acc[0])
-    cdef vec[NV] shift
-    cdef vec x, zero = splat(0.0, acc[0]), minus = splat(-0.0, acc[0])
-    for v in range(sizeof(width_t)):
-        shift[v] = fetch(<const real *> g.shift + j + v * W, n, width, zero)
-    for r in range(sizeof(rows_t)):
-        for v in range(sizeof(width_t)):
-            x = acc[r * sizeof(width_t) + v] + shift[v]
-            if kind == RELU_BY_SIGN:
-                x = if_less(x, zero, minus, x + zero)
-            elif kind == RELU:
-                x = if_less(x, zero, zero, x)
-            put(a + r * g.ld_activation + v * W, x, n, width)
+cdef inline bint is_swept(int kind) noexcept nogil:
+    """Whether g is longer than a select, and swept over the finished block of c."""
+    return kind != IDENTITY and kind != LEAKY_RELU and kind != RELU and kind != RELU_BY_SIGN
 
 
-cdef inline void put_masked(const gemm_t *g, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, const vec *acc,
-                            const real *scalar, const rows_t *height, const width_t *width) noexcept nogil:
-    """The usual end of d_input in one go: the derivative of a ReLU that was kept by sign."""
-    cdef const real *a = (<const real *> g.a_of_z) + i * g.ldz + j
-    cdef real *c = (<real *> g.c) + i * g.ldc + j
-    cdef Py_ssize_t r, v, W = lanes(acc[0])
-    cdef vec zero = splat(0.0, acc[0])
-    for r in range(sizeof(rows_t)):
-        for v in range(sizeof(width_t)):
-            put(c + r * g.ldc + v * W, if_unsigned(fetch(a + r * g.ldz + v * W, n, width, zero),
-                                                   acc[r * sizeof(width_t) + v], zero), n, width)
+cdef inline int ending_of(const gemm_t *g, const part_t *part) noexcept nogil:
+    """The usual ends have code of their own; activations that are swept over the finished block count as none."""
+    if part.k0 + part.depth < g.k:
+        return RAISED
+    if g.scale != NULL:
+        return ASIDE
+    if g.a_of_z != NULL:
+        if g.kind == RELU_BY_SIGN:
+            return MASKED
+        return ASIDE if g.kind == LEAKY_RELU or (g.kind == RELU and g.at_zero == 1.0) else RAISED
+    if g.activation == NULL or (g.activation == g.c and g.kind != LEAKY_RELU) or is_swept(g.kind):
+        return RAISED
+    return ASIDE
 
 
-cdef inline void affine(const gemm_t *g, Py_ssize_t j, Py_ssize_t n, vec *acc, const real *scalar, const rows_t *height,
-                        const width_t *width) noexcept nogil:
+cdef inline vec raise_of(const gemm_t *g, const part_t *part, Py_ssize_t j, const real *scalar, vec *rise) noexcept nogil:
+    """Fills `rise` for columns from j on, and returns `floor`. Neither changes a number where there is nothing to do."""
+    cdef Py_ssize_t v
+    cdef vec none = splat(-0.0, rise[0]), floor = splat(-INFINITY, rise[0])
+    cdef bint last = part.k0 + part.depth == g.k
+    if last and g.activation != NULL and (g.kind == RELU or g.kind == RELU_BY_SIGN):
+        floor = splat(0.0, none)
+        if g.kind == RELU_BY_SIGN:      # what is below 0 becomes -0; what is 0 becomes +0 by being added to it
+            none, floor = floor, none
+    for v in range(NV):
+        rise[v] = none
+        if last and g.shift != NULL:
+            rise[v] = load(<const real *> g.shift + j + v * lanes(none), none) + none
+    return floor
+
+
+cdef inline inlined end_whole(const gemm_t *g, part_t *part, int ending, Py_ssize_t i, Py_ssize_t j, vec *acc, const vec *rise,
+                              vec floor, const real *scalar, const rows_t *height) noexcept nogil:
+    """Adds the blocks of k before this one, and ends as asked, all in registers."""
+    cdef Py_ssize_t r, v, W = lanes(floor)
+    cdef real *c = <real *> g.c + i * g.ldc + j
+    cdef const real *a
+    cdef vec total, other
+    if part.k0 != 0:
+        for r in range(sizeof(rows_t)):
+            for v in range(NV):
+                acc[r * NV + v] = acc[r * NV + v] + load(<const real *> c + r * g.ldc + v * W, floor)
+    if g.bad != NULL and part.k0 + part.depth == g.k:
+        total = other = load(<const real *> part.check, floor)
+        for r in range(sizeof(rows_t)):
+            total = fma(acc[r * NV], splat(0.0, floor), total)
+            other = fma(acc[r * NV + 1], splat(0.0, floor), other)
+        store(<real *> part.check, total + other)
+    if ending == RAISED:
+        for r in range(sizeof(rows_t)):
+            for v in range(NV):
+                store(c + r * g.ldc + v * W, vmax(acc[r * NV + v] + rise[v], floor))
+    else:
+        a = (<const real *> g.a_of_z) + i * g.ldz + j
+        for r in range(sizeof(rows_t)):
+            for v in range(NV):
+                store(c + r * g.ldc + v * W, if_unsigned(load(a + r * g.ldz + v * W, floor), acc[r * NV + v],
+                                                         splat(0.0, floor)))
+
+
+cdef inline void affine(const gemm_t *g, Py_ssize_t j, Py_ssize_t n, vec *acc, const real *scalar,
+                        const rows_t *height) noexcept nogil:
     """Times scale, plus shift, by column."""
-    cdef Py_ssize_t r, v
+    cdef Py_ssize_t r
     cdef vec x
     if g.scale != NULL:
-        for v in range(sizeof(width_t)):
-            x = fetch(<const real *> g.scale + j + v * lanes(acc[0]), n, width, acc[0])
-            for r in range(sizeof(rows_t)):
-                acc[r * sizeof(width_t) + v] = acc[r * sizeof(width_t) + v] * x
+        x = load_n(<const real *> g.scale + j, n, acc[0])
+        for r in range(sizeof(rows_t)):
+            acc[r] = acc[r] * x
     if g.shift != NULL:
-        for v in range(sizeof(width_t)):
-            x = fetch(<const real *> g.shift + j + v * lanes(acc[0]), n, width, acc[0])
-            for r in range(sizeof(rows_t)):
-                acc[r * sizeof(width_t) + v] = acc[r * sizeof(width_t) + v] + x
+        x = load_n(<const real *> g.shift + j, n, acc[0])
+        for r in range(sizeof(rows_t)):
+            acc[r] = acc[r] + x
 
 
-cdef inline void activate(const gemm_t *g, vec *acc, const rows_t *height, const width_t *width) noexcept nogil:
+cdef inline void activate(const gemm_t *g, vec *acc, const rows_t *height) noexcept nogil:
     """g(z) where that is a select; longer ones are swept over the finished block."""
-    cdef Py_ssize_t k
+    cdef Py_ssize_t r
     cdef vec zero = splat(0.0, acc[0]), slope = splat(g.slope, acc[0]), minus = splat(-0.0, acc[0])
     if g.kind == RELU_BY_SIGN:
-        for k in range(sizeof(rows_t) * sizeof(width_t)):
-            acc[k] = if_less(acc[k], zero, minus, acc[k] + zero)
+        for r in range(sizeof(rows_t)):
+            acc[r] = if_less(acc[r], zero, minus, acc[r] + zero)
     elif g.kind == RELU:
-        for k in range(sizeof(rows_t) * sizeof(width_t)):
-            acc[k] = if_less(acc[k], zero, zero, acc[k])
+        for r in range(sizeof(rows_t)):
+            acc[r] = if_less(acc[r], zero, zero, acc[r])
     elif g.kind == LEAKY_RELU:
-        for k in range(sizeof(rows_t) * sizeof(width_t)):
-            acc[k] = if_less(acc[k], zero, acc[k] * slope, acc[k])
+        for r in range(sizeof(rows_t)):
+            acc[r] = if_less(acc[r], zero, acc[r] * slope, acc[r])
 
 
 cdef inline void derive(const gemm_t *g, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, vec *acc, const real *scalar,
-                        const rows_t *height, const width_t *width) noexcept nogil:
+                        const rows_t *height) noexcept nogil:
     """Times g'(z) where that is a select."""
     cdef const real *z = (<const real *> g.z) + i * g.ldz + j
-    cdef Py_ssize_t r, v, k, W = lanes(acc[0])
+    cdef const real *a = (<const real *> g.a_of_z) + i * g.ldz + j
+    cdef Py_ssize_t r
     cdef vec zero = splat(0.0, acc[0]), slope = splat(g.slope, acc[0])
-    if g.kind == RELU and g.at_zero == 1.0:
+    if g.kind == RELU_BY_SIGN:
         for r in range(sizeof(rows_t)):
-            for v in range(sizeof(width_t)):
-                k = r * sizeof(width_t) + v
-                acc[k] = if_at_least(fetch(z + r * g.ldz + v * W, n, width, zero), zero, acc[k], zero)
+            acc[r] = if_unsigned(load_n(a + r * g.ldz, n, zero), acc[r], zero)
+    elif g.kind == RELU and g.at_zero == 1.0:
+        for r in range(sizeof(rows_t)):
+            acc[r] = if_at_least(load_n(z + r * g.ldz, n, zero), zero, acc[r], zero)
     elif g.kind == LEAKY_RELU:
         for r in range(sizeof(rows_t)):
-            for v in range(sizeof(width_t)):
-                k = r * sizeof(width_t) + v
-                acc[k] = if_less(fetch(z + r * g.ldz + v * W, n, width, zero), zero, acc[k] * slope, acc[k])
+            acc[r] = if_less(load_n(z + r * g.ldz, n, zero), zero, acc[r] * slope, acc[r])
 
 
 cdef inline void finish(const gemm_t *g, part_t *part, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, vec *acc,
-                        const real *scalar, const rows_t *height, const width_t *width) noexcept nogil:
-    """Adds the blocks of k before this one, and after the last does what the caller asked for; writes the tile."""
-    cdef Py_ssize_t r, v, k, W = lanes(acc[0])
+                        const real *scalar, const rows_t *height) noexcept nogil:
+    """A vector of columns, n of them: adds the blocks of k before, and after the last does what was asked for; writes."""
+    cdef Py_ssize_t r
     cdef real *c = <real *> g.c + i * g.ldc + j
+    cdef real *a
     cdef vec total
     if part.k0 != 0:
         for r in range(sizeof(rows_t)):
-            for v in range(sizeof(width_t)):
-                k = r * sizeof(width_t) + v
-                acc[k] = acc[k] + fetch(<const real *> c + r * g.ldc + v * W, n, width, acc[0])
+            acc[r] = acc[r] + load_n(<const real *> c + r * g.ldc, n, acc[0])
     if part.k0 + part.depth == g.k:
         if g.bad != NULL:
             total = load(<const real *> part.check, acc[0])
-            for k in range(sizeof(rows_t) * sizeof(width_t)):
-                total = fma(acc[k], splat(0.0, total), total)
+            for r in range(sizeof(rows_t)):
+                total = fma(acc[r], splat(0.0, total), total)
             store(<real *> part.check, total)
-        if g.activation != NULL and g.activation == g.c and g.shift != NULL and g.scale == NULL and g.kind != LEAKY_RELU:
-            if g.kind == RELU_BY_SIGN:
-                put_biased(g, RELU_BY_SIGN, i, j, n, acc, scalar, height, width)
-            elif g.kind == RELU:
-                put_biased(g, RELU, i, j, n, acc, scalar, height, width)
-            else:
-                put_biased(g, IDENTITY, i, j, n, acc, scalar, height, width)
-            return
-        if g.a_of_z != NULL and g.kind == RELU_BY_SIGN:
-            put_masked(g, i, j, n, acc, scalar, height, width)
-            return
-        affine(g, j, n, acc, scalar, height, width)
+        affine(g, j, n, acc, scalar, height)
         if g.a_of_z != NULL:
-            derive(g, i, j, n, acc, scalar, height, width)
+            derive(g, i, j, n, acc, scalar, height)
         elif g.activation != NULL:
             if g.activation != g.c:
-                put_tile(c, g.ldc, n, acc, height, width)
-            activate(g, acc, height, width)
-            put_tile(<real *> g.activation + i * g.ld_activation + j, g.ld_activation, n, acc, height, width)
+                for r in range(sizeof(rows_t)):
+                    put(c + r * g.ldc, acc[r], n)
+            activate(g, acc, height)
+            a = <real *> g.activation + i * g.ld_activation + j
+            for r in range(sizeof(rows_t)):
+                put(a + r * g.ld_activation, acc[r], n)
             return
-    put_tile(c, g.ldc, n, acc, height, width)
+    for r in range(sizeof(rows_t)):
+        put(c + r * g.ldc, acc[r], n)
 
 
 cdef inline void note(const gemm_t *g, const part_t *part, const real *scalar, vec like) noexcept nogil:
@@ -217,9 +233,7 @@ cdef inline void sweep(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t
     cdef Py_ssize_t i, at, n = j1 - j0
     cdef real *a
     cdef real *c
-    if g.kind == IDENTITY or g.kind == LEAKY_RELU or g.kind == RELU_BY_SIGN:
-        return
-    if g.kind == RELU and (g.a_of_z == NULL or g.at_zero == 1.0):
+    if not is_swept(g.kind) and (g.kind != RELU or g.a_of_z == NULL or g.at_zero == 1.0):
         return
     # rows without a gap between them are one run of numbers
     if n == g.ldc and (g.ldz if g.a_of_z != NULL else g.ld_activation) == n:
