@@ -19,8 +19,8 @@ from .single cimport single_row
 from .tile cimport ASIDE, block_depth, end_whole, ending_of, finish, note, part_t, raise_of, sweep
 
 cdef enum:
-    MC = 144        # most rows of a block of a, a multiple of 6 and 8
-    PANELS = 16     # that go together: their part of c stays in L2, beside the block of a, from one block of k to the next
+    MC = 96         # most rows of a block of a, a multiple of 6 and 8
+    PANELS = 32     # that go together: their part of c stays in L2, beside the block of a, from one block of k to the next
     ALONG = 128     # panels' worth of columns that a single row takes at a time
     DEEP = 1024     # most of k for which they are copied at once
     PAD = 16        # keeps the rows of a copied block from sharing cache sets
