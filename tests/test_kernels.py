@@ -21,8 +21,8 @@ from fastmlp._kernels import reference
 from fastmlp._kernels.reference import ACTIVATIONS, ELEMENTARY, LOSSES, METRICS
 
 GUARD = 61  # numbers before and after an array: odd, so that no vector is aligned
-MC, KC, CHUNK = 480, 256, 64  # as in gemm.pyx (most rows of a block, its depth) and batchnorm.pyx
-FAR_A, PANELS, FAR_B, ROWS = 2048, 8, 4096, 32  # when gemm.pyx copies: bytes from row to row, and who meets them
+MC, PANELS, DEEP, CHUNK = 96, 32, 1024, 64  # as in gemm.pyx (blocks) and batchnorm.pyx
+FAR_A, FEW, FAR_B, ROWS = 4096, 8, 512, 48  # when gemm.pyx copies: bytes from row to row, and who meets them
 RELU, LEAKY_RELU, SIGMOID = 1, 2, 3
 JOINT = [k for k, name in enumerate(LOSSES) if "softmax" in name or "sigmoid" in name]  # of logits
 THREADS = (1, 2, 3, 5)
@@ -196,7 +196,12 @@ case = pytest.mark.parametrize("case", CASES)
 
 
 def tile_shape(faces, dtype):
-    return faces.tile_shape["float" if dtype == np.float32 else "double"](0)
+    return faces.tile_shape["float" if dtype == np.float32 else "double"](0)[:2]
+
+
+def depth(faces):
+    """KC: a longer k is cut into blocks."""
+    return faces.tile_shape["float"](0)[2]
 
 
 def sizes(faces, dtype):
@@ -358,18 +363,20 @@ def same_bits(first, second):
 
 def large(faces, dtype):
     """m, k, n beyond the edges of blocks, and where `a`, `b`, both or their transposes are copied."""
-    (MR, NR), far_a, far_b = tile_shape(faces, dtype), FAR_A // dtype.itemsize, FAR_B // dtype.itemsize
+    (MR, NR), KC = tile_shape(faces, dtype), depth(faces)
+    far_a, far_b = FAR_A // dtype.itemsize, FAR_B // dtype.itemsize
     return [
         (MC + 1, KC + 1, NR + 1),
         (2 * MC + MR - 1, 3, PANELS * NR),
         (MC, KC, 1),
         (3, 2 * KC, NR),
         (1, 1, PANELS * NR + 1),
-        (MR + 1, far_a + 1, PANELS * NR + 3),
-        (far_a + 1, 3, PANELS * NR + NR - 1),
+        (MR + 1, far_a, FEW * NR + 3),
+        (far_a + 1, 3, FEW * NR + NR - 1),
         (ROWS + 1, 2, far_b + 1),
         (ROWS - 1, 3, far_b),
-        (MC + ROWS + 1, far_a + KC + 3, far_b + NR // 2 + 3),
+        (MC + 1, DEEP + KC + 3, NR - 1),
+        (MC + ROWS + 1, far_a, far_b + NR // 2 + 3),
     ]
 
 
@@ -441,7 +448,7 @@ def test_threads_leave_the_bits_alone(faces, dtype):
 
 
 def test_a_row_and_a_column_depend_on_no_other(faces, dtype):
-    (MR, NR), far_b = tile_shape(faces, dtype), FAR_B // dtype.itemsize
+    (MR, NR), KC, far_b = tile_shape(faces, dtype), depth(faces), FAR_B // dtype.itemsize
     draw = Draw(dtype)
     for m, k, n in ((MC + 2 * MR - 1, KC + 3, NR + 5), (ROWS + 3, 2 * KC + 1, far_b + 3)):
         x, kernel, bias = draw.normal(m, k), draw.normal(k, n), draw.normal(n)
@@ -498,7 +505,7 @@ def test_bias_is_added_last_and_is_all_without_inputs(faces, dtype):
 @pytest.mark.parametrize("kind", range(len(ACTIVATIONS)), ids=ACTIVATIONS)
 def test_fused_activation_is_the_activation(faces, dtype, kind):
     draw = Draw(dtype)
-    m, k, n = 100, KC + 3, KC + 5
+    m, k, n = 100, depth(faces) + 3, 261
     x, kernel, bias, d = draw.normal(m, k), draw.normal(k, n), draw.normal(n), draw.normal(m, n)
     z, a = forward(faces, x, kernel, bias, kind=kind, slope=0.1)
     same_bits([z], [forward(faces, x, kernel, bias)[0]])

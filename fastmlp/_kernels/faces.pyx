@@ -12,7 +12,7 @@ from .arrays cimport arrays_t, expect, take
 from .gemm cimport gemm_pieces, gemm_t, panel_width, scratch_size
 from .rows cimport loss_t
 from .pieces cimport APART, pieces_of
-from .simd cimport MR, barrier_t, leave_cpu, real, team_barrier, team_member, team_size, this_cpu
+from .simd cimport KC, MR, barrier_t, leave_cpu, real, team_barrier, team_member, team_size, this_cpu
 from . import program
 
 ELEMENTARY = {name: number for number, name in enumerate((
@@ -344,5 +344,5 @@ def philox(unsigned long long seed, unsigned long long step, unsigned int stream
 
 
 def tile_shape(real like):
-    """MR, NR: the register tile."""
-    return MR, panel_width(&like)
+    """MR, NR: the register tile; KC: the most steps of k in a block."""
+    return MR, panel_width(&like), KC
