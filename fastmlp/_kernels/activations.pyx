@@ -5,7 +5,8 @@ The derivative takes what is cheapest to read: z (ReLU, leaky ReLU, sine, cosine
 from .elementary cimport vcos, vexp, vsigmoid, vsin, vtanh
 from .program cimport extension_backward, extension_forward
 from .simd cimport (
-    if_at_least, if_less, if_unsigned, inlined, lanes, load, load_n, real, splat, splat_f32, splat_f64, store, store_n, vec
+    MAX_LANES, apart, if_at_least, if_less, if_unsigned, inlined, lanes, load, load_n, real, splat, splat_f32, splat_f64,
+    store, store_n, vec
 )
 
 
@@ -64,6 +65,38 @@ cdef inline inlined values_of(int kind, const real *z, real *a, Py_ssize_t n, do
         i += lanes(like)
 
 
+cdef apart forward_whole(int kind, const real *z, real *a, Py_ssize_t n, double slope, vec like) noexcept nogil:
+    if kind == RELU:
+        values_of(RELU, z, a, n, slope, like)
+    elif kind == RELU_BY_SIGN:
+        values_of(RELU_BY_SIGN, z, a, n, slope, like)
+    elif kind == LEAKY_RELU:
+        values_of(LEAKY_RELU, z, a, n, slope, like)
+    elif kind == SIGMOID:
+        values_of(SIGMOID, z, a, n, slope, like)
+    elif kind == TANH:
+        values_of(TANH, z, a, n, slope, like)
+    elif kind == EXPONENTIAL:
+        values_of(EXPONENTIAL, z, a, n, slope, like)
+    elif kind == SIN:
+        values_of(SIN, z, a, n, slope, like)
+    elif kind == COS:
+        values_of(COS, z, a, n, slope, like)
+    else:
+        values_of(IDENTITY, z, a, n, slope, like)
+
+
+cdef inline void forward_over(int kind, const real *z, real *a, Py_ssize_t n, double slope, vec like) noexcept nogil:
+    """What fills no vector is copied into one: so each kind is compiled once."""
+    cdef Py_ssize_t rest = n % lanes(like), whole = n - rest
+    cdef real[MAX_LANES] last
+    forward_whole(kind, z, a, whole, slope, like)
+    if rest > 0:
+        store(last, load_n(z + whole, rest, like))
+        forward_whole(kind, last, last, lanes(like), slope, like)
+        store_n(a + whole, load(last, like), rest)
+
+
 cdef inline inlined derivatives_of(int kind, const real *z, const real *a, const real *da, real *dz, Py_ssize_t n,
                                    double slope, double at_zero, vec like) noexcept nogil:
     cdef Py_ssize_t i = 0
@@ -72,56 +105,41 @@ cdef inline inlined derivatives_of(int kind, const real *z, const real *a, const
         i += lanes(like)
 
 
-cdef inline void forward_over(int kind, const real *z, real *a, Py_ssize_t n, double slope, vec like) noexcept nogil:
-    cdef Py_ssize_t whole = n - n % lanes(like)
-    if kind == RELU:
-        values_of(RELU, z, a, whole, slope, like)
-    elif kind == SIGMOID:
-        values_of(SIGMOID, z, a, whole, slope, like)
-    elif kind == TANH:
-        values_of(TANH, z, a, whole, slope, like)
-    elif kind == EXPONENTIAL:
-        values_of(EXPONENTIAL, z, a, whole, slope, like)
-    elif kind == LEAKY_RELU:
-        values_of(LEAKY_RELU, z, a, whole, slope, like)
-    elif kind == SIN:
-        values_of(SIN, z, a, whole, slope, like)
-    elif kind == COS:
-        values_of(COS, z, a, whole, slope, like)
+cdef apart backward_whole(int kind, const real *z, const real *a, const real *da, real *dz, Py_ssize_t n, double slope,
+                          double at_zero, vec like) noexcept nogil:
+    if kind == RELU and at_zero == 1.0:
+        derivatives_of(RELU, z, a, da, dz, n, slope, 1.0, like)
+    elif kind == RELU:
+        derivatives_of(RELU, z, a, da, dz, n, slope, at_zero, like)
     elif kind == RELU_BY_SIGN:
-        values_of(RELU_BY_SIGN, z, a, whole, slope, like)
+        derivatives_of(RELU_BY_SIGN, z, a, da, dz, n, slope, at_zero, like)
+    elif kind == LEAKY_RELU:
+        derivatives_of(LEAKY_RELU, z, a, da, dz, n, slope, at_zero, like)
+    elif kind == SIGMOID:
+        derivatives_of(SIGMOID, z, a, da, dz, n, slope, at_zero, like)
+    elif kind == TANH:
+        derivatives_of(TANH, z, a, da, dz, n, slope, at_zero, like)
+    elif kind == EXPONENTIAL:
+        derivatives_of(EXPONENTIAL, z, a, da, dz, n, slope, at_zero, like)
+    elif kind == SIN:
+        derivatives_of(SIN, z, a, da, dz, n, slope, at_zero, like)
+    elif kind == COS:
+        derivatives_of(COS, z, a, da, dz, n, slope, at_zero, like)
     else:
-        values_of(IDENTITY, z, a, whole, slope, like)
-    if whole < n:
-        store_n(a + whole, value(kind, load_n(z + whole, n - whole, like), slope), n - whole)
+        derivatives_of(IDENTITY, z, a, da, dz, n, slope, at_zero, like)
 
 
 cdef inline void backward_over(int kind, const real *z, const real *a, const real *da, real *dz, Py_ssize_t n,
                                double slope, double at_zero, vec like) noexcept nogil:
-    cdef Py_ssize_t i = n - n % lanes(like), m = n - i
-    if kind == RELU_BY_SIGN:
-        derivatives_of(RELU_BY_SIGN, z, a, da, dz, i, slope, at_zero, like)
-    elif kind == SIGMOID:
-        derivatives_of(SIGMOID, z, a, da, dz, i, slope, at_zero, like)
-    elif kind == TANH:
-        derivatives_of(TANH, z, a, da, dz, i, slope, at_zero, like)
-    elif kind == RELU and at_zero == 1.0:
-        derivatives_of(RELU, z, a, da, dz, i, slope, 1.0, like)
-    elif kind == RELU:
-        derivatives_of(RELU, z, a, da, dz, i, slope, at_zero, like)
-    elif kind == LEAKY_RELU:
-        derivatives_of(LEAKY_RELU, z, a, da, dz, i, slope, at_zero, like)
-    elif kind == EXPONENTIAL:
-        derivatives_of(EXPONENTIAL, z, a, da, dz, i, slope, at_zero, like)
-    elif kind == SIN:
-        derivatives_of(SIN, z, a, da, dz, i, slope, at_zero, like)
-    elif kind == COS:
-        derivatives_of(COS, z, a, da, dz, i, slope, at_zero, like)
-    else:
-        derivatives_of(IDENTITY, z, a, da, dz, i, slope, at_zero, like)
-    if m > 0:
-        store_n(dz + i, derivative(kind, load_n(z + i, m, like), load_n(a + i, m, like), load_n(da + i, m, like),
-                                   slope, at_zero), m)
+    cdef Py_ssize_t rest = n % lanes(like), whole = n - rest
+    cdef real[MAX_LANES] last_z, last_a, last
+    backward_whole(kind, z, a, da, dz, whole, slope, at_zero, like)
+    if rest > 0:
+        store(last_z, load_n(z + whole, rest, like))
+        store(last_a, load_n(a + whole, rest, like))
+        store(last, load_n(da + whole, rest, like))
+        backward_whole(kind, last_z, last_a, last, last, lanes(like), slope, at_zero, like)
+        store_n(dz + whole, load(last, like), rest)
 
 
 cdef void activation_forward(int kind, const real *z, real *a, Py_ssize_t n, double slope,

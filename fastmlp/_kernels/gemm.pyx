@@ -100,7 +100,7 @@ cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t las
     cdef int ending = ASIDE
     cdef vec[NV] rise
     cdef vec floor = like
-    if width_t is wide:
+    if width_t is wide and rows_t is rows_full:
         if n == NV * lanes(like):
             ending = ending_of(g, part)
             floor = raise_of(g, part, j, b, rise)
@@ -129,7 +129,7 @@ cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t las
             multiply(acc, rows, column, steps, k, at, ldb, like, height, width, order, <const steps_1 *> NULL)
             k += 1
             at += ldb
-        if width_t is wide:
+        if width_t is wide and rows_t is rows_full:
             if ending != ASIDE:
                 end_whole(g, part, ending, part.i0 + i, j, acc, rise, floor, b, height)
                 continue
