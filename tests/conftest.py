@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import textwrap
@@ -14,6 +15,12 @@ import fastmlp as fm
 from fastmlp import _kernels
 
 HEADER = "fastmlp.json"  # the member of a file that describes the network
+
+
+def pytest_configure():
+    """A shell starts what runs in the background with SIGINT ignored: tests of Ctrl-C would then wait for ever."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=_kernels.levels())
