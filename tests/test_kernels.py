@@ -376,7 +376,7 @@ def large(faces, dtype):
         (ROWS + 1, 2, far_b + 1),
         (ROWS - 1, 3, far_b),
         (MC + 1, DEEP + KC + 3, NR - 1),
-        (MC + ROWS + 1, far_a, far_b + NR // 2 + 3),
+        (MC + ROWS + 1, far_a, PANELS * NR + NR // 2 + 3),
     ]
 
 

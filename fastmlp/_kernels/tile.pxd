@@ -54,7 +54,7 @@ cdef struct part_t:
 
 
 cdef inline Py_ssize_t block_depth(Py_ssize_t k) noexcept nogil:
-    """Steps of a block of k, the last but the rest: as many for each as can be, and no more than KC."""
+    """Steps of a block of k: the fewest blocks of KC or less, of one depth; the last takes what is left."""
     cdef Py_ssize_t blocks = (k + KC - 1) // KC
     if blocks < 2:
         return max(k, 1)
@@ -116,17 +116,19 @@ cdef inline inlined end_whole(const gemm_t *g, part_t *part, int ending, Py_ssiz
     cdef Py_ssize_t r, v, W = lanes(floor)
     cdef real *c = <real *> g.c + i * g.ldc + j
     cdef const real *a
-    cdef vec total, other
+    cdef vec total, column
     if part.k0 != 0:
         for r in range(sizeof(rows_t)):
             for v in range(NV):
                 acc[r * NV + v] = acc[r * NV + v] + load(<const real *> c + r * g.ldc + v * W, floor)
     if g.bad != NULL and part.k0 + part.depth == g.k:
-        total = other = load(<const real *> part.check, floor)
-        for r in range(sizeof(rows_t)):
-            total = fma(acc[r * NV], splat(0.0, floor), total)
-            other = fma(acc[r * NV + 1], splat(0.0, floor), other)
-        store(<real *> part.check, total + other)
+        total = load(<const real *> part.check, floor)
+        for v in range(NV):
+            column = splat(0.0, floor)
+            for r in range(sizeof(rows_t)):
+                column = fma(acc[r * NV + v], splat(0.0, floor), column)
+            total = total + column
+        store(<real *> part.check, total)
     if ending == RAISED:
         for r in range(sizeof(rows_t)):
             for v in range(NV):
