@@ -77,12 +77,54 @@ def test_neither_regime_nor_team_changes_a_bit(stack, dtype, teams, monkeypatch,
             assert same_bits(train(stack, dtype, threads, snapshot), expected), (walk_bytes, threads)
 
 
-def test_more_rows_than_a_walk_takes_at_a_time(dtype, teams, monkeypatch, snapshot, same_bits):
-    expected = train("relu", dtype, 1, snapshot, 1000, 700)
+@pytest.mark.parametrize("stack", STACKS)
+def test_more_rows_than_a_walk_or_a_block_takes_at_a_time(stack, dtype, teams, monkeypatch, snapshot, same_bits):
+    expected = train(stack, dtype, 1, snapshot, 1000, 900)
     for walk_bytes in (1 << 40, 0):
         monkeypatch.setattr(lowering._base, "WALK_BYTES", walk_bytes)
-        for threads in (1, 2, 3):
-            assert same_bits(train("relu", dtype, threads, snapshot, 1000, 700), expected)
+        for threads in (1, 2, 3, 8):
+            assert same_bits(train(stack, dtype, threads, snapshot, 1000, 900), expected)
+
+
+def gradients_of(net, x, y, *batches):
+    """Those of the last batch, of as many rows from the first on."""
+    for rows in batches:
+        _, gradients = net.loss_and_gradients(x[:rows], y[:rows])
+    return gradients
+
+
+def test_gradients_of_blocks_of_the_batch(dtype, teams, same_bits):
+    """Those of a large batch are means of those of its parts, and the same bits if the plan has room for more."""
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(3000, FIRST)).astype(dtype), rng.integers(0, LAST, 3000)
+
+    def net():
+        made = fm.Sequential(STACKS["relu"](), input_dim=FIRST, dtype=dtype, seed=3)
+        made.compile("sgd", "sparse_categorical_crossentropy")
+        return made
+
+    parts = [gradients_of(net(), x[at : at + 100], y[at : at + 100], 100) for at in range(0, 3000, 100)]
+    blocks = [o.name for o in net().plan(3000)].count("d_kernel_sum")
+    assert blocks == 3
+    for rows in (100, 401, 513, 900, 3000):
+        whole = gradients_of(net(), x, y, rows)
+        assert same_bits(gradients_of(net(), x, y, 3000, rows), whole)
+        if rows % 100 == 0:
+            for key, gradient in whole.items():
+                expected = np.mean([part[key] for part in parts[: rows // 100]], axis=0, dtype=np.float64)
+                np.testing.assert_allclose(gradient, expected, rtol=0, atol=20 * np.finfo(dtype).eps)
+
+
+def test_a_gradient_of_blocks_that_is_not_finite_stops_the_step():
+    net = fm.Sequential([Dense(1)], input_dim=1, seed=0)
+    net.compile("sgd", "mean_squared_error")
+    for parameter in net.parameters.values():
+        parameter[...] = 0
+    x, y = np.ones((900, 1), np.float32), np.zeros((900, 1), np.float32)
+    x[850], y[850] = 3e38, -1e6
+    with pytest.raises(fm.NonFiniteError, match="gradients"):
+        net.train_on_batch(x, y)
+    assert not any(parameter.any() for parameter in net.parameters.values())
 
 
 def walks(net):

@@ -50,6 +50,7 @@ cdef enum:
     LEARNED_SUMS = 27
     PENALTY = 28         # a regularizer's program over a parameter and its gradient
     PENALTY_SUM = 29     # of all of them, into the loss
+    D_KERNEL_SUM = 30    # of what D_KERNEL made of each block of the batch
 
 cdef struct op_t:
     # Every field has 8 bytes, so that a NumPy structured array is the same memory. Unused references are NONE.

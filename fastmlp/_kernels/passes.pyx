@@ -5,17 +5,18 @@ from libc.string cimport memcpy, memset
 from .activations cimport IDENTITY, activation_backward, activation_forward
 from .batchnorm cimport (
     batchnorm_backward, batchnorm_backward_sums, batchnorm_fold, batchnorm_forward, batchnorm_inverse,
-    batchnorm_statistics, batchnorm_update, column_sums
+    batchnorm_statistics, batchnorm_update
 )
 from .gemm cimport gemm, gemm_pieces, gemm_t, scratch_size
+from .gradients cimport d_kernel, d_kernel_sum, starts_of
 from .learned cimport learned_backward, learned_forward, learned_scratch, learned_sums, learned_t
 from .logits cimport softmax_backward, softmax_forward
 from .losses cimport accuracy_rows, loss_rows
 from .operands cimport (
     ACTIVATION, ACTIVATION_BACKWARD, ADAM, BATCHNORM, BATCHNORM_BACKWARD, BATCHNORM_BACKWARD_SUMS, BATCHNORM_FOLD,
     BATCHNORM_RUNNING, BATCHNORM_STATISTICS, BATCHNORM_UPDATE, CHECK, DENSE, DROPOUT, DROPOUT_BACKWARD, D_INPUT,
-    D_KERNEL, GATE, GATHER, LEARNED, LEARNED_BACKWARD, LEARNED_SUMS, LOSS, LOSS_SUM, NONE, PENALTY, PENALTY_SUM, SGD,
-    SOFTMAX, SOFTMAX_BACKWARD, SWEEP, TARGET, WEIGHT, X, at, gradient
+    D_KERNEL, D_KERNEL_SUM, GATE, GATHER, LEARNED, LEARNED_BACKWARD, LEARNED_SUMS, LOSS, LOSS_SUM, NONE, PENALTY,
+    PENALTY_SUM, SGD, SOFTMAX, SOFTMAX_BACKWARD, SWEEP, TARGET, WEIGHT, X, at, gradient
 )
 from .optimizers cimport all_finite
 from .pieces cimport pieces_of
@@ -45,12 +46,6 @@ cdef inline const extension_t *extension_of(const op_t *op) noexcept nogil:
     return <const extension_t *> <void *> op.extension
 
 
-cdef inline const Py_ssize_t *starts_of(const op_t *op, const run_t *run) noexcept nogil:
-    if op.starts == NONE:
-        return run.x_starts
-    return run.table + op.starts
-
-
 cdef void dense(const op_t *op, const run_t *run, gemm_t *g, const real *like) noexcept nogil:
     """z = x kernel * scale + shift, a = g(z)."""
     g.m, g.n, g.k = run.batch, op.units, op.inputs
@@ -75,27 +70,6 @@ cdef void d_input(const op_t *op, const run_t *run, gemm_t *g, const real *like)
     if op.kind != IDENTITY:
         g.z, g.a_of_z, g.ldz = at(run, op.z, like), at(run, op.a, like), op.ldz
         g.kind, g.slope, g.at_zero, g.extension = <int> op.kind, op.slope, op.at_zero, extension_of(op)
-
-
-cdef void d_kernel(const op_t *op, run_t *run, int member, int team, Py_ssize_t *taken,
-                   const real *like) noexcept nogil:
-    """d_kernel = x^T d, d_bias = sum of d over the batch; notes what is not finite, if asked to."""
-    cdef gemm_t g
-    cdef Py_ssize_t first, last
-    memset(&g, 0, sizeof(g))
-    g.m, g.n, g.k = op.inputs, op.units, run.batch
-    g.a, g.starts, g.steps = at(run, op.x, like), run.table, starts_of(op, run)
-    g.lda, g.a_transposed = (op.ldx if op.starts != NONE else run.ld[X]), True
-    g.b, g.ldb = at(run, op.d, like), op.ldd
-    g.c, g.ldc = gradient(run, op.kernel, like), op.units
-    if op.flag:
-        g.bad = &run.bad[member]
-    gemm_pieces(&g, pieces_of(taken, member, team), scratch_of(run, member, like))
-    if op.bias != NONE:
-        share(op.units, LINE, member, team, &first, &last)
-        column_sums(at(run, op.d, like), op.ldd, run.batch, first, last, gradient(run, op.bias, like))
-        if op.flag and not all_finite(gradient(run, op.bias, like) + first, last - first):
-            run.bad[member] = 1
 
 
 cdef void batchnorm_columns(const op_t *op, run_t *run, int member, int team, const real *like) noexcept nogil:
@@ -266,7 +240,9 @@ cdef void shared_op(const op_t *op, run_t *run, int member, int team, Py_ssize_t
     cdef gemm_t g
     cdef learned_t p
     if code == D_KERNEL:
-        d_kernel(op, run, member, team, taken, like)
+        d_kernel(op, run, member, team, taken, scratch_of(run, member, like))
+    elif code == D_KERNEL_SUM:
+        d_kernel_sum(op, run, member, team, like)
     elif (code == BATCHNORM_STATISTICS or code == BATCHNORM_RUNNING or code == BATCHNORM_FOLD
             or code == BATCHNORM_BACKWARD_SUMS or code == BATCHNORM_UPDATE):
         batchnorm_columns(op, run, member, team, like)

@@ -10,7 +10,7 @@ from .random cimport permutation
 from .simd cimport has_openmp
 from .team cimport regimes, run_ops, start
 from .trial cimport now
-from . cimport activations, losses, operands, penalties
+from . cimport activations, gradients, losses, operands, penalties
 
 
 cdef class Run:
@@ -251,6 +251,11 @@ def shuffle(Py_ssize_t[::1] order, seed, Py_ssize_t epoch):
             permutation(&order[0], n, key, <unsigned long long> epoch)
 
 
+def most_blocks(Py_ssize_t capacity):
+    """Blocks, each with gradients of its own, of a batch of so many rows or fewer."""
+    return gradients.most_blocks(capacity)
+
+
 def openmp():
     """Whether this build has OpenMP."""
     return has_openmp()
@@ -268,7 +273,7 @@ CODES = {
     "check": operands.CHECK, "sgd": operands.SGD, "adam": operands.ADAM, "batchnorm_update": operands.BATCHNORM_UPDATE,
     "python": operands.PYTHON, "gate": operands.GATE, "sweep": operands.SWEEP, "learned": operands.LEARNED,
     "learned_backward": operands.LEARNED_BACKWARD, "learned_sums": operands.LEARNED_SUMS,
-    "penalty": operands.PENALTY, "penalty_sum": operands.PENALTY_SUM,
+    "penalty": operands.PENALTY, "penalty_sum": operands.PENALTY_SUM, "d_kernel_sum": operands.D_KERNEL_SUM,
 }
 ARENA = {
     "parameters": operands.PARAMETERS, "gradients": operands.GRADIENTS, "state": operands.STATE, "buffers": operands.BUFFERS,

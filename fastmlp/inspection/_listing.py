@@ -26,6 +26,7 @@ __all__ = ["Listing", "Operation", "check_training", "listing", "lowered", "plan
 GEMMS = {"dense": ("batch", "inputs", "units"), "d_input": ("batch", "units", "inputs")}
 GEMMS["d_kernel"] = ("inputs", "batch", "units")
 MOST_ROWS = 2**48
+ENOUGH_ROWS = 4096  # plans for more have the same operations
 OF_NO_ROW = ("batchnorm_running", "batchnorm_fold", "batchnorm_update")
 NAMES = {number: name for name, number in CODES.items()}
 ACTIVATION_NAMES = {number: name.removesuffix("_by_sign") for name, number in ACTIVATIONS.items()}
@@ -187,7 +188,7 @@ def plan(net: Sequential, batch: int = 32, *, training: bool | None = None) -> L
         raise ValueError(f"batch: expected at most {MOST_ROWS} rows, got {rows}")
     training = check_training(net, training)
     with net._usage.reading("plan"):
-        return listing(net, lowered(net, 1, training), rows, training)
+        return listing(net, lowered(net, min(rows, ENOUGH_ROWS), training), rows, training)
 
 
 def check_training(net: Sequential, training: object) -> bool:
@@ -265,6 +266,8 @@ def _shape(op: dict[str, Any], name: str, batch: int) -> tuple[int, ...]:
 
 def _fused(net: Sequential, op: dict[str, Any], name: str) -> list[str]:
     """What an operation does besides what its name says."""
+    if name == "d_kernel_sum":
+        return ["check"] * bool(op["flag"])
     if name == "d_kernel":
         return ["d_bias"] * (op["bias"] != NONE) + ["check"] * bool(op["flag"])
     if name.startswith("learned"):

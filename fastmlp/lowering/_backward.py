@@ -6,11 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 from .. import activations
-from ..core import NONE
+from ..core import NONE, plan
 from ._base import READ, Stage, Tensor
 from ._forward import Forward
 from ._python import activation_backward, layer_backward
 
+ROWS = 128  # of the batch: gradients of blocks may take about as much memory as the activations of so many
 LEARNING = ("dense", "batchnorm", "learned", "python_layer")
 
 
@@ -117,14 +118,26 @@ class Backward(Forward):
         x = stage.x
         # d_input writes another buffer, so the two need no barrier between them
         self._looked_at |= {f"{place.key}.kernel"} | ({f"{place.key}.bias"} if bias != NONE else set())
-        self._emit_later(
-            "d_kernel", flag=self._checks, barrier=dx is None, bias=bias, x=x.ref, ldx=x.ld, starts=x.starts, **shape
-        )
+        fields = {**shape, "flag": self._checks, "bias": bias, **self._blocks(place.inputs, place.units)}
+        self._emit_later("d_kernel", barrier=dx is None, x=x.ref, ldx=x.ld, starts=x.starts, **fields)
+        if "a" in fields:
+            size = place.inputs * place.units
+            fields |= {"size": size, "row_cost": READ * size / 256, "cost": 0.0}  # a block has so many rows or more
+            self._sums.append(self._operation("d_kernel_sum", barrier=False, **fields))
         if dx is None:
             return False
         fused: dict[str, Any] = {} if before is None or before.kernel is None else self._of_activation(before)
         self._emit("d_input", **shape, **fused, starts=d.starts, dx=dx.ref, ld_dx=dx.ld)
         return bool(fused)
+
+    def _blocks(self, inputs: int, units: int) -> dict[str, Any]:
+        """Memory for the gradients of each block of the batch, where these are small beside its activations."""
+        blocks = plan.most_blocks(self.capacity)
+        widths = sum(place.units for place in self.built)
+        if blocks == 1 or self.arenas.size > ROWS * widths:
+            return {}
+        ld = self._stride((inputs + 1) * units)
+        return {"a": self._allocate(blocks * ld), "lda": ld}
 
     def _batchnorm(self, stage: Stage, d: Tensor) -> None:
         fields: dict[str, Any] = {**stage.extra, "x": stage.x.ref, "ldx": stage.x.ld}
