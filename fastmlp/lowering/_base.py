@@ -29,7 +29,7 @@ BY_ROWS = frozenset(
         *("activation_backward", "learned_backward", "dropout_backward", "batchnorm_backward", "d_input"),
     )
 )
-WALK_BYTES = 1 << 20  # of parameters: up to here kernels stay in cache while rows walk, beyond it a GEMM is split
+WALK_BYTES = 640 << 10  # of parameters: so many stay in cache while rows walk; beyond, each GEMM is split
 
 
 class Tensor(NamedTuple):
