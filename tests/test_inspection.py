@@ -118,21 +118,21 @@ def names(listing):
 
 
 def test_a_training_step():
-    net = network([Dense(256, "relu"), Dense(10, "softmax")], inputs=784)
+    net = network([Dense(128, "relu"), Dense(10, "softmax")], inputs=784)
     found = net.plan(128)
     softmax = ("sparse_softmax_crossentropy", "accuracy")
     assert [(o.section, o.name, o.layer, o.shape, o.fused) for o in found] == [
-        ("forward", "dense", "0", (128, 784, 256), ("relu",)),
-        ("forward", "dense", "1", (128, 256, 10), ()),
+        ("forward", "dense", "0", (128, 784, 128), ("relu",)),
+        ("forward", "dense", "1", (128, 128, 10), ()),
         ("forward", "loss", None, (128, 10), softmax),
-        ("backward", "d_input", "1", (128, 10, 256), ("derivative of relu",)),
+        ("backward", "d_input", "1", (128, 10, 128), ("derivative of relu",)),
         ("backward", "loss_sum", None, (128,), ()),
-        ("backward", "d_kernel", "1", (256, 128, 10), ("d_bias", "check")),
-        ("backward", "d_kernel", "0", (784, 128, 256), ("d_bias", "check")),
+        ("backward", "d_kernel", "1", (128, 128, 10), ("d_bias", "check")),
+        ("backward", "d_kernel", "0", (784, 128, 128), ("d_bias", "check")),
         ("check", "gate", None, (), ()),
         ("commit", "adam", None, (net._memory().size,), ()),
     ]
-    assert found.multiply_adds == sum(o.multiply_adds for o in found) == 2 * 128 * 784 * 256 + 3 * 128 * 256 * 10
+    assert found.multiply_adds == sum(o.multiply_adds for o in found) == 2 * 128 * 784 * 128 + 3 * 128 * 128 * 10
     assert all(o.compiled and o.python is None for o in found)
     assert found.training and (found.batch, found.dtype) == (128, "float32")
 
