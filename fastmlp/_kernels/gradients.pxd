@@ -10,8 +10,8 @@ from .simd cimport KC, real, share
 from .updates cimport LINE
 
 cdef enum:
-    LEAST_ROWS = 256    # of a block of the batch where this is cut for members of a team, that many of them
-    MEMBERS = 4
+    SOME = 4            # blocks that a batch is cut into at least, so that members of a team take different ones,
+    SOME_FROM = 512     # from so many rows on
 
 
 cdef inline const Py_ssize_t *starts_of(const op_t *op, const run_t *run) noexcept nogil:
@@ -32,8 +32,8 @@ cdef inline void d_kernel_product(const op_t *op, const run_t *run, gemm_t *g, P
 
 
 cdef inline Py_ssize_t most_blocks(Py_ssize_t batch) noexcept nogil:
-    """Blocks of a batch, or of a smaller one, at most: some members' worth, and as many as a GEMM cuts its k into."""
-    return max(min(MEMBERS, batch // LEAST_ROWS), (batch + KC - 1) // KC, 1)
+    """Blocks of a batch, or of a smaller one, at most; no fewer than a GEMM cuts its k into."""
+    return max((batch + KC - 1) // KC, SOME if batch >= SOME_FROM else 1)
 
 
 cdef inline Py_ssize_t block_rows(Py_ssize_t batch) noexcept nogil:

@@ -3,6 +3,7 @@ from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
+from .gradients cimport most_blocks as blocks_at_most
 from .operands cimport ARENAS, SHIFT, op_t
 from .passes cimport scratch_bytes
 from .pieces cimport APART
@@ -10,7 +11,7 @@ from .random cimport permutation
 from .simd cimport has_openmp
 from .team cimport regimes, run_ops, start
 from .trial cimport now
-from . cimport activations, gradients, losses, operands, penalties
+from . cimport activations, losses, operands, penalties
 
 
 cdef class Run:
@@ -253,7 +254,7 @@ def shuffle(Py_ssize_t[::1] order, seed, Py_ssize_t epoch):
 
 def most_blocks(Py_ssize_t capacity):
     """Blocks, each with gradients of its own, of a batch of so many rows or fewer."""
-    return gradients.most_blocks(capacity)
+    return blocks_at_most(capacity)
 
 
 def openmp():

@@ -266,10 +266,9 @@ def _shape(op: dict[str, Any], name: str, batch: int) -> tuple[int, ...]:
 
 def _fused(net: Sequential, op: dict[str, Any], name: str) -> list[str]:
     """What an operation does besides what its name says."""
-    if name == "d_kernel_sum":
-        return ["check"] * bool(op["flag"])
-    if name == "d_kernel":
-        return ["d_bias"] * (op["bias"] != NONE) + ["check"] * bool(op["flag"])
+    if name in ("d_kernel", "d_kernel_sum"):
+        checks = op["flag"] and (name == "d_kernel_sum" or op["a"] == NONE)  # where there are sums, these are looked at
+        return ["d_bias"] * (op["bias"] != NONE) + ["check"] * bool(checks)
     if name.startswith("learned"):
         layer: Any = net._built[op["layer"]].layer
         return list(layer.activation._learned())

@@ -11,7 +11,7 @@ from ._base import READ, Stage, Tensor
 from ._forward import Forward
 from ._python import activation_backward, layer_backward
 
-ROWS = 128  # of the batch: gradients of blocks may take about as much memory as the activations of so many
+ROWS = 128  # of the batch: the gradients of a block may take about as much memory as the activations of so many
 LEARNING = ("dense", "batchnorm", "learned", "python_layer")
 
 
@@ -37,6 +37,7 @@ class Backward(Forward):
     def _backward(self, stages: list[Stage], *, to_input: bool) -> Tensor | None:
         """Operations of the way back, from the gradient in buffer 0; returns that of the input if it is asked for."""
         buffer, ready = 0, False
+        self._sums: list[dict[str, Any]] = []  # of gradients that are made by blocks of the batch
         for at in reversed(range(len(stages))):
             stage = stages[at]
             self._at = stage.place
@@ -65,10 +66,17 @@ class Backward(Forward):
                 self._emit_python(layer_backward(self.built[stage.place], stage.place, d, target), "")
                 buffer = 1 - buffer
             if not further:
-                self._end_walk()
+                self._end_backward()
                 return None
-        self._end_walk()
+        self._end_backward()
         return self._d(buffer, stages[0].x.units)
+
+    def _end_backward(self) -> None:
+        """What waits for gradients of blocks, all of which are made by then."""
+        self._end_walk()
+        if self._sums:
+            self._ops[-1]["barrier"] = self._sums[-1]["barrier"] = True
+        self._ops += self._sums
 
     def _key(self, stage: Stage) -> str:
         return self.built[stage.place].key
@@ -116,13 +124,13 @@ class Backward(Forward):
             "cost": READ * place.inputs * place.units,
         }
         x = stage.x
-        # d_input writes another buffer, so the two need no barrier between them
+        # d_input writes another buffer, so the two need no barrier between them; sums have one of their own, at the end
         self._looked_at |= {f"{place.key}.kernel"} | ({f"{place.key}.bias"} if bias != NONE else set())
         fields = {**shape, "flag": self._checks, "bias": bias, **self._blocks(place.inputs, place.units)}
         self._emit_later("d_kernel", barrier=dx is None, x=x.ref, ldx=x.ld, starts=x.starts, **fields)
         if "a" in fields:
             size = place.inputs * place.units
-            fields |= {"size": size, "row_cost": READ * size / 256, "cost": 0.0}  # a block has so many rows or more
+            fields |= {"size": size, "row_cost": READ * size / 256, "cost": 0.0}  # of blocks of about so many rows
             self._sums.append(self._operation("d_kernel_sum", barrier=False, **fields))
         if dx is None:
             return False

@@ -104,8 +104,7 @@ class Base:
         self._at = NONE  # the layer whose operations are added
         self._ops: list[dict[str, Any]] = []
         self._walks = arenas.size * arenas.dtype.itemsize <= WALK_BYTES
-        self._later: list[dict[str, Any]] = []  # what waits for the end of a walk,
-        self._sums: list[dict[str, Any]] = []  # and what for that
+        self._later: list[dict[str, Any]] = []  # what waits for the end of a walk
         self._checks = False  # whether gradients must be finite
         self._looked_at: set[str] = set()  # parameters whose gradient is looked at where it is made
         self._ahead = 0  # operations that depend on no row, and come before all others
@@ -233,13 +232,10 @@ class Base:
             self._emit(code, **fields)
 
     def _end_walk(self) -> None:
-        for waiting in (self._later, self._sums):
-            if waiting and self._ops:
-                self._ops[-1]["barrier"] = True
-            self._ops += waiting
-        if self._later or self._sums:
+        self._ops += self._later
+        if self._later:
             self._ops[-1]["barrier"] = True
-        self._later, self._sums = [], []
+        self._later = []
 
     def _operation(
         self, code: str, *, barrier: bool = True, row_cost: float = 0.0, cost: float = 0.0, **fields: Any
