@@ -104,8 +104,8 @@ def test_gradients_of_blocks_of_the_batch(dtype, teams, same_bits):
         return made
 
     parts = [gradients_of(net(), x[at : at + 100], y[at : at + 100], 100) for at in range(0, 3000, 100)]
-    blocks = [o.name for o in net().plan(3000)].count("d_kernel_sum")
-    assert blocks == 3
+    sums = [o.name for o in net().plan(3000)].count("d_kernel_sum")
+    assert sums == 3
     for rows in (100, 401, 513, 900, 3000):
         whole = gradients_of(net(), x, y, rows)
         assert same_bits(gradients_of(net(), x, y, 3000, rows), whole)
