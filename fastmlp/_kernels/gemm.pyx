@@ -15,8 +15,9 @@ from .simd cimport (
     order_t, prefetch, real, rows_1, rows_2, rows_4, rows_full, rows_t, rowwise, share, splat, splat_f32, splat_f64,
     steps_1, steps_columnwise, steps_rowwise, steps_t, store, vec, wide, width_t
 )
+from .tile_sums cimport HAS_SUMS, sums
 from .single cimport single_row
-from .tile cimport ASIDE, block_depth, end_whole, ending_of, finish, note, part_t, raise_of, sweep
+from .tile cimport ASIDE, block_depth, end_whole, ending_of, ending_t, finish, note, part_t, raise_of, sweep
 
 cdef enum:
     MC = 96         # most rows of a block of a, a multiple of 6 and 8
@@ -75,13 +76,48 @@ cdef apart finish_apart(const gemm_t *g, part_t *part, Py_ssize_t i, Py_ssize_t 
 
 cdef inline void finish_tile(const gemm_t *g, part_t *part, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, const vec *acc,
                              const real *scalar, const rows_t *height, const width_t *width) noexcept nogil:
-    """Vector by vector, from a copy: so the tile itself needs no memory."""
+    """Vector by vector, from a copy that is made at once: so the tile itself needs no memory."""
     cdef Py_ssize_t r, v, W = lanes(acc[0])
-    cdef vec[MR] column
+    cdef vec[TILE] columns
     for v in range(sizeof(width_t)):
         for r in range(sizeof(rows_t)):
-            column[r] = acc[r * sizeof(width_t) + v]
-        finish_apart(g, part, i, j + v * W, min(W, n - v * W), column, scalar, height)
+            columns[v * sizeof(rows_t) + r] = acc[r * sizeof(width_t) + v]
+    for v in range(sizeof(width_t)):
+        finish_apart(g, part, i, j + v * W, min(W, n - v * W), columns + v * sizeof(rows_t), scalar, height)
+
+
+cdef inline bint ends_whole(const rows_t *height, const width_t *width) noexcept nogil:
+    """Whether tiles of this size have code of their own for the usual ends."""
+    return width_t is wide and (rows_t is rows_full or rows_t is rows_4)
+
+
+cdef inline inlined add_up(vec *acc, const real *a, const Py_ssize_t *starts, const Py_ssize_t *steps, Py_ssize_t depth,
+                           const real *b, Py_ssize_t ldb, const real *before, Py_ssize_t ldc, vec like,
+                           const rows_t *height, const width_t *width, const order_t *order) noexcept nogil:
+    """acc = the sum of a column of `a` times a row of b, step by step; and of what was there before."""
+    cdef const real *rows[MR]
+    cdef Py_ssize_t r, v, k = 0
+    for r in range(sizeof(rows_t)):
+        rows[r] = a + starts[r]
+    for r in range(sizeof(rows_t) * sizeof(width_t)):
+        acc[r] = splat(0.0, like)
+    while rows_t is rows_full and order_t is rowwise and k + UNROLL_ROWWISE <= depth:     # the rest are few
+        multiply(acc, rows, a, steps, k, b, ldb, like, height, width, order, <const steps_rowwise *> NULL)
+        k += UNROLL_ROWWISE
+        b += UNROLL_ROWWISE * ldb
+    while rows_t is rows_full and order_t is columnwise and k + UNROLL_COLUMNWISE <= depth:
+        multiply(acc, rows, a, steps, k, b, ldb, like, height, width, order, <const steps_columnwise *> NULL)
+        k += UNROLL_COLUMNWISE
+        b += UNROLL_COLUMNWISE * ldb
+    while k < depth:
+        multiply(acc, rows, a, steps, k, b, ldb, like, height, width, order, <const steps_1 *> NULL)
+        k += 1
+        b += ldb
+    if before != NULL:
+        for r in range(sizeof(rows_t)):
+            for v in range(sizeof(width_t)):
+                k = r * sizeof(width_t) + v
+                acc[k] = acc[k] + load(before + r * ldc + v * lanes(like), like)
 
 
 cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t last, Py_ssize_t j, Py_ssize_t n,
@@ -92,46 +128,33 @@ cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t las
     One loop around it all: the compiler unrolls only what is inside another loop early enough to keep `acc` in registers.
     """
     cdef vec[TILE] acc
-    cdef const real *rows[MR]
-    cdef const real *column
-    cdef const real *at
+    cdef const real *a = <const real *> part.a
+    cdef const real *before = NULL
+    cdef const Py_ssize_t *starts = part.starts
     cdef const Py_ssize_t *steps = part.steps
-    cdef Py_ssize_t r, v, k, i, depth = part.depth
+    cdef Py_ssize_t r, v, i, depth = part.depth
     cdef int ending = ASIDE
-    cdef vec[NV] rise
-    cdef vec floor = like
-    if width_t is wide and rows_t is rows_full:
-        if n == NV * lanes(like):
-            ending = ending_of(g, part)
-            floor = raise_of(g, part, j, b, rise)
+    cdef ending_t end
+    if ends_whole(height, width) and n == NV * lanes(like):
+        ending = ending_of(g, part)
+        raise_of(g, part, j, b, &end, like)
+    if order_t is rowwise and depth > 0:
+        a += steps[0]
     for i from first <= i < last by sizeof(rows_t):
-        column = <const real *> part.a + part.starts[i]
-        if order_t is rowwise:
-            for r in range(sizeof(rows_t)):
-                rows[r] = <const real *> part.a + part.starts[i + r] + (steps[0] if depth > 0 else 0)
-        at = b
-        for k in range(sizeof(rows_t) * sizeof(width_t)):
-            acc[k] = splat(0.0, like)
         if depth >= FAR_DOWN:
             for r in range(sizeof(rows_t)):
                 for v in range(sizeof(width_t)):
                     prefetch(<real *> g.c + (part.i0 + i + r) * g.ldc + j + v * lanes(like))
-        k = 0
-        while rows_t is rows_full and order_t is rowwise and k + UNROLL_ROWWISE <= depth:     # the rest are few
-            multiply(acc, rows, column, steps, k, at, ldb, like, height, width, order, <const steps_rowwise *> NULL)
-            k += UNROLL_ROWWISE
-            at += UNROLL_ROWWISE * ldb
-        while rows_t is rows_full and order_t is columnwise and k + UNROLL_COLUMNWISE <= depth:
-            multiply(acc, rows, column, steps, k, at, ldb, like, height, width, order, <const steps_columnwise *> NULL)
-            k += UNROLL_COLUMNWISE
-            at += UNROLL_COLUMNWISE * ldb
-        while k < depth:
-            multiply(acc, rows, column, steps, k, at, ldb, like, height, width, order, <const steps_1 *> NULL)
-            k += 1
-            at += ldb
-        if width_t is wide and rows_t is rows_full:
+        if ending != ASIDE and part.k0 != 0:
+            before = <const real *> g.c + (part.i0 + i) * g.ldc + j
+        if HAS_SUMS and ends_whole(height, width):
+            sums(acc, a if order_t is rowwise else a + starts[i], starts + i, steps, depth, b, ldb, before, g.ldc, height, order)
+        else:
+            add_up(acc, a if order_t is rowwise else a + starts[i], starts + i, steps, depth, b, ldb, before, g.ldc, like,
+                   height, width, order)
+        if ends_whole(height, width):
             if ending != ASIDE:
-                end_whole(g, part, ending, part.i0 + i, j, acc, rise, floor, b, height)
+                end_whole(g, part, ending, part.i0 + i, j, acc, &end, b, like, height)
                 continue
         finish_tile(g, part, part.i0 + i, j, n, acc, b, height, width)
 
@@ -139,12 +162,16 @@ cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t las
 cdef inline void strip(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n, const real *b, Py_ssize_t ldb, vec like,
                        const width_t *width, const order_t *order) noexcept nogil:
     """All rows of the part; those left over go by tiles of 4, 2 and 1, so nothing is computed in vain."""
-    cdef Py_ssize_t i = part.rows // MR * MR
+    cdef Py_ssize_t i = part.rows // MR * MR, fours
+    # 8 are faster as 4 and 4: 2 would wait for their sums. Copied strips are MR wide.
+    if MR == 6 and i > 0 and 2 <= part.rows - i < 4 and (order_t is rowwise or part.a == g.a):
+        i -= MR
     if i > 0:
         tiles(g, part, 0, i, j, n, b, ldb, like, <const rows_full *> NULL, width, order)
     if part.rows - i >= 4:
-        tiles(g, part, i, i + 4, j, n, b, ldb, like, <const rows_4 *> NULL, width, order)
-        i += 4
+        fours = i + (part.rows - i) // 4 * 4
+        tiles(g, part, i, fours, j, n, b, ldb, like, <const rows_4 *> NULL, width, order)
+        i = fours
     if part.rows - i >= 2:
         tiles(g, part, i, i + 2, j, n, b, ldb, like, <const rows_2 *> NULL, width, order)
         i += 2

@@ -382,6 +382,12 @@ FASTMLP_ACROSS(f32, vf32, 4) FASTMLP_ACROSS(f64, vf64, 2)
 FASTMLP_INLINE void prefetch(const void *p) { __builtin_prefetch(p, 1, 3); }
 FASTMLP_INLINE void prefetch_read(const void *p) { __builtin_prefetch(p, 0, 3); }
 
+/* p, of which the compiler knows nothing: what is read from there is read here, and no earlier. */
+FASTMLP_INLINE void *afresh(void *p) {
+    __asm__ volatile("" : "+r"(p));
+    return p;
+}
+
 /* The team of a parallel region; one member where OpenMP is absent. */
 #if defined(_OPENMP)
 #include <omp.h>

@@ -104,6 +104,7 @@ cdef extern from "simd.h" nogil:
     vf64 across_sum_f64(vf64)
     vf32 across_max_f32(vf32)
     vf64 across_max_f64(vf64)
+    void *afresh(void *)
     void prefetch(const void *)
     void prefetch_read(const void *)
     Py_ssize_t fetch_add(Py_ssize_t *)

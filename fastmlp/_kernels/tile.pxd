@@ -10,7 +10,7 @@ from libc.math cimport INFINITY
 from .activations cimport IDENTITY, LEAKY_RELU, RELU, RELU_BY_SIGN, activation_backward, activation_forward
 from .program cimport extension_t
 from .simd cimport (
-    KC, NV, fma, if_at_least, if_less, if_unsigned, inlined, lanes, load, load_n, real, rows_t, splat, store,
+    KC, NV, afresh, fma, if_at_least, if_less, if_unsigned, inlined, lanes, load, load_n, real, rows_t, splat, store,
     store_n, vec, vmax
 )
 
@@ -94,51 +94,66 @@ cdef inline int ending_of(const gemm_t *g, const part_t *part) noexcept nogil:
     return ASIDE
 
 
-cdef inline vec raise_of(const gemm_t *g, const part_t *part, Py_ssize_t j, const real *scalar, vec *rise) noexcept nogil:
-    """Fills `rise` for columns from j on, and returns `floor`. Neither changes a number where there is nothing to do."""
+cdef struct ending_t:
+    # What a whole tile is ended with, in memory: while its sums are made, registers are short.
+    double[NV][8] rise              # vectors: what is added to each column,
+    double[8] floor                 # and what a number is at least
+
+
+cdef inline void raise_of(const gemm_t *g, const part_t *part, Py_ssize_t j, const real *scalar, ending_t *end,
+                          vec like) noexcept nogil:
+    """Fills `end` for columns from j on. Neither changes a number where there is nothing to do."""
     cdef Py_ssize_t v
-    cdef vec none = splat(-0.0, rise[0]), floor = splat(-INFINITY, rise[0])
+    cdef vec rise, none = splat(-0.0, like), floor = splat(-INFINITY, like)
     cdef bint last = part.k0 + part.depth == g.k
     if last and g.activation != NULL and (g.kind == RELU or g.kind == RELU_BY_SIGN):
         floor = splat(0.0, none)
         if g.kind == RELU_BY_SIGN:      # what is below 0 becomes -0; what is 0 becomes +0 by being added to it
             none, floor = floor, none
     for v in range(NV):
-        rise[v] = none
+        rise = none
         if last and g.shift != NULL:
-            rise[v] = load(<const real *> g.shift + j + v * lanes(none), none) + none
-    return floor
+            rise = load(<const real *> g.shift + j + v * lanes(none), none) + none
+        store(<real *> end.rise[v], rise)
+    store(<real *> end.floor, floor)
 
 
-cdef inline inlined end_whole(const gemm_t *g, part_t *part, int ending, Py_ssize_t i, Py_ssize_t j, vec *acc, const vec *rise,
-                              vec floor, const real *scalar, const rows_t *height) noexcept nogil:
-    """Adds the blocks of k before this one, and ends as asked, all in registers."""
-    cdef Py_ssize_t r, v, W = lanes(floor)
+cdef inline inlined end_whole(const gemm_t *g, part_t *part, int ending, Py_ssize_t i, Py_ssize_t j, vec *acc,
+                              const ending_t *end, const real *scalar, vec like, const rows_t *height) noexcept nogil:
+    """Ends as asked, all in registers.
+
+    What this needs is found `afresh`: else it would be kept in registers that sums need.
+    """
+    cdef Py_ssize_t r, v, W = lanes(like), ld, ldz
     cdef real *c = <real *> g.c + i * g.ldc + j
+    cdef real *at
     cdef const real *a
-    cdef vec total, column
-    if part.k0 != 0:
-        for r in range(sizeof(rows_t)):
-            for v in range(NV):
-                acc[r * NV + v] = acc[r * NV + v] + load(<const real *> c + r * g.ldc + v * W, floor)
+    cdef vec[NV] rise
+    cdef vec floor, total, column, zero = splat(0.0, like)
     if g.bad != NULL and part.k0 + part.depth == g.k:
-        total = load(<const real *> part.check, floor)
+        total = load(<const real *> part.check, like)
         for v in range(NV):
-            column = splat(0.0, floor)
+            column = zero
             for r in range(sizeof(rows_t)):
-                column = fma(acc[r * NV + v], splat(0.0, floor), column)
+                column = fma(acc[r * NV + v], zero, column)
             total = total + column
         store(<real *> part.check, total)
+    at, ld, end = <real *> afresh(c), g.ldc, <const ending_t *> afresh(<void *> end)
     if ending == RAISED:
+        for v in range(NV):
+            rise[v] = load(<const real *> end.rise[v], like)
+        floor = load(<const real *> end.floor, like)
         for r in range(sizeof(rows_t)):
             for v in range(NV):
-                store(c + r * g.ldc + v * W, vmax(acc[r * NV + v] + rise[v], floor))
+                store(at + v * W, vmax(acc[r * NV + v] + rise[v], floor))
+            at += ld
     else:
-        a = (<const real *> g.a_of_z) + i * g.ldz + j
+        a, ldz = <const real *> g.a_of_z + i * g.ldz + j, g.ldz
         for r in range(sizeof(rows_t)):
             for v in range(NV):
-                store(c + r * g.ldc + v * W, if_unsigned(load(a + r * g.ldz + v * W, floor), acc[r * NV + v],
-                                                         splat(0.0, floor)))
+                store(at + v * W, if_unsigned(load(a + v * W, like), acc[r * NV + v], zero))
+            at += ld
+            a += ldz
 
 
 cdef inline void affine(const gemm_t *g, Py_ssize_t j, Py_ssize_t n, vec *acc, const real *scalar,
