@@ -11,13 +11,12 @@ from libc.string cimport memcpy
 from .panels cimport copy_panels, transpose_panels
 from .pieces cimport cut, pieces_t, take
 from .simd cimport (
-    KC, MR, NV, TILE, UNROLL_COLUMNWISE, UNROLL_ROWWISE, apart, columnwise, fma_onto, inlined, lanes, load, narrow,
-    order_t, prefetch, real, rows_1, rows_2, rows_4, rows_full, rows_t, rowwise, share, splat, splat_f32, splat_f64,
-    steps_1, steps_columnwise, steps_rowwise, steps_t, store, vec, wide, width_t
+    KC, MR, NV, TILE, apart, columnwise, lanes, load, load_n, narrow, order_t, prefetch, real, rows_1, rows_2, rows_4,
+    rows_full, rows_t, rowwise, share, splat, splat_f32, splat_f64, store, vec, wide, width_t
 )
-from .tile_sums cimport HAS_SUMS, sums
 from .single cimport single_row
 from .tile cimport ASIDE, block_depth, end_whole, ending_of, ending_t, finish, note, part_t, raise_of, sweep
+from .tile_sums cimport HAS_SUMS, ends_whole, tile_sums
 
 cdef enum:
     MC = 96         # most rows of a block of a, a multiple of 6 and 8
@@ -25,6 +24,7 @@ cdef enum:
     ALONG = 128     # panels' worth of columns that a single row takes at a time
     DEEP = 1024     # most of k for which they are copied at once
     PAD = 16        # keeps the rows of a copied block from sharing cache sets
+    STRIP = MR * KC + PAD   # of its transpose: room for what the last vector has too many
     FAR = 4096      # bytes from row to row of `a` from which a block is copied, see is_far,
     FAR_TURNED = 2048   # from number to number of a row of its transpose,
     FAR_B = 512     # and from row to row of a panel of `b`, which would share too few cache sets to stay in L1
@@ -40,32 +40,10 @@ cdef Py_ssize_t[KC] unit_steps
 cdef Py_ssize_t[KC] strip_steps
 for at in range(MC):
     row_starts[at] = at * (KC + PAD)
-    strip_starts[at] = at // MR * (MR * KC) + at % MR
+    strip_starts[at] = at // MR * STRIP + at % MR
 for at in range(KC):
     unit_steps[at] = at
     strip_steps[at] = at * MR
-
-
-cdef inline inlined multiply(vec *acc, const real **rows, const real *column, const Py_ssize_t *steps, Py_ssize_t k,
-                             const real *b, Py_ssize_t ldb, vec like, const rows_t *height, const width_t *width,
-                             const order_t *order, const steps_t *count) noexcept nogil:
-    """acc += some steps from k on: at each a column of `a`, found by its rows or by `steps`, times a row of b."""
-    cdef Py_ssize_t u, r, v
-    cdef vec[NV] y
-    cdef vec x
-    cdef const real *a
-    for u in range(sizeof(steps_t)):
-        for v in range(sizeof(width_t)):
-            y[v] = load(b + u * ldb + v * lanes(like), like)
-        if order_t is columnwise:
-            a = column + steps[k + u]
-        for r in range(sizeof(rows_t)):
-            if order_t is columnwise:
-                x = splat(a[r], like)
-            else:
-                x = splat(rows[r][k + u], like)
-            for v in range(sizeof(width_t)):
-                acc[r * sizeof(width_t) + v] = fma_onto(x, y[v], acc[r * sizeof(width_t) + v])
 
 
 cdef apart finish_apart(const gemm_t *g, part_t *part, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n, vec *acc,
@@ -86,40 +64,6 @@ cdef inline void finish_tile(const gemm_t *g, part_t *part, Py_ssize_t i, Py_ssi
         finish_apart(g, part, i, j + v * W, min(W, n - v * W), columns + v * sizeof(rows_t), scalar, height)
 
 
-cdef inline bint ends_whole(const rows_t *height, const width_t *width) noexcept nogil:
-    """Whether tiles of this size have code of their own for the usual ends."""
-    return width_t is wide and (rows_t is rows_full or rows_t is rows_4)
-
-
-cdef inline inlined add_up(vec *acc, const real *a, const Py_ssize_t *starts, const Py_ssize_t *steps, Py_ssize_t depth,
-                           const real *b, Py_ssize_t ldb, const real *before, Py_ssize_t ldc, vec like,
-                           const rows_t *height, const width_t *width, const order_t *order) noexcept nogil:
-    """acc = the sum of a column of `a` times a row of b, step by step; and of what was there before."""
-    cdef const real *rows[MR]
-    cdef Py_ssize_t r, v, k = 0
-    for r in range(sizeof(rows_t)):
-        rows[r] = a + starts[r]
-    for r in range(sizeof(rows_t) * sizeof(width_t)):
-        acc[r] = splat(0.0, like)
-    while rows_t is rows_full and order_t is rowwise and k + UNROLL_ROWWISE <= depth:     # the rest are few
-        multiply(acc, rows, a, steps, k, b, ldb, like, height, width, order, <const steps_rowwise *> NULL)
-        k += UNROLL_ROWWISE
-        b += UNROLL_ROWWISE * ldb
-    while rows_t is rows_full and order_t is columnwise and k + UNROLL_COLUMNWISE <= depth:
-        multiply(acc, rows, a, steps, k, b, ldb, like, height, width, order, <const steps_columnwise *> NULL)
-        k += UNROLL_COLUMNWISE
-        b += UNROLL_COLUMNWISE * ldb
-    while k < depth:
-        multiply(acc, rows, a, steps, k, b, ldb, like, height, width, order, <const steps_1 *> NULL)
-        k += 1
-        b += ldb
-    if before != NULL:
-        for r in range(sizeof(rows_t)):
-            for v in range(sizeof(width_t)):
-                k = r * sizeof(width_t) + v
-                acc[k] = acc[k] + load(before + r * ldc + v * lanes(like), like)
-
-
 cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t last, Py_ssize_t j, Py_ssize_t n,
                  const real *b, Py_ssize_t ldb, vec like, const rows_t *height, const width_t *width,
                  const order_t *order) noexcept nogil:
@@ -128,18 +72,13 @@ cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t las
     One loop around it all: the compiler unrolls only what is inside another loop early enough to keep `acc` in registers.
     """
     cdef vec[TILE] acc
-    cdef const real *a = <const real *> part.a
     cdef const real *before = NULL
-    cdef const Py_ssize_t *starts = part.starts
-    cdef const Py_ssize_t *steps = part.steps
     cdef Py_ssize_t r, v, i, depth = part.depth
     cdef int ending = ASIDE
     cdef ending_t end
     if ends_whole(height, width) and n == NV * lanes(like):
         ending = ending_of(g, part)
         raise_of(g, part, j, b, &end, like)
-    if order_t is rowwise and depth > 0:
-        a += steps[0]
     for i from first <= i < last by sizeof(rows_t):
         if depth >= FAR_DOWN:
             for r in range(sizeof(rows_t)):
@@ -147,11 +86,8 @@ cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t las
                     prefetch(<real *> g.c + (part.i0 + i + r) * g.ldc + j + v * lanes(like))
         if ending != ASIDE and part.k0 != 0:
             before = <const real *> g.c + (part.i0 + i) * g.ldc + j
-        if HAS_SUMS and ends_whole(height, width):
-            sums(acc, a if order_t is rowwise else a + starts[i], starts + i, steps, depth, b, ldb, before, g.ldc, height, order)
-        else:
-            add_up(acc, a if order_t is rowwise else a + starts[i], starts + i, steps, depth, b, ldb, before, g.ldc, like,
-                   height, width, order)
+        tile_sums(acc, <const real *> part.a, part.starts + i, part.steps, depth, b, ldb, before, g.ldc, like, height, width,
+                  order)
         if ends_whole(height, width):
             if ending != ASIDE:
                 end_whole(g, part, ending, part.i0 + i, j, acc, &end, b, like, height)
@@ -201,10 +137,27 @@ cdef inline void panel(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n
         panel_of(g, part, j, n, b, ldb, like, <const rowwise *> NULL)
 
 
-cdef inline void copy_block(const gemm_t *g, part_t *part, real *to) noexcept nogil:
+cdef inline void copy_strips(const real *row, Py_ssize_t n, real *to, vec like) noexcept nogil:
+    """A step of k of the transpose: MR neighbours to each strip. What a vector has beyond them is written over later."""
+    cdef Py_ssize_t v, W = lanes(like), vectors = (MR + W - 1) // W
+    while n >= vectors * W:
+        for v in range(vectors):
+            store(to + v * W, load(row + v * W, like))
+        row += MR
+        to += STRIP
+        n -= MR
+    while n > 0:
+        for v in range(vectors):
+            if n > v * W:
+                store(to + v * W, load_n(row + v * W, min(W, n - v * W), like))
+        row += MR
+        to += STRIP
+        n -= MR
+
+
+cdef inline void copy_block(const gemm_t *g, part_t *part, real *to, vec like) noexcept nogil:
     """Copies the block of a: its rows, or those of its transpose cut into strips."""
     cdef const real *a = <const real *> g.a
-    cdef const real *row
     cdef Py_ssize_t i, k
     if not g.a_transposed:
         for i in range(part.rows):
@@ -212,14 +165,7 @@ cdef inline void copy_block(const gemm_t *g, part_t *part, real *to) noexcept no
         part.starts, part.steps = row_starts, unit_steps
     else:
         for k in range(part.depth):
-            row = a + g.starts[part.i0] + g.steps[part.k0 + k]
-            i = 0
-            while i + MR <= part.rows:
-                memcpy(to + strip_starts[i] + strip_steps[k], row + i, MR * sizeof(real))
-                i += MR
-            while i < part.rows:
-                to[strip_starts[i] + strip_steps[k]] = row[i]
-                i += 1
+            copy_strips(a + g.starts[part.i0] + g.steps[part.k0 + k], part.rows, to + strip_steps[k], like)
         part.starts, part.steps = strip_starts, strip_steps
     part.a = to
 
@@ -270,7 +216,7 @@ cdef inline void columns(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize
     cdef Py_ssize_t blocks = (i1 - i0 + MC - 1) // MC, rows = ((i1 - i0 + blocks - 1) // blocks + MR - 1) // MR * MR
     cdef Py_ssize_t depth = block_depth(g.k), deep = DEEP // depth * depth if blocks > 1 else depth
     cdef bint all_copied = copies_b(g, i1 - i0, scratch)
-    cdef bint copies_a = j1 - j0 >= COPY_A_FROM * NR and is_far(g, scratch)
+    cdef bint copies_a = (HAS_SUMS and g.gathered) or (j1 - j0 >= COPY_A_FROM * NR and is_far(g, scratch))
     cdef real *copied_a = scratch + min(g.k, deep) * padded
     cdef part_t part
     if not all_copied:
@@ -286,7 +232,7 @@ cdef inline void columns(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize
                 part.depth = min(depth, k1 - part.k0)
                 part.a, part.starts, part.steps = g.a, g.starts + part.i0, g.steps + part.k0
                 if copies_a:
-                    copy_block(g, &part, copied_a)
+                    copy_block(g, &part, copied_a, like)
                 block(g, &part, j0, j1, scratch + (part.k0 - k0) * padded, all_copied, like)
                 part.k0 += part.depth
                 if part.k0 >= k1:
@@ -309,8 +255,7 @@ cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const rea
     """Numbers that `gemm` copies panels of b and a block of a into, for an m x k by k x n product or a smaller one."""
     cdef Py_ssize_t NR = panel_width(like)
     cdef Py_ssize_t numbers = max(1, min(k, DEEP if m > MC else KC)) * ((min(n, PANELS * NR) + NR - 1) // NR * NR)
-    if n >= COPY_A_FROM * NR:
-        numbers += min(m, MC) * (KC + PAD)
+    numbers += (min(m, MC) + MR - 1) // MR * MR * (KC + PAD)
     numbers = max(numbers, min(n, ALONG * NR))
     return (numbers + 15) // 16 * 16
 

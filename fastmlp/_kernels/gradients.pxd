@@ -27,6 +27,7 @@ cdef inline void d_kernel_product(const op_t *op, const run_t *run, gemm_t *g, P
     g.m, g.n, g.k = op.inputs, op.units, last - first
     g.a, g.starts, g.steps = at(run, op.x, to), run.table, starts_of(op, run) + first
     g.lda, g.a_transposed = (op.ldx if op.starts != NONE else run.ld[X]), True
+    g.gathered = op.starts == NONE and run.gathered
     g.b, g.ldb = at(run, op.d, to) + first * op.ldd, op.ldd
     g.c, g.ldc = to, op.units
 

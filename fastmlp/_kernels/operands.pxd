@@ -105,6 +105,7 @@ cdef struct run_t:
     const Py_ssize_t *index      # rows of x, target and weight in this batch
     const Py_ssize_t *table      # constant row offsets
     Py_ssize_t *x_starts         # index * ld[X]
+    bint gathered                # the index is not one row after the other
     char *scratch                # a piece for each thread
     Py_ssize_t scratch_bytes
     Py_ssize_t *bad              # a flag for each thread

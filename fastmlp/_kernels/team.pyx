@@ -89,8 +89,10 @@ cdef void start(run_t *run, const real *like) noexcept nogil:
     """What a step needs before its first operation: row offsets and the sum of the weights."""
     cdef Py_ssize_t i
     cdef const real *weights = <const real *> run.base[WEIGHT]
+    run.gathered = False
     for i in range(run.batch):
         run.x_starts[i] = run.index[i] * run.ld[X]
+        run.gathered |= run.index[i] != run.index[0] + i
     run.weight = <double> run.batch
     if weights != NULL:
         run.weight = 0

@@ -23,6 +23,7 @@ cdef struct gemm_t:
     const Py_ssize_t *steps
     Py_ssize_t lda               # about what the larger of the two steps by
     bint a_transposed            # numbers are neighbours along i, not along k
+    bint gathered                # and then `steps` are not one like the other
     const void *b
     Py_ssize_t ldb
     bint b_transposed            # b is stored (n, k)

@@ -21,7 +21,7 @@
     "vfmadd231p" S " %[y0], %[x], %[c" r "0]\n\t"                                                                      \
     "vfmadd231p" S " %[y1], %[x], %[c" r "1]\n\t"
 #define OF_ROW(S, at, k, r) TIMES(S, k "*" at "(%[a" r "],%[k])", r)
-#define OF_COLUMN(S, at, k, r) TIMES(S, r "*" at "(%[a],%[i]," at ")", r)
+#define OF_COLUMN(S, at, a, r) TIMES(S, r "*" at a, r)
 #define ZERO(S, at, k, r)                                                                                              \
     "vxorp" S " %[c" r "0], %[c" r "0], %[c" r "0]\n\t"                                                                \
     "vxorp" S " %[c" r "1], %[c" r "1], %[c" r "1]\n\t"
@@ -30,27 +30,36 @@
     "vaddp" S " 32(%[before]), %[c" r "1], %[c" r "1]\n\t"                                                             \
     "add %[ldc], %[before]\n\t"
 
-/* A step: a row of b, and a number of each row of a, or neighbours in a column of it. */
+/* A step: a row of b, and a number of each row of a, or neighbours in a column of it. One alone, or eight. */
 #define OF_B(S, row) "vmovup" S " " row ", %[y0]\n\tvmovup" S " 32" row ", %[y1]\n\t"
 #define ROWWISE(EACH_ROW, S, at, k, row) OF_B(S, row) EACH_ROW(OF_ROW, S, at, k)
-#define COLUMNWISE(EACH_ROW, S, at, k, row)                                                                            \
-    OF_B(S, row) "mov " k "*8(%[steps],%[k]), %[i]\n\t" EACH_ROW(OF_COLUMN, S, at, k)
-#define FOUR(STEP, EACH_ROW, S, at, k0, k1, k2, k3)                                                                    \
-    STEP(EACH_ROW, S, at, k0, "(%[b])") STEP(EACH_ROW, S, at, k1, "(%[b],%[l])")                                       \
-    STEP(EACH_ROW, S, at, k2, "(%[b],%[l],2)") STEP(EACH_ROW, S, at, k3, "(%[b],%[l3])") "lea (%[b],%[l],4), %[b]\n\t"
-/* Eight steps at a time, then one by one; %[k] runs up to 0, by `by` bytes a step. The sums before are added in here as
- * well: a branch that the compiler sees between making sums and using them costs it a dozen moves. */
-#define SUMS(STEP, EACH_ROW, S, at, by)                                                                                \
+#define COLUMNWISE(EACH_ROW, S, at, a, row) OF_B(S, row) EACH_ROW(OF_COLUMN, S, at, a)
+#define FOUR_B "lea (%[b],%[l],4), %[b]\n\t"
+#define FOUR_ROWWISE(EACH_ROW, S, at, k0, k1, k2, k3)                                                                  \
+    ROWWISE(EACH_ROW, S, at, k0, "(%[b])") ROWWISE(EACH_ROW, S, at, k1, "(%[b],%[l])")                                 \
+    ROWWISE(EACH_ROW, S, at, k2, "(%[b],%[l],2)") ROWWISE(EACH_ROW, S, at, k3, "(%[b],%[l3])") FOUR_B
+#define FOUR_COLUMNWISE(EACH_ROW, S, at)                                                                               \
+    COLUMNWISE(EACH_ROW, S, at, "(%[a])", "(%[b])") COLUMNWISE(EACH_ROW, S, at, "(%[a],%[step])", "(%[b],%[l])")          \
+    COLUMNWISE(EACH_ROW, S, at, "(%[a],%[step],2)", "(%[b],%[l],2)")                                                      \
+    COLUMNWISE(EACH_ROW, S, at, "(%[a],%[step3])", "(%[b],%[l3])") "lea (%[a],%[step],4), %[a]\n\t" FOUR_B
+#define ONE_ROWWISE(EACH_ROW, S, at) ROWWISE(EACH_ROW, S, at, "0", "(%[b])")
+#define ONE_COLUMNWISE(EACH_ROW, S, at) COLUMNWISE(EACH_ROW, S, at, "(%[a])", "(%[b])") "add %[step], %[a]\n\t"
+#define EIGHT_ROWWISE(EACH_ROW, S, at)                                                                                 \
+    FOUR_ROWWISE(EACH_ROW, S, at, "0", "1", "2", "3") FOUR_ROWWISE(EACH_ROW, S, at, "4", "5", "6", "7")
+#define EIGHT_COLUMNWISE(EACH_ROW, S, at) FOUR_COLUMNWISE(EACH_ROW, S, at) FOUR_COLUMNWISE(EACH_ROW, S, at)
+/* Eight steps at a time, then one by one; %[k] runs up to 0, by `by` a step. The sums before are added in here as well: a
+ * branch that the compiler sees between making sums and using them costs it a dozen moves. */
+#define SUMS(ORDER, EACH_ROW, S, at, by)                                                                               \
     EACH_ROW(ZERO, S, at, "")                                                                                          \
     "jmp 2f\n"                                                                                                         \
-    "1:\n\t" FOUR(STEP, EACH_ROW, S, at, "0", "1", "2", "3") FOUR(STEP, EACH_ROW, S, at, "4", "5", "6", "7")           \
+    "1:\n\t" EIGHT_##ORDER(EACH_ROW, S, at)                                                                            \
     "add $8*" by ", %[k]\n"                                                                                            \
     "2:\n\t"                                                                                                           \
     "cmp $-8*" by ", %[k]\n\t"                                                                                         \
     "jle 1b\n\t"                                                                                                       \
     "test %[k], %[k]\n\t"                                                                                              \
     "je 4f\n"                                                                                                          \
-    "3:\n\t" STEP(EACH_ROW, S, at, "0", "(%[b])")                                                                      \
+    "3:\n\t" ONE_##ORDER(EACH_ROW, S, at)                                                                              \
     "add %[l], %[b]\n\t"                                                                                               \
     "add $" by ", %[k]\n\t"                                                                                            \
     "jne 3b\n"                                                                                                         \
@@ -65,45 +74,49 @@
 #define IN_4(a) [a0] "r"(a + starts[0]), [a1] "r"(a + starts[1]), [a2] "r"(a + starts[2]), [a3] "r"(a + starts[3])
 #define IN_6(a) IN_4(a), [a4] "r"(a + starts[4]), [a5] "r"(a + starts[5])
 
-/* c = the sum of `depth` steps, a[starts[r] + k] or a[steps[k] + r] times row k of b, ldb numbers from the next; and of what
- * was there `before`, rows of ldc numbers, if it isn't NULL. */
-#define FASTMLP_SUMS(N, S, T, V, s, at)                                                                                \
-    FASTMLP_INLINE void sums_rowwise_##N##_##S(V *c, const T *a, const ptrdiff_t *starts, ptrdiff_t depth, const T *b, \
-                                               ptrdiff_t ldb, const T *before, ptrdiff_t ldc) {                        \
+/* c = the sum of `depth` steps, a[starts[r] + k] or a[k * stride + r] times row k of b, ldb numbers from the next; and of what
+ * was there `before`, rows of ldc numbers, if it isn't NULL. The tile has six rows, or four. */
+#define ROWWISE_SUMS(N, S, at)                                                                                         \
+    __asm__ volatile(SUMS(ROWWISE, ROW_##N, S, at, at)                                                                 \
+                     : OUT_##N(c), [x] "=&x"(x), [y0] "=&x"(y0), [y1] "=&x"(y1), [k] "+r"(k), [b] "+r"(b),             \
+                       [before] "+r"(before)                                                                           \
+                     : IN_##N(a), [l] "r"(ldb * size), [l3] "r"(3 * ldb * size), [ldc] "r"(ldc * size)                 \
+                     : "memory", "cc")
+#define COLUMNWISE_SUMS(N, S, at)                                                                                      \
+    __asm__ volatile(SUMS(COLUMNWISE, ROW_##N, S, at, "1")                                                             \
+                     : OUT_##N(c), [x] "=&x"(x), [y0] "=&x"(y0), [y1] "=&x"(y1), [k] "+r"(k), [b] "+r"(b),             \
+                       [before] "+r"(before), [a] "+r"(a)                                                              \
+                     : [step] "r"(stride * size), [step3] "r"(3 * stride * size), [l] "r"(ldb * size),                 \
+                       [l3] "r"(3 * ldb * size), [ldc] "r"(ldc * size)                                                 \
+                     : "memory", "cc")
+#define FASTMLP_SUMS(S, T, V, s, at)                                                                                   \
+    FASTMLP_INLINE void sums_rowwise_##S(V *c, int rows, const T *a, const ptrdiff_t *starts, ptrdiff_t depth,         \
+                                         const T *b, ptrdiff_t ldb, const T *before, ptrdiff_t ldc) {                  \
         ptrdiff_t size = sizeof(T), k = -depth * size;                                                                 \
         V x, y0, y1;                                                                                                   \
         a += depth;                                                                                                    \
-        __asm__ volatile(SUMS(ROWWISE, ROW_##N, s, at, at)                                                             \
-                         : OUT_##N(c), [x] "=&x"(x), [y0] "=&x"(y0), [y1] "=&x"(y1), [k] "+r"(k), [b] "+r"(b),         \
-                           [before] "+r"(before)                                                                       \
-                         : IN_##N(a), [l] "r"(ldb * size), [l3] "r"(3 * ldb * size), [ldc] "r"(ldc * size)             \
-                         : "memory", "cc");                                                                            \
+        if (rows == 6) ROWWISE_SUMS(6, s, at);                                                                         \
+        else ROWWISE_SUMS(4, s, at);                                                                                   \
     }                                                                                                                  \
-    FASTMLP_INLINE void sums_columnwise_##N##_##S(V *c, const T *a, const ptrdiff_t *steps, ptrdiff_t depth,           \
-                                                  const T *b, ptrdiff_t ldb, const T *before, ptrdiff_t ldc) {         \
-        ptrdiff_t i, size = sizeof(T), k = -depth * 8;                                                                 \
+    FASTMLP_INLINE void sums_columnwise_##S(V *c, int rows, const T *a, ptrdiff_t stride, ptrdiff_t depth, const T *b, \
+                                            ptrdiff_t ldb, const T *before, ptrdiff_t ldc) {                           \
+        ptrdiff_t size = sizeof(T), k = -depth;                                                                        \
         V x, y0, y1;                                                                                                   \
-        __asm__ volatile(SUMS(COLUMNWISE, ROW_##N, s, at, "8")                                                         \
-                         : OUT_##N(c), [x] "=&x"(x), [y0] "=&x"(y0), [y1] "=&x"(y1), [k] "+r"(k), [b] "+r"(b),         \
-                           [before] "+r"(before), [i] "=&r"(i)                                                         \
-                         : [a] "r"(a), [steps] "r"(steps + depth), [l] "r"(ldb * size), [l3] "r"(3 * ldb * size),      \
-                           [ldc] "r"(ldc * size)                                                                       \
-                         : "memory", "cc");                                                                            \
+        if (rows == 6) COLUMNWISE_SUMS(6, s, at);                                                                      \
+        else COLUMNWISE_SUMS(4, s, at);                                                                                \
     }
 #else
 #define HAS_SUMS 0
-#define FASTMLP_SUMS(N, S, T, V, s, at)                                                                                \
-    FASTMLP_INLINE void sums_rowwise_##N##_##S(V *c, const T *a, const ptrdiff_t *starts, ptrdiff_t depth, const T *b, \
-                                               ptrdiff_t ldb, const T *before, ptrdiff_t ldc) {                        \
-        (void)c, (void)a, (void)starts, (void)depth, (void)b, (void)ldb, (void)before, (void)ldc;                      \
+#define FASTMLP_SUMS(S, T, V, s, at)                                                                                   \
+    FASTMLP_INLINE void sums_rowwise_##S(V *c, int rows, const T *a, const ptrdiff_t *starts, ptrdiff_t depth,         \
+                                         const T *b, ptrdiff_t ldb, const T *before, ptrdiff_t ldc) {                  \
+        (void)c, (void)rows, (void)a, (void)starts, (void)depth, (void)b, (void)ldb, (void)before, (void)ldc;          \
     }                                                                                                                  \
-    FASTMLP_INLINE void sums_columnwise_##N##_##S(V *c, const T *a, const ptrdiff_t *steps, ptrdiff_t depth,           \
-                                                  const T *b, ptrdiff_t ldb, const T *before, ptrdiff_t ldc) {         \
-        (void)c, (void)a, (void)steps, (void)depth, (void)b, (void)ldb, (void)before, (void)ldc;                       \
+    FASTMLP_INLINE void sums_columnwise_##S(V *c, int rows, const T *a, ptrdiff_t stride, ptrdiff_t depth, const T *b, \
+                                            ptrdiff_t ldb, const T *before, ptrdiff_t ldc) {                           \
+        (void)c, (void)rows, (void)a, (void)stride, (void)depth, (void)b, (void)ldb, (void)before, (void)ldc;          \
     }
 #endif
-FASTMLP_SUMS(6, f32, float, vf32, "s", "4")
-FASTMLP_SUMS(4, f32, float, vf32, "s", "4")
-FASTMLP_SUMS(6, f64, double, vf64, "d", "8")
-FASTMLP_SUMS(4, f64, double, vf64, "d", "8")
+FASTMLP_SUMS(f32, float, vf32, "s", "4")
+FASTMLP_SUMS(f64, double, vf64, "d", "8")
 #endif
