@@ -11,7 +11,7 @@ from libc.string cimport memcpy
 from .panels cimport copy_panels, transpose_panels
 from .pieces cimport cut, pieces_t, take
 from .simd cimport (
-    KC, MR, NV, TILE, apart, columnwise, lanes, load, load_n, narrow, order_t, prefetch, real, rows_1, rows_2, rows_4,
+    KC, MR, NV, TILE, afresh, apart, columnwise, lanes, load, load_n, narrow, order_t, prefetch, real, rows_1, rows_2, rows_4,
     rows_full, rows_t, rowwise, share, splat, splat_f32, splat_f64, store, vec, wide, width_t
 )
 from .single cimport single_row
@@ -72,27 +72,37 @@ cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t las
     One loop around it all: the compiler unrolls only what is inside another loop early enough to keep `acc` in registers.
     """
     cdef vec[TILE] acc
-    cdef const real *before = NULL
-    cdef Py_ssize_t r, v, i, depth = part.depth
+    cdef const real *a = <const real *> part.a
+    cdef real *c = <real *> g.c + (part.i0 + first) * g.ldc + j
+    cdef real *at
+    cdef const Py_ssize_t *starts = part.starts + first
+    cdef const Py_ssize_t *steps = part.steps
+    cdef Py_ssize_t r, v, i, depth = part.depth, ldc = g.ldc, stride = 0
     cdef int ending = ASIDE
+    cdef bint adds = False
     cdef ending_t end
     if ends_whole(height, width) and n == NV * lanes(like):
         ending = ending_of(g, part)
+        adds = ending != ASIDE and part.k0 != 0
         raise_of(g, part, j, b, &end, like)
+    if depth > 0 and (order_t is rowwise or (HAS_SUMS and ends_whole(height, width))):
+        a += steps[0]
+    if depth > 1 and HAS_SUMS and order_t is columnwise:
+        stride = steps[1] - steps[0]
     for i from first <= i < last by sizeof(rows_t):
         if depth >= FAR_DOWN:
+            at = <real *> afresh(c)
             for r in range(sizeof(rows_t)):
                 for v in range(sizeof(width_t)):
-                    prefetch(<real *> g.c + (part.i0 + i + r) * g.ldc + j + v * lanes(like))
-        if ending != ASIDE and part.k0 != 0:
-            before = <const real *> g.c + (part.i0 + i) * g.ldc + j
-        tile_sums(acc, <const real *> part.a, part.starts + i, part.steps, depth, b, ldb, before, g.ldc, like, height, width,
-                  order)
-        if ends_whole(height, width):
-            if ending != ASIDE:
-                end_whole(g, part, ending, part.i0 + i, j, acc, &end, b, like, height)
-                continue
-        finish_tile(g, part, part.i0 + i, j, n, acc, b, height, width)
+                    prefetch(at + v * lanes(like))
+                at += ldc
+        tile_sums(acc, a, starts, steps, stride, depth, b, ldb, c if adds else NULL, ldc, like, height, width, order)
+        if ends_whole(height, width) and ending != ASIDE:
+            end_whole(g, part, ending, part.i0 + i, j, c, acc, &end, b, like, height)
+        else:
+            finish_tile(g, part, part.i0 + i, j, n, acc, b, height, width)
+        starts += sizeof(rows_t)
+        c += <Py_ssize_t> sizeof(rows_t) * ldc
 
 
 cdef inline void strip(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n, const real *b, Py_ssize_t ldb, vec like,

@@ -71,8 +71,9 @@ cdef inline void put(real *p, vec x, Py_ssize_t n) noexcept nogil:
 
 cdef enum:      # how a whole tile ends
     ASIDE = 0       # by `finish`
-    RAISED = 1      # max(c + rise, floor): bias and ReLU, or neither
-    MASKED = 2      # c where a ReLU that was kept by sign was not 0
+    PLAIN = 1       # c as it is
+    RAISED = 2      # max(c + rise, floor): bias, ReLU, or both
+    MASKED = 3      # c where a ReLU that was kept by sign was not 0
 
 
 cdef inline bint is_swept(int kind) noexcept nogil:
@@ -83,22 +84,23 @@ cdef inline bint is_swept(int kind) noexcept nogil:
 cdef inline int ending_of(const gemm_t *g, const part_t *part) noexcept nogil:
     """The usual ends have code of their own; activations that are swept over the finished block count as none."""
     if part.k0 + part.depth < g.k:
-        return RAISED
+        return PLAIN
     if g.scale != NULL:
         return ASIDE
     if g.a_of_z != NULL:
         if g.kind == RELU_BY_SIGN:
             return MASKED
-        return ASIDE if g.kind == LEAKY_RELU or (g.kind == RELU and g.at_zero == 1.0) else RAISED
-    if g.activation == NULL or (g.activation == g.c and g.kind != LEAKY_RELU) or is_swept(g.kind):
-        return RAISED
-    return ASIDE
+        return ASIDE if g.kind == LEAKY_RELU or (g.kind == RELU and g.at_zero == 1.0) else PLAIN
+    if g.activation == NULL or is_swept(g.kind):
+        return PLAIN if g.shift == NULL else RAISED
+    return RAISED if g.activation == g.c and g.kind != LEAKY_RELU else ASIDE
 
 
 cdef struct ending_t:
     # What a whole tile is ended with, in memory: while its sums are made, registers are short.
     double[NV][8] rise              # vectors: what is added to each column,
     double[8] floor                 # and what a number is at least
+    bint checks                     # that numbers are finite
 
 
 cdef inline void raise_of(const gemm_t *g, const part_t *part, Py_ssize_t j, const real *scalar, ending_t *end,
@@ -117,21 +119,20 @@ cdef inline void raise_of(const gemm_t *g, const part_t *part, Py_ssize_t j, con
             rise = load(<const real *> g.shift + j + v * lanes(none), none) + none
         store(<real *> end.rise[v], rise)
     store(<real *> end.floor, floor)
+    end.checks = last and g.bad != NULL
 
 
-cdef inline inlined end_whole(const gemm_t *g, part_t *part, int ending, Py_ssize_t i, Py_ssize_t j, vec *acc,
+cdef inline inlined end_whole(const gemm_t *g, part_t *part, int ending, Py_ssize_t i, Py_ssize_t j, real *c, vec *acc,
                               const ending_t *end, const real *scalar, vec like, const rows_t *height) noexcept nogil:
-    """Ends as asked, all in registers.
+    """Ends the tile at c, of rows from i on and columns from j on, as asked, all in registers.
 
     What this needs is found `afresh`: else it would be kept in registers that sums need.
     """
-    cdef Py_ssize_t r, v, W = lanes(like), ld, ldz
-    cdef real *c = <real *> g.c + i * g.ldc + j
-    cdef real *at
+    cdef Py_ssize_t r, v, W = lanes(like), ldc = g.ldc, ldz
     cdef const real *a
     cdef vec[NV] rise
     cdef vec floor, total, column, zero = splat(0.0, like)
-    if g.bad != NULL and part.k0 + part.depth == g.k:
+    if end.checks:
         total = load(<const real *> part.check, like)
         for v in range(NV):
             column = zero
@@ -139,21 +140,26 @@ cdef inline inlined end_whole(const gemm_t *g, part_t *part, int ending, Py_ssiz
                 column = fma(acc[r * NV + v], zero, column)
             total = total + column
         store(<real *> part.check, total)
-    at, ld, end = <real *> afresh(c), g.ldc, <const ending_t *> afresh(<void *> end)
+    c, end = <real *> afresh(c), <const ending_t *> afresh(<void *> end)
     if ending == RAISED:
         for v in range(NV):
             rise[v] = load(<const real *> end.rise[v], like)
         floor = load(<const real *> end.floor, like)
         for r in range(sizeof(rows_t)):
             for v in range(NV):
-                store(at + v * W, vmax(acc[r * NV + v] + rise[v], floor))
-            at += ld
+                store(c + v * W, vmax(acc[r * NV + v] + rise[v], floor))
+            c += ldc
+    elif ending == PLAIN:
+        for r in range(sizeof(rows_t)):
+            for v in range(NV):
+                store(c + v * W, acc[r * NV + v])
+            c += ldc
     else:
         a, ldz = <const real *> g.a_of_z + i * g.ldz + j, g.ldz
         for r in range(sizeof(rows_t)):
             for v in range(NV):
-                store(at + v * W, if_unsigned(load(a + v * W, like), acc[r * NV + v], zero))
-            at += ld
+                store(c + v * W, if_unsigned(load(a + v * W, like), acc[r * NV + v], zero))
+            c += ldc
             a += ldz
 
 

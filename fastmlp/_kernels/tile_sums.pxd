@@ -89,20 +89,14 @@ cdef inline inlined by_loops(vec *acc, const real *a, const Py_ssize_t *starts, 
                 acc[k] = acc[k] + load(before + r * ldc + v * lanes(like), like)
 
 
-cdef inline inlined tile_sums(vec *acc, const real *a, const Py_ssize_t *starts, const Py_ssize_t *steps, Py_ssize_t depth,
-                              const real *b, Py_ssize_t ldb, const real *before, Py_ssize_t ldc, vec like,
+cdef inline inlined tile_sums(vec *acc, const real *a, const Py_ssize_t *starts, const Py_ssize_t *steps, Py_ssize_t stride,
+                              Py_ssize_t depth, const real *b, Py_ssize_t ldb, const real *before, Py_ssize_t ldc, vec like,
                               const rows_t *height, const width_t *width, const order_t *order) noexcept nogil:
-    """acc = the sum over k of a[starts[r] + steps[k]] times row k of b, `depth` of them; and of what was there before.
-
-    Along rows, steps follow each other; down columns, starts do, and where sums are by hand steps have one distance.
-    """
-    cdef Py_ssize_t stride = 0
+    """acc = the sum over k of a[starts[r] + k], or of a[starts[0] + r + steps[k]], times row k of b, `depth` of them; and of
+    what was there before. Where sums are by hand, steps are multiples of `stride`."""
     if order_t is columnwise:
         a += starts[0]
-        stride = steps[1] - steps[0] if depth > 1 else 0
     if HAS_SUMS and ends_whole(height, width):
-        by_hand(acc, a + (steps[0] if depth > 0 else 0), starts, stride, depth, b, ldb, before, ldc, height, order)
-    elif order_t is rowwise:
-        by_loops(acc, a + (steps[0] if depth > 0 else 0), starts, steps, depth, b, ldb, before, ldc, like, height, width, order)
+        by_hand(acc, a, starts, stride, depth, b, ldb, before, ldc, height, order)
     else:
         by_loops(acc, a, starts, steps, depth, b, ldb, before, ldc, like, height, width, order)
