@@ -77,7 +77,7 @@ cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t las
     cdef real *at
     cdef const Py_ssize_t *starts = part.starts + first
     cdef const Py_ssize_t *steps = part.steps
-    cdef Py_ssize_t r, v, i, depth = part.depth, ldc = g.ldc, stride = 0
+    cdef Py_ssize_t v, i, _row, depth = part.depth, ldc = g.ldc, stride = 0
     cdef int ending = ASIDE
     cdef bint adds = False
     cdef ending_t end
@@ -92,7 +92,7 @@ cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t las
     for i from first <= i < last by sizeof(rows_t):
         if depth >= FAR_DOWN:
             at = <real *> afresh(c)
-            for r in range(sizeof(rows_t)):
+            for _row in range(sizeof(rows_t)):
                 for v in range(sizeof(width_t)):
                     prefetch(at + v * lanes(like))
                 at += ldc
