@@ -15,8 +15,8 @@ from .simd cimport (
     rows_full, rows_t, rowwise, share, splat, splat_f32, splat_f64, store, vec, wide, width_t
 )
 from .single cimport single_row
-from .tile cimport ASIDE, block_depth, end_whole, ending_of, ending_t, finish, note, part_t, raise_of, sweep
-from .tile_sums cimport HAS_SUMS, ends_whole, tile_sums
+from .tile cimport ASIDE, block_depth, end_whole, ending_of, ending_t, finish, note, part_t, prepare_end, sweep
+from .tile_sums cimport HAS_SUMS, ends_whole, is_by_hand, tile_sums
 
 cdef enum:
     MC = 96         # most rows of a block of a, a multiple of 6 and 8
@@ -84,10 +84,10 @@ cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t las
     if ends_whole(height, width) and n == NV * lanes(like):
         ending = ending_of(g, part)
         adds = ending != ASIDE and part.k0 != 0
-        raise_of(g, part, j, b, &end, like)
-    if depth > 0 and (order_t is rowwise or (HAS_SUMS and ends_whole(height, width))):
+        prepare_end(g, part, j, b, &end, like)
+    if depth > 0 and (order_t is rowwise or is_by_hand(height, width)):
         a += steps[0]
-    if depth > 1 and HAS_SUMS and order_t is columnwise:
+    if depth > 1 and order_t is columnwise:
         stride = steps[1] - steps[0]
     for i from first <= i < last by sizeof(rows_t):
         if depth >= FAR_DOWN:
@@ -98,7 +98,7 @@ cdef apart tiles(const gemm_t *g, part_t *part, Py_ssize_t first, Py_ssize_t las
                 at += ldc
         tile_sums(acc, a, starts, steps, stride, depth, b, ldb, c if adds else NULL, ldc, like, height, width, order)
         if ends_whole(height, width) and ending != ASIDE:
-            end_whole(g, part, ending, part.i0 + i, j, c, acc, &end, b, like, height)
+            end_whole(g, part, ending, part.i0 + i, j, c, acc, &end, like, height)
         else:
             finish_tile(g, part, part.i0 + i, j, n, acc, b, height, width)
         starts += sizeof(rows_t)
@@ -109,8 +109,9 @@ cdef inline void strip(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n
                        const width_t *width, const order_t *order) noexcept nogil:
     """All rows of the part; those left over go by tiles of 4, 2 and 1, so nothing is computed in vain."""
     cdef Py_ssize_t i = part.rows // MR * MR, fours
-    # 8 are faster as 4 and 4: 2 would wait for their sums. Copied strips are MR wide.
-    if MR == 6 and i > 0 and 2 <= part.rows - i < 4 and (order_t is rowwise or part.a == g.a):
+    # By hand, 8 are faster as 4 and 4: 2 would wait for their sums. Copied strips are MR wide.
+    if (HAS_SUMS and width_t is wide and i > 0 and 2 <= part.rows - i < 4
+            and (order_t is rowwise or part.a == g.a)):
         i -= MR
     if i > 0:
         tiles(g, part, 0, i, j, n, b, ldb, like, <const rows_full *> NULL, width, order)
@@ -226,6 +227,7 @@ cdef inline void columns(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize
     cdef Py_ssize_t blocks = (i1 - i0 + MC - 1) // MC, rows = ((i1 - i0 + blocks - 1) // blocks + MR - 1) // MR * MR
     cdef Py_ssize_t depth = block_depth(g.k), deep = DEEP // depth * depth if blocks > 1 else depth
     cdef bint all_copied = copies_b(g, i1 - i0, scratch)
+    # by hand, sums need one distance from step to step; the rest is for speed
     cdef bint copies_a = (HAS_SUMS and g.gathered) or (j1 - j0 >= COPY_A_FROM * NR and is_far(g, scratch))
     cdef real *copied_a = scratch + min(g.k, deep) * padded
     cdef part_t part
@@ -262,7 +264,10 @@ cdef Py_ssize_t panel_width(const real *like) noexcept nogil:
 
 
 cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const real *like) noexcept nogil:
-    """Numbers that `gemm` copies panels of b and a block of a into, for an m x k by k x n product or a smaller one."""
+    """Numbers that `gemm` copies panels of b and a block of a into, for an m x k by k x n product or a smaller one.
+
+    Room for the block is always there: rows that are gathered are known only when a plan runs.
+    """
     cdef Py_ssize_t NR = panel_width(like)
     cdef Py_ssize_t numbers = max(1, min(k, DEEP if m > MC else KC)) * ((min(n, PANELS * NR) + NR - 1) // NR * NR)
     numbers += (min(m, MC) + MR - 1) // MR * MR * (KC + PAD)

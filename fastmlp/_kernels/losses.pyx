@@ -106,6 +106,7 @@ cdef void loss_rows(const loss_t *g, Py_ssize_t i0, Py_ssize_t i1, const real *o
     cdef const real *a
     cdef const real *y
     cdef real *d
+    # divided once: two divisions are a third of a row's time
     cdef double part = 0.5 if g.kind == HALF_SQUARED_ERROR else 1.0 / g.n, even = 1.0 / g.total, weight
     if g.kind == SPARSE_SOFTMAX_CROSSENTROPY or g.kind == SOFTMAX_CROSSENTROPY:
         softmax_crossentropy(g, i0, i1, of)
@@ -118,7 +119,7 @@ cdef void loss_rows(const loss_t *g, Py_ssize_t i0, Py_ssize_t i1, const real *o
         return
     for i in range(i0, i1):
         a, y, d = <const real *> g.a + i * g.lda, target(g, i, of), <real *> g.d + i * g.ldd
-        weight = even if g.weights == NULL else factor(g, i, of)      # two divisions a row are a third of its time
+        weight = even if g.weights == NULL else factor(g, i, of)
         if g.kind == HALF_SQUARED_ERROR or g.kind == MEAN_SQUARED_ERROR:
             g.values[i] = squared_error(a, y, g.n, part, weight, d)
         else:

@@ -1,4 +1,4 @@
-/* The only C of the kernels: one vector type per dtype, and what Cython can't spell.
+/* The C of the kernels, but for tile_sums.h: one vector type per dtype, and what Cython can't spell.
  *
  * GCC/Clang vector extensions: `vf32` and `vf64` are as wide as the widest register of the instruction set that this
  * file is compiled for, so the same Cython source serves every level. Arithmetic on them is plain C (+ - * /), lane by
@@ -184,22 +184,6 @@ FASTMLP_INLINE vf64 fma_f64(vf64 a, vf64 b, vf64 c) {
 #else
 FASTMLP_INLINE vf32 fma_f32(vf32 a, vf32 b, vf32 c) { return a * b + c; }
 FASTMLP_INLINE vf64 fma_f64(vf64 a, vf64 b, vf64 c) { return a * b + c; }
-#endif
-
-/* The same where c is a sum that stays in its register. Left to choose, GCC lets sums change places in an unrolled loop, and
- * has no register for the moves where there are but sixteen. */
-#if defined(__FMA__) && !defined(__AVX512F__)
-FASTMLP_INLINE vf32 fma_onto_f32(vf32 a, vf32 b, vf32 c) {
-    __asm__("vfmadd231ps %2, %1, %0" : "+x"(c) : "x"(a), "x"(b));
-    return c;
-}
-FASTMLP_INLINE vf64 fma_onto_f64(vf64 a, vf64 b, vf64 c) {
-    __asm__("vfmadd231pd %2, %1, %0" : "+x"(c) : "x"(a), "x"(b));
-    return c;
-}
-#else
-FASTMLP_INLINE vf32 fma_onto_f32(vf32 a, vf32 b, vf32 c) { return fma_f32(a, b, c); }
-FASTMLP_INLINE vf64 fma_onto_f64(vf64 a, vf64 b, vf64 c) { return fma_f64(a, b, c); }
 #endif
 
 /* The first n lanes (0 <= n <= lanes), the rest zero; nothing beyond them is read or written. */

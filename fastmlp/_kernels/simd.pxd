@@ -58,8 +58,6 @@ cdef extern from "simd.h" nogil:
     void store_n_f64(double *, vf64, Py_ssize_t)
     vf32 fma_f32(vf32, vf32, vf32)
     vf64 fma_f64(vf64, vf64, vf64)
-    vf32 fma_onto_f32(vf32, vf32, vf32)
-    vf64 fma_onto_f64(vf64, vf64, vf64)
     vf32 if_less_f32(vf32, vf32, vf32, vf32)
     vf64 if_less_f64(vf64, vf64, vf64, vf64)
     vf32 if_at_least_f32(vf32, vf32, vf32, vf32)
@@ -192,14 +190,6 @@ cdef inline vec fma(vec a, vec b, vec c) noexcept nogil:
         return fma_f32(a, b, c)
     else:
         return fma_f64(a, b, c)
-
-
-cdef inline vec fma_onto(vec a, vec b, vec c) noexcept nogil:
-    """a * b + c, where c is a sum that stays in its register."""
-    if vec is vf32:
-        return fma_onto_f32(a, b, c)
-    else:
-        return fma_onto_f64(a, b, c)
 
 
 cdef inline vec if_less(vec c, vec d, vec x, vec y) noexcept nogil:

@@ -86,7 +86,7 @@ cdef void member(const op_t *ops, Py_ssize_t n, run_t *run, int me, int team, co
 
 
 cdef void start(run_t *run, const real *like) noexcept nogil:
-    """What a step needs before its first operation: row offsets and the sum of the weights."""
+    """What a step needs before its first operation: row offsets, whether they are gathered, and the sum of the weights."""
     cdef Py_ssize_t i
     cdef const real *weights = <const real *> run.base[WEIGHT]
     run.gathered = False

@@ -23,7 +23,7 @@ cdef struct gemm_t:
     const Py_ssize_t *steps
     Py_ssize_t lda               # about what the larger of the two steps by
     bint a_transposed            # numbers are neighbours along i, not along k
-    bint gathered                # and then `steps` are not one like the other
+    bint gathered                # and then `steps` may have any distances; else they have one
     const void *b
     Py_ssize_t ldb
     bint b_transposed            # b is stored (n, k)
@@ -34,7 +34,7 @@ cdef struct gemm_t:
     const void *shift
     void *activation
     Py_ssize_t ld_activation
-    # backward epilogue: c *= g'(z)
+    # or backward epilogue: c *= g'(z)
     const void *z
     const void *a_of_z           # g(z), for derivatives that use it; laid out as z
     Py_ssize_t ldz
@@ -103,9 +103,9 @@ cdef struct ending_t:
     bint checks                     # that numbers are finite
 
 
-cdef inline void raise_of(const gemm_t *g, const part_t *part, Py_ssize_t j, const real *scalar, ending_t *end,
-                          vec like) noexcept nogil:
-    """Fills `end` for columns from j on. Neither changes a number where there is nothing to do."""
+cdef inline void prepare_end(const gemm_t *g, const part_t *part, Py_ssize_t j, const real *scalar, ending_t *end,
+                             vec like) noexcept nogil:
+    """Fills `end` for columns from j on; rise and floor change no number where there is nothing to do."""
     cdef Py_ssize_t v
     cdef vec rise, none = splat(-0.0, like), floor = splat(-INFINITY, like)
     cdef bint last = part.k0 + part.depth == g.k
@@ -123,7 +123,7 @@ cdef inline void raise_of(const gemm_t *g, const part_t *part, Py_ssize_t j, con
 
 
 cdef inline inlined end_whole(const gemm_t *g, part_t *part, int ending, Py_ssize_t i, Py_ssize_t j, real *c, vec *acc,
-                              const ending_t *end, const real *scalar, vec like, const rows_t *height) noexcept nogil:
+                              const ending_t *end, vec like, const rows_t *height) noexcept nogil:
     """Ends the tile at c, of rows from i on and columns from j on, as asked, all in registers.
 
     What this needs is found `afresh`: else it would be kept in registers that sums need.

@@ -2,8 +2,8 @@
  *
  * Twelve sums, two vectors of b and a number of a leave one register free. What a compiler adds to the 20 instructions of a
  * step (pointers that move, sums that change places, registers that are saved around the loop) is a tenth of a long sum and
- * half of a short one. Other instruction sets, and sanitizers, which can't see into this, take the loops of gemm.pyx: they
- * do the same operations in the same order. */
+ * half of a short one. Other instruction sets, and GCC's sanitizers, which can't see into this, take the loops of tile_sums.pxd:
+ * they do the same operations in the same order. */
 #ifndef FASTMLP_TILE_SUMS_H
 #define FASTMLP_TILE_SUMS_H
 
@@ -12,6 +12,7 @@
 #if defined(__x86_64__) && defined(__AVX2__) && defined(__FMA__) && !defined(__AVX512F__) &&                           \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define HAS_SUMS 1
+_Static_assert(MR == 6 && NV == 2 && VBYTES == 32, "the sums below are written for such a tile");
 
 /* In the text, S is the suffix of a type, s or d; `at` its size; %[x] a number of a in all lanes, %[y0] and %[y1] those of b. */
 #define ROW_4(OP, S, at, k) OP(S, at, k, "0") OP(S, at, k, "1") OP(S, at, k, "2") OP(S, at, k, "3")
@@ -76,16 +77,17 @@
 
 /* c = the sum of `depth` steps, a[starts[r] + k] or a[k * stride + r] times row k of b, ldb numbers from the next; and of what
  * was there `before`, rows of ldc numbers, if it isn't NULL. The tile has six rows, or four. */
+/* Six rows along their length take 30 operands, which is all that GCC allows. */
 #define ROWWISE_SUMS(N, S, at)                                                                                         \
     __asm__ volatile(SUMS(ROWWISE, ROW_##N, S, at, at)                                                                 \
-                     : OUT_##N(c), [x] "=&x"(x), [y0] "=&x"(y0), [y1] "=&x"(y1), [k] "+r"(k), [b] "+r"(b),             \
-                       [before] "+r"(before)                                                                           \
+                     : OUT_##N(c), [x] "=&x"(x), [y0] "=&x"(y0), [y1] "=&x"(y1), [k] "+&r"(k), [b] "+&r"(b),           \
+                       [before] "+&r"(before)                                                                          \
                      : IN_##N(a), [l] "r"(ldb * size), [l3] "r"(3 * ldb * size), [ldc] "r"(ldc * size)                 \
                      : "memory", "cc")
 #define COLUMNWISE_SUMS(N, S, at)                                                                                      \
     __asm__ volatile(SUMS(COLUMNWISE, ROW_##N, S, at, "1")                                                             \
-                     : OUT_##N(c), [x] "=&x"(x), [y0] "=&x"(y0), [y1] "=&x"(y1), [k] "+r"(k), [b] "+r"(b),             \
-                       [before] "+r"(before), [a] "+r"(a)                                                              \
+                     : OUT_##N(c), [x] "=&x"(x), [y0] "=&x"(y0), [y1] "=&x"(y1), [k] "+&r"(k), [b] "+&r"(b),           \
+                       [before] "+&r"(before), [a] "+&r"(a)                                                            \
                      : [step] "r"(stride * size), [step3] "r"(3 * stride * size), [l] "r"(ldb * size),                 \
                        [l3] "r"(3 * ldb * size), [ldc] "r"(ldc * size)                                                 \
                      : "memory", "cc")

@@ -1,6 +1,6 @@
 """The sums of a tile: by hand where tile_sums.h can, else by loops. Both do the same in the same order."""
 from .simd cimport (
-    MR, NV, UNROLL_COLUMNWISE, UNROLL_ROWWISE, columnwise, fma_onto, inlined, lanes, load, order_t, real, rows_4,
+    MR, NV, UNROLL_COLUMNWISE, UNROLL_ROWWISE, columnwise, fma, inlined, lanes, load, order_t, real, rows_4,
     rows_full, rows_t, rowwise, splat, steps_1, steps_columnwise, steps_rowwise, steps_t, vec, vf32, vf64, wide, width_t
 )
 
@@ -18,8 +18,13 @@ cdef extern from "tile_sums.h" nogil:
 
 
 cdef inline bint ends_whole(const rows_t *height, const width_t *width) noexcept nogil:
-    """Whether tiles of this size have code of their own for the usual ends, and perhaps sums by hand."""
+    """Whether tiles of this size have code of their own for the usual ends, and perhaps for sums."""
     return width_t is wide and (rows_t is rows_full or rows_t is rows_4)
+
+
+cdef inline bint is_by_hand(const rows_t *height, const width_t *width) noexcept nogil:
+    """Whether sums of this size are: then `a` begins at the first step of k, and steps have one distance."""
+    return HAS_SUMS and ends_whole(height, width)
 
 
 cdef inline void by_hand(vec *acc, const real *a, const Py_ssize_t *starts, Py_ssize_t stride, Py_ssize_t depth,
@@ -57,7 +62,7 @@ cdef inline inlined multiply(vec *acc, const real **rows, const real *column, co
             else:
                 x = splat(rows[r][k + u], like)
             for v in range(sizeof(width_t)):
-                acc[r * sizeof(width_t) + v] = fma_onto(x, y[v], acc[r * sizeof(width_t) + v])
+                acc[r * sizeof(width_t) + v] = fma(x, y[v], acc[r * sizeof(width_t) + v])
 
 
 cdef inline inlined by_loops(vec *acc, const real *a, const Py_ssize_t *starts, const Py_ssize_t *steps, Py_ssize_t depth,
@@ -92,11 +97,13 @@ cdef inline inlined by_loops(vec *acc, const real *a, const Py_ssize_t *starts, 
 cdef inline inlined tile_sums(vec *acc, const real *a, const Py_ssize_t *starts, const Py_ssize_t *steps, Py_ssize_t stride,
                               Py_ssize_t depth, const real *b, Py_ssize_t ldb, const real *before, Py_ssize_t ldc, vec like,
                               const rows_t *height, const width_t *width, const order_t *order) noexcept nogil:
-    """acc = the sum over k of a[starts[r] + k], or of a[starts[0] + r + steps[k]], times row k of b, `depth` of them; and of
-    what was there before. Where sums are by hand, steps are multiples of `stride`."""
+    """acc = the sum over k of a[starts[r] + k] times row k of b, `depth` of them; and of what was there before.
+
+    Down columns it is a[starts[0] + r + k * stride] by hand, and a[starts[0] + r + steps[k]] by loops.
+    """
     if order_t is columnwise:
         a += starts[0]
-    if HAS_SUMS and ends_whole(height, width):
+    if is_by_hand(height, width):
         by_hand(acc, a, starts, stride, depth, b, ldb, before, ldc, height, order)
     else:
         by_loops(acc, a, starts, steps, depth, b, ldb, before, ldc, like, height, width, order)
