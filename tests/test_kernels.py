@@ -381,9 +381,9 @@ def large(faces, dtype):
 
 
 def shapes(faces, dtype):
-    """m, k, n about the edges of a tile and of blocks."""
+    """m, k, n about the edges of a tile, of the eight steps that it may take at a time, and of blocks."""
     MR, NR = tile_shape(faces, dtype)
-    yield from itertools.product((0, 1, MR - 1, MR, MR + 1), (0, 1, 2, 7), (0, 1, NR - 1, NR, NR + 1))
+    yield from itertools.product((0, 1, MR - 1, MR, MR + 1, MR + 2), (0, 1, 2, 7, 9), (0, 1, NR - 1, NR, NR + 1))
     yield from large(faces, dtype)
 
 

@@ -35,7 +35,7 @@
 #define NV 2 /* vectors a tile is wide: NR = NV * lanes */
 #define TILE (MR * NV) /* registers that hold a tile */
 /* KC: most steps of k in a block; a panel of b, KC x NR, stays in L1 or close to it.
- * UNROLL_*: steps that a tile takes at a time, by how `a` lies. More would save a counter more, but spill registers. */
+ * UNROLL_*: steps that a loop over a tile takes at a time, by how `a` lies. More would save a counter more, but spill registers. */
 #define UNROLL_COLUMNWISE 4
 #define MAX_LANES (VBYTES / 4)
 

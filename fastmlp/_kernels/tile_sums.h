@@ -1,8 +1,8 @@
 /* The sums of a tile of six or four rows by two vectors of columns, by hand for x86-64 with FMA and sixteen registers.
  *
  * Twelve sums, two vectors of b and a number of a leave one register free. What a compiler adds to the 20 instructions of a
- * step (pointers that move, sums that change places, registers that are saved around the loop) is a tenth of a long sum and
- * half of a short one. Other instruction sets, and GCC's sanitizers, which can't see into this, take the loops of tile_sums.pxd:
+ * step (pointers that move, sums that change places, registers that are saved around the loop) is a twentieth of a long sum and
+ * a third of a short one. Other instruction sets, and GCC's sanitizers, which can't see into this, take the loops of tile_sums.pxd:
  * they do the same operations in the same order. */
 #ifndef FASTMLP_TILE_SUMS_H
 #define FASTMLP_TILE_SUMS_H
@@ -40,8 +40,8 @@ _Static_assert(MR == 6 && NV == 2 && VBYTES == 32, "the sums below are written f
     ROWWISE(EACH_ROW, S, at, k0, "(%[b])") ROWWISE(EACH_ROW, S, at, k1, "(%[b],%[l])")                                 \
     ROWWISE(EACH_ROW, S, at, k2, "(%[b],%[l],2)") ROWWISE(EACH_ROW, S, at, k3, "(%[b],%[l3])") FOUR_B
 #define FOUR_COLUMNWISE(EACH_ROW, S, at)                                                                               \
-    COLUMNWISE(EACH_ROW, S, at, "(%[a])", "(%[b])") COLUMNWISE(EACH_ROW, S, at, "(%[a],%[step])", "(%[b],%[l])")          \
-    COLUMNWISE(EACH_ROW, S, at, "(%[a],%[step],2)", "(%[b],%[l],2)")                                                      \
+    COLUMNWISE(EACH_ROW, S, at, "(%[a])", "(%[b])") COLUMNWISE(EACH_ROW, S, at, "(%[a],%[step])", "(%[b],%[l])")       \
+    COLUMNWISE(EACH_ROW, S, at, "(%[a],%[step],2)", "(%[b],%[l],2)")                                                   \
     COLUMNWISE(EACH_ROW, S, at, "(%[a],%[step3])", "(%[b],%[l3])") "lea (%[a],%[step],4), %[a]\n\t" FOUR_B
 #define ONE_ROWWISE(EACH_ROW, S, at) ROWWISE(EACH_ROW, S, at, "0", "(%[b])")
 #define ONE_COLUMNWISE(EACH_ROW, S, at) COLUMNWISE(EACH_ROW, S, at, "(%[a])", "(%[b])") "add %[step], %[a]\n\t"
@@ -76,8 +76,8 @@ _Static_assert(MR == 6 && NV == 2 && VBYTES == 32, "the sums below are written f
 #define IN_6(a) IN_4(a), [a4] "r"(a + starts[4]), [a5] "r"(a + starts[5])
 
 /* c = the sum of `depth` steps, a[starts[r] + k] or a[k * stride + r] times row k of b, ldb numbers from the next; and of what
- * was there `before`, rows of ldc numbers, if it isn't NULL. The tile has six rows, or four. */
-/* Six rows along their length take 30 operands, which is all that GCC allows. */
+ * was there `before`, rows of ldc numbers, if it isn't NULL. The tile has six rows, or four. Six rows along their length take
+ * 30 operands, which is all that GCC allows. */
 #define ROWWISE_SUMS(N, S, at)                                                                                         \
     __asm__ volatile(SUMS(ROWWISE, ROW_##N, S, at, at)                                                                 \
                      : OUT_##N(c), [x] "=&x"(x), [y0] "=&x"(y0), [y1] "=&x"(y1), [k] "+&r"(k), [b] "+&r"(b),           \
