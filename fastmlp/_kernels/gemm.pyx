@@ -128,6 +128,8 @@ cdef inline void strip(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n
 
 cdef inline bint copies_b(const gemm_t *g, Py_ssize_t rows, const real *like) noexcept nogil:
     """Whether whole panels of b are copied: a transpose always, others where rows lie apart and many meet them."""
+    if g.packed != NULL:
+        rows = g.m
     return g.b_transposed or (g.ldb * <Py_ssize_t> sizeof(real) >= FAR_B and rows >= COPY_B_FROM)
 
 
@@ -230,13 +232,17 @@ cdef inline void columns(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize
     # by hand, sums need one distance from step to step; the rest is for speed
     cdef bint copies_a = (HAS_SUMS and g.gathered) or (j1 - j0 >= COPY_A_FROM * NR and is_far(g, scratch))
     cdef real *copied_a = scratch + min(g.k, deep) * padded
+    cdef const real *copies = scratch
     cdef part_t part
     if not all_copied:
         padded = NR
     store(<real *> part.check, splat(0.0, like))
     while True:                      # once even where k is 0: the epilogue writes c
         k1 = min(k0 + deep, g.k)
-        copy_columns(g, k0, k1, j0, j1, all_copied, scratch, like)
+        if g.packed != NULL:
+            copies = <const real *> g.packed + k0 * padded
+        else:
+            copy_columns(g, k0, k1, j0, j1, all_copied, scratch, like)
         part.i0 = i0
         while part.i0 < i1:
             part.rows, part.k0 = min(rows, i1 - part.i0), k0
@@ -245,7 +251,7 @@ cdef inline void columns(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize
                 part.a, part.starts, part.steps = g.a, g.starts + part.i0, g.steps + part.k0
                 if copies_a:
                     copy_block(g, &part, copied_a, like)
-                block(g, &part, j0, j1, scratch + (part.k0 - k0) * padded, all_copied, like)
+                block(g, &part, j0, j1, copies + (part.k0 - k0) * padded, all_copied, like)
                 part.k0 += part.depth
                 if part.k0 >= k1:
                     break
@@ -273,6 +279,25 @@ cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const rea
     numbers += (min(m, MC) + MR - 1) // MR * MR * (KC + PAD)
     numbers = max(numbers, min(n, ALONG * NR))
     return (numbers + 15) // 16 * 16
+
+
+cdef Py_ssize_t packed_size(const gemm_t *g, const real *like) noexcept nogil:
+    """Numbers that `pack` copies; 0 if there are none, or too many columns."""
+    cdef Py_ssize_t NR = panel_width(like), panels = 1 if g.n % NR > 0 else 0
+    if g.n > PANELS * NR:
+        return 0
+    if copies_b(g, g.m, like):
+        panels += g.n // NR
+    return g.k * panels * NR
+
+
+cdef void pack(gemm_t *g, real *to) noexcept nogil:
+    """Copies the panels of b that any `gemm` of these rows would, for all of them."""
+    if real is float:
+        copy_columns(g, 0, g.k, 0, g.n, copies_b(g, g.m, to), to, splat_f32(0))
+    else:
+        copy_columns(g, 0, g.k, 0, g.n, copies_b(g, g.m, to), to, splat_f64(0))
+    g.packed = to
 
 
 cdef inline void gemm_over(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1, real *scratch,

@@ -14,14 +14,12 @@ cdef enum:
     PIECE = 512          # numbers that a recorded loss takes at once: many narrow rows, or a part of a wide one
 
 
-cdef inline double squared_error(const real *a, const real *y, Py_ssize_t n, double part, double weight,
-                                 real *da) noexcept nogil:
-    """part sum (a - y)^2, and its gradient times weight; in float64, eight sums side by side where there are as many."""
+cdef inline double squared_error(const real *a, const real *y, Py_ssize_t n, real scale, real *da) noexcept nogil:
+    """sum (a - y)^2, and da = scale (a - y); in float64, eight sums side by side where there are as many."""
     cdef real[8] d
     cdef double[8] sums
     cdef double total = 0
     cdef Py_ssize_t j = 0, k
-    cdef real scale = <real> (2.0 * part * weight)
     if n >= 8:
         for k in range(8):
             sums[k] = 0
@@ -38,7 +36,19 @@ cdef inline double squared_error(const real *a, const real *y, Py_ssize_t n, dou
         total += <double> d[0] * d[0]
         da[j] = scale * d[0]
         j += 1
-    return part * total
+    return total
+
+
+cdef void squared_errors(const loss_t *g, Py_ssize_t i0, Py_ssize_t i1, const real *of) noexcept nogil:
+    """part sum (a - y)^2 of each row, with part = 1 / 2 or 1 / n."""
+    # divided once: two divisions are a third of a row's time
+    cdef double part = 0.5 if g.kind == HALF_SQUARED_ERROR else 1.0 / g.n, even = 1.0 / g.total
+    cdef Py_ssize_t i
+    for i in range(i0, i1):
+        if g.weights != NULL:
+            even = factor(g, i, of)
+        g.values[i] = part * squared_error(<const real *> g.a + i * g.lda, target(g, i, of), g.n,
+                                           <real> (2.0 * part * even), <real *> g.d + i * g.ldd)
 
 
 cdef double crossentropy(int kind, const real *a, const real *y, Py_ssize_t label, Py_ssize_t n, double weight,
@@ -103,29 +113,20 @@ cdef void recorded_rows(const loss_t *g, Py_ssize_t i, Py_ssize_t i1, const real
 cdef void loss_rows(const loss_t *g, Py_ssize_t i0, Py_ssize_t i1, const real *of) noexcept nogil:
     """The losses of rows i0 .. i1, and their gradients times weight / total."""
     cdef Py_ssize_t i, label = 0
-    cdef const real *a
-    cdef const real *y
-    cdef real *d
-    # divided once: two divisions are a third of a row's time
-    cdef double part = 0.5 if g.kind == HALF_SQUARED_ERROR else 1.0 / g.n, even = 1.0 / g.total, weight
     if g.kind == SPARSE_SOFTMAX_CROSSENTROPY or g.kind == SOFTMAX_CROSSENTROPY:
         softmax_crossentropy(g, i0, i1, of)
-        return
     elif g.kind == SIGMOID_CROSSENTROPY:
         sigmoid_crossentropy(g, i0, i1, of)
-        return
     elif g.kind == PROGRAM:
         recorded_rows(g, i0, i1, of)
-        return
-    for i in range(i0, i1):
-        a, y, d = <const real *> g.a + i * g.lda, target(g, i, of), <real *> g.d + i * g.ldd
-        weight = even if g.weights == NULL else factor(g, i, of)
-        if g.kind == HALF_SQUARED_ERROR or g.kind == MEAN_SQUARED_ERROR:
-            g.values[i] = squared_error(a, y, g.n, part, weight, d)
-        else:
+    elif g.kind == HALF_SQUARED_ERROR or g.kind == MEAN_SQUARED_ERROR:
+        squared_errors(g, i0, i1, of)
+    else:
+        for i in range(i0, i1):
             if g.labels != NULL:
                 label = g.labels[g.index[i]]
-            g.values[i] = crossentropy(g.kind, a, y, label, g.n, weight, d)
+            g.values[i] = crossentropy(g.kind, <const real *> g.a + i * g.lda, target(g, i, of), label, g.n,
+                                       factor(g, i, of), <real *> g.d + i * g.ldd)
 
 
 # Accuracy

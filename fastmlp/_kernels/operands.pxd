@@ -108,6 +108,7 @@ cdef struct run_t:
     bint gathered                # the index is not one row after the other
     char *scratch                # a piece for each thread
     Py_ssize_t scratch_bytes
+    Py_ssize_t kept_at           # where in it there is room for what is kept on a walk
     Py_ssize_t *bad              # a flag for each thread
     barrier_t barrier            # where the team meets
     Py_ssize_t *taken            # counters of pieces, of each operation for each thread

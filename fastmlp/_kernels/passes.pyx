@@ -7,7 +7,7 @@ from .batchnorm cimport (
     batchnorm_backward, batchnorm_backward_sums, batchnorm_fold, batchnorm_forward, batchnorm_inverse,
     batchnorm_statistics, batchnorm_update
 )
-from .gemm cimport gemm, gemm_pieces, gemm_t, scratch_size
+from .gemm cimport gemm, gemm_pieces, gemm_t, pack, packed_size, scratch_size
 from .gradients cimport d_kernel, d_kernel_sum, starts_of
 from .learned cimport learned_backward, learned_forward, learned_scratch, learned_sums, learned_t
 from .logits cimport softmax_backward, softmax_forward
@@ -221,15 +221,30 @@ cdef bint has_gemm(const op_t *op, const run_t *run, gemm_t *g, const real *like
     return True
 
 
-cdef void rows_op(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, int member, const real *like) noexcept nogil:
-    """Rows i0 .. i1 of the batch, of an operation that takes it row by row."""
+cdef inline void keep(gemm_t *g, kept_t *kept, real *room, Py_ssize_t most) noexcept nogil:
+    """The copies of b are made for all rows that this member takes on its walk, if there is room for them."""
+    cdef Py_ssize_t size = packed_size(g, room)
+    if size == 0 or kept.numbers + size > most:
+        return
+    if kept.first:
+        pack(g, room + kept.numbers)
+    g.packed = room + kept.numbers
+    kept.numbers += size
+
+
+cdef void rows_op(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, int member, kept_t *kept,
+                  const real *like) noexcept nogil:
+    """Rows i0 .. i1 of the batch, of an operation that takes it row by row; on a walk, with what it keeps."""
     cdef gemm_t g
+    cdef real *scratch = scratch_of(run, member, like)
     if has_gemm(op, run, &g, like):
-        gemm(&g, i0, i1, 0, g.n, scratch_of(run, member, like))
+        if kept != NULL:
+            keep(&g, kept, <real *> (<char *> scratch + run.kept_at), (run.scratch_bytes - run.kept_at) // sizeof(real))
+        gemm(&g, i0, i1, 0, g.n, scratch)
     elif op.code < SOFTMAX_BACKWARD:
         forward_rows(op, run, i0, i1, member, like)
     elif op.code == LEARNED or op.code == LEARNED_BACKWARD:
-        learned_rows(op, run, i0, i1, scratch_of(run, member, like))
+        learned_rows(op, run, i0, i1, scratch)
     else:
         backward_rows(op, run, i0, i1, like)
 
@@ -266,7 +281,7 @@ cdef void shared_op(const op_t *op, run_t *run, int member, int team, Py_ssize_t
         gemm_pieces(&g, pieces_of(taken, member, team), scratch_of(run, member, like))
     else:
         share(run.batch, 1, member, team, &i0, &i1)
-        rows_op(op, run, i0, i1, member, like)
+        rows_op(op, run, i0, i1, member, NULL, like)
 
 
 cdef Py_ssize_t scratch_bytes(const op_t *op, Py_ssize_t rows, const real *like) noexcept nogil:
@@ -280,3 +295,9 @@ cdef Py_ssize_t scratch_bytes(const op_t *op, Py_ssize_t rows, const real *like)
     elif op.code == LEARNED or op.code == LEARNED_BACKWARD:
         return learned_scratch(op.units, op.kind) * sizeof(real)
     return 0
+
+
+cdef Py_ssize_t kept_bytes(const op_t *op, run_t *run, const real *like) noexcept nogil:
+    """And what it keeps on a walk, at most."""
+    cdef gemm_t g
+    return packed_size(&g, like) * sizeof(real) if op.walk and has_gemm(op, run, &g, like) else 0

@@ -17,6 +17,8 @@ cdef class Run:
     cdef void *raw_scratch
 
     cdef Py_ssize_t scratch_of(self, const op_t *op) noexcept nogil
+    cdef Py_ssize_t kept_of(self, const op_t *op) noexcept nogil
+    cdef void size_scratch(self) noexcept nogil
     cdef int prepare(self, int threads) except -1
     cdef void open(self, const Py_ssize_t *index, Py_ssize_t batch) noexcept nogil
     cdef void go(self, Py_ssize_t first, Py_ssize_t last, int threads) noexcept nogil

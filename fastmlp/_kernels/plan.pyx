@@ -5,13 +5,17 @@ from libc.string cimport memset
 
 from .gradients cimport most_blocks as blocks_at_most
 from .operands cimport ARENAS, SHIFT, op_t
-from .passes cimport scratch_bytes
+from .passes cimport kept_bytes, scratch_bytes
 from .pieces cimport APART
 from .random cimport permutation
 from .simd cimport has_openmp
 from .team cimport regimes, run_ops, start
 from .trial cimport now
 from . cimport activations, losses, operands, penalties
+
+
+cdef enum:
+    KEPT = 384 << 10     # bytes of kernels, copied, that a member of a team may keep on a walk: they should stay in its L2
 
 
 cdef class Run:
@@ -84,17 +88,30 @@ cdef class Run:
             return scratch_bytes(op, self.capacity, <const double *> NULL)
         return scratch_bytes(op, self.capacity, <const float *> NULL)
 
+    cdef Py_ssize_t kept_of(self, const op_t *op) noexcept nogil:
+        if self.double_precision:
+            return kept_bytes(op, &self.run, <const double *> NULL)
+        return kept_bytes(op, &self.run, <const float *> NULL)
+
+    cdef void size_scratch(self) noexcept nogil:
+        """What a member needs for one operation at a time, and room for what it keeps."""
+        cdef Py_ssize_t i, kept = 0, batch = self.run.batch
+        self.run.batch = self.capacity
+        self.run.kept_at = 64
+        for i in range(self.n_ops):
+            self.run.kept_at = max(self.run.kept_at, (self.scratch_of(&self.ops[i]) + 63) // 64 * 64)
+            kept += self.kept_of(&self.ops[i])
+        self.run.scratch_bytes = self.run.kept_at + (min(kept, <Py_ssize_t> KEPT) + 63) // 64 * 64
+        self.run.batch = batch
+
     cdef int prepare(self, int threads) except -1:
         """Scratch and flags for a team."""
-        cdef Py_ssize_t i
         if threads > self.scratch_threads:
             free(self.raw_scratch)
             free(self.run.bad)
             free(self.run.taken)
             self.scratch_threads = 0
-            self.run.scratch_bytes = 64
-            for i in range(self.n_ops):
-                self.run.scratch_bytes = max(self.run.scratch_bytes, self.scratch_of(&self.ops[i]))
+            self.size_scratch()
             self.raw_scratch = malloc(threads * self.run.scratch_bytes + 64)
             self.run.bad = <Py_ssize_t *> calloc(threads, sizeof(Py_ssize_t))
             self.run.taken = <Py_ssize_t *> calloc(threads * self.n_ops * APART, sizeof(Py_ssize_t))

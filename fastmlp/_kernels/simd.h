@@ -108,6 +108,10 @@ typedef struct { char size[2]; } columnwise;
         I sign = ints_##S(splat_##S((T)-0.0));                                                                         \
         return bits_##S((ints_##S(x) & ~sign) | (ints_##S(s) & sign));                                                 \
     }                                                                                                                  \
+    /* the same of an x that has no sign yet */                                                                        \
+    FASTMLP_INLINE V with_sign_##S(V x, V s) {                                                                         \
+        return bits_##S(ints_##S(x) | (ints_##S(s) & ints_##S(splat_##S((T)-0.0))));                                   \
+    }                                                                                                                  \
     FASTMLP_INLINE T lane_##S(V v, ptrdiff_t k) { return v[k]; }                                                       \
     FASTMLP_INLINE V with_lane_##S(V v, ptrdiff_t k, T x) { v[k] = x; return v; }
 
@@ -231,19 +235,20 @@ FASTMLP_PARTIAL(f32, float, vf32)
 FASTMLP_PARTIAL(f64, double, vf64)
 #endif
 
-/* Nearest integer to x (|x| small), as a float and in exponent position: 2^k by lane. In unsigned numbers, here and below:
- * lanes that a select will drop may overflow. */
-FASTMLP_INLINE vf32 round_f32(vf32 x) { vf32 magic = splat_f32(12582912.0f); return (x + magic) - magic; }
-FASTMLP_INLINE vf64 round_f64(vf64 x) { vf64 magic = splat_f64(6755399441055744.0); return (x + magic) - magic; }
-/* the integer k is the low bits of k + magic; an add and a shift put it in the exponent field */
-FASTMLP_INLINE vf32 pow2_f32(vf32 k) {
-    vu32 n = (vu32)ints_f32(k + splat_f32(12582912.0f)) - (vu32)ints_f32(splat_f32(12582912.0f));
-    return bits_f32((vi32)((n + 127) << 23));
+/* The nearest integer k to x (|x| small). It is the low bits of x + magic; an add and a shift put it in the exponent field:
+ * 2^k by lane. In unsigned numbers, here and below: lanes that a select will drop may overflow. */
+#define MAGIC_F32 12582912.0f
+#define MAGIC_F64 6755399441055744.0
+FASTMLP_INLINE vf32 round_f32(vf32 x) { vf32 magic = splat_f32(MAGIC_F32); return (x + magic) - magic; }
+FASTMLP_INLINE vf64 round_f64(vf64 x) { vf64 magic = splat_f64(MAGIC_F64); return (x + magic) - magic; }
+FASTMLP_INLINE vf32 pow2_low_f32(vf32 x) {
+    return bits_f32((vi32)(((vu32)ints_f32(x) - (vu32)ints_f32(splat_f32(MAGIC_F32)) + 127) << 23));
 }
-FASTMLP_INLINE vf64 pow2_f64(vf64 k) {
-    vu64 n = (vu64)ints_f64(k + splat_f64(6755399441055744.0)) - (vu64)ints_f64(splat_f64(6755399441055744.0));
-    return bits_f64((vi64)((n + 1023) << 52));
+FASTMLP_INLINE vf64 pow2_low_f64(vf64 x) {
+    return bits_f64((vi64)(((vu64)ints_f64(x) - (vu64)ints_f64(splat_f64(MAGIC_F64)) + 1023) << 52));
 }
+FASTMLP_INLINE vf32 pow2_f32(vf32 k) { return pow2_low_f32(k + splat_f32(MAGIC_F32)); }
+FASTMLP_INLINE vf64 pow2_f64(vf64 k) { return pow2_low_f64(k + splat_f64(MAGIC_F64)); }
 /* x 2^k rounded once, subnormal results too, for |x| near 1 and |k| up to twice the range of exponents: in two
  * steps, of which the first is exact */
 #if defined(__AVX512F__)
@@ -251,20 +256,20 @@ FASTMLP_INLINE vf32 ldexp_f32(vf32 x, vf32 k) { return (vf32)_mm512_scalef_ps((_
 FASTMLP_INLINE vf64 ldexp_f64(vf64 x, vf64 k) { return (vf64)_mm512_scalef_pd((__m512d)x, (__m512d)k); }
 #else
 FASTMLP_INLINE vf32 ldexp_f32(vf32 x, vf32 k) {
-    vu32 n = (vu32)ints_f32(k + splat_f32(12582912.0f)), half = n >> 1;
+    vu32 n = (vu32)ints_f32(k + splat_f32(MAGIC_F32)), half = n >> 1;
     return x * bits_f32((vi32)((half + 127) << 23)) * bits_f32((vi32)((n - half + 127) << 23));
 }
 FASTMLP_INLINE vf64 ldexp_f64(vf64 x, vf64 k) {
-    vu64 n = (vu64)ints_f64(k + splat_f64(6755399441055744.0)), half = n >> 1;
+    vu64 n = (vu64)ints_f64(k + splat_f64(MAGIC_F64)), half = n >> 1;
     return x * bits_f64((vi64)((half + 1023) << 52)) * bits_f64((vi64)((n - half + 1023) << 52));
 }
 #endif
 /* x 2^k for integers k by adding to the exponent field; x and the result normal, or a number that nobody looks at */
 FASTMLP_INLINE vf32 scale_f32(vf32 x, vf32 k) {
-    return bits_f32((vi32)((vu32)ints_f32(x) + ((vu32)ints_f32(k + splat_f32(12582912.0f)) << 23)));
+    return bits_f32((vi32)((vu32)ints_f32(x) + ((vu32)ints_f32(k + splat_f32(MAGIC_F32)) << 23)));
 }
 FASTMLP_INLINE vf64 scale_f64(vf64 x, vf64 k) {
-    return bits_f64((vi64)((vu64)ints_f64(x) + ((vu64)ints_f64(k + splat_f64(6755399441055744.0)) << 52)));
+    return bits_f64((vi64)((vu64)ints_f64(x) + ((vu64)ints_f64(k + splat_f64(MAGIC_F64)) << 52)));
 }
 /* the integer k with x = 2^k m, m in [sqrt(1/2), sqrt(2)), for normal x > 0: the bits of sqrt(1/2) come off, and a bias
  * that keeps k + bias positive in the exponent field */
@@ -287,11 +292,11 @@ FASTMLP_INLINE int any_less_f32(vf32 c, vf32 d) { vi32 m = (vi32)(c < d); return
 FASTMLP_INLINE int any_less_f64(vf64 c, vf64 d) { vi64 m = (vi64)(c < d); return any_bit(&m); }
 /* lanes where the integer k has bit b set take x, the others y (quadrants of sin and cos) */
 FASTMLP_INLINE vf32 if_bit_f32(vf32 k, int b, vf32 x, vf32 y) {
-    vi32 n = ints_f32(k + splat_f32(12582912.0f)), m = (n & b) != 0;
+    vi32 n = ints_f32(k + splat_f32(MAGIC_F32)), m = (n & b) != 0;
     return bits_f32((ints_f32(x) & m) | (ints_f32(y) & ~m));
 }
 FASTMLP_INLINE vf64 if_bit_f64(vf64 k, int b, vf64 x, vf64 y) {
-    vi64 n = ints_f64(k + splat_f64(6755399441055744.0)), m = (n & b) != 0;
+    vi64 n = ints_f64(k + splat_f64(MAGIC_F64)), m = (n & b) != 0;
     return bits_f64((ints_f64(x) & m) | (ints_f64(y) & ~m));
 }
 

@@ -78,6 +78,8 @@ cdef extern from "simd.h" nogil:
     vf64 sqrt_f64(vf64)
     vf32 copysign_f32(vf32, vf32)
     vf64 copysign_f64(vf64, vf64)
+    vf32 with_sign_f32(vf32, vf32)
+    vf64 with_sign_f64(vf64, vf64)
     float lane_f32(vf32, Py_ssize_t)
     double lane_f64(vf64, Py_ssize_t)
     vf32 with_lane_f32(vf32, Py_ssize_t, float)
@@ -86,6 +88,10 @@ cdef extern from "simd.h" nogil:
     vf64 round_f64(vf64)
     vf32 pow2_f32(vf32)
     vf64 pow2_f64(vf64)
+    vf32 pow2_low_f32(vf32)
+    vf64 pow2_low_f64(vf64)
+    float MAGIC_F32
+    double MAGIC_F64
     vf32 ldexp_f32(vf32, vf32)
     vf64 ldexp_f64(vf64, vf64)
     vf32 scale_f32(vf32, vf32)
@@ -262,6 +268,14 @@ cdef inline vec vcopysign(vec x, vec sign) noexcept nogil:
         return copysign_f64(x, sign)
 
 
+cdef inline vec vwith_sign(vec x, vec sign) noexcept nogil:
+    """The same of an x that has no sign yet."""
+    if vec is vf32:
+        return with_sign_f32(x, sign)
+    else:
+        return with_sign_f64(x, sign)
+
+
 cdef inline double lane(vec x, Py_ssize_t k) noexcept nogil:
     if vec is vf32:
         return lane_f32(x, k)
@@ -283,6 +297,22 @@ cdef inline vec vround(vec x) noexcept nogil:
         return round_f32(x)
     else:
         return round_f64(x)
+
+
+cdef inline vec vmagic(vec like) noexcept nogil:
+    """The number that, added to x, leaves the integer nearest to x in the low bits."""
+    if vec is vf32:
+        return splat_f32(MAGIC_F32)
+    else:
+        return splat_f64(MAGIC_F64)
+
+
+cdef inline vec vpow2_low(vec x) noexcept nogil:
+    """2^k for the integer k in the low bits of x, by `vmagic`."""
+    if vec is vf32:
+        return pow2_low_f32(x)
+    else:
+        return pow2_low_f64(x)
 
 
 cdef inline vec vpow2(vec k) noexcept nogil:

@@ -4,7 +4,7 @@ from cython.parallel cimport parallel
 from libc.string cimport memset
 
 from .operands cimport GATE, WEIGHT, X, op_t, run_t
-from .passes cimport rows_op, shared_op
+from .passes cimport kept_t, rows_op, shared_op
 from .pieces cimport APART, cut, pieces_of, pieces_t, take
 from .simd cimport (
     MR, enter_fp, leave_cpu, leave_fp, real, share, team_barrier, team_member, team_size, this_cpu
@@ -45,6 +45,8 @@ cdef inline Py_ssize_t group(const op_t *ops, Py_ssize_t n, const run_t *run, in
 cdef void walk(const op_t *ops, Py_ssize_t n, run_t *run, pieces_t pieces, const real *like) noexcept nogil:
     """Some rows at a time through all the operations, while they are in cache; a row meets no other on the way."""
     cdef Py_ssize_t i, at, first, last, end, total = cut(pieces.team, run.batch, ROWS, cost_of(ops, n, run))
+    cdef kept_t kept
+    kept.first = True
     while True:
         at = take(&pieces, total)
         if at < 0:
@@ -52,8 +54,10 @@ cdef void walk(const op_t *ops, Py_ssize_t n, run_t *run, pieces_t pieces, const
         share(run.batch, MR, at, total, &first, &last)
         while first < last:
             end = min(first + WALK, last)
+            kept.numbers = 0
             for i in range(n):
-                rows_op(&ops[i], run, first, end, pieces.me, like)
+                rows_op(&ops[i], run, first, end, pieces.me, &kept, like)
+            kept.first = False
             first = end
 
 

@@ -27,6 +27,7 @@ cdef struct gemm_t:
     const void *b
     Py_ssize_t ldb
     bint b_transposed            # b is stored (n, k)
+    const void *packed           # the panels of all of b that `pack` has copied, or NULL: copies are made as needed
     void *c
     Py_ssize_t ldc
     # forward epilogue: z = c * scale + shift (either may be NULL), kept in c; activation = g(z)
