@@ -29,6 +29,8 @@ STACKS = {
         Dense(LAST, "softmax"),
     ],
     "linear": lambda: [Dense(LAST, "softmax", use_bias=False)],
+    # copies of kernels: kept on a walk, too large for that, too many columns
+    "wide": lambda: [Dense(200, "relu"), Dense(600, "relu"), Dense(136, "tanh"), Dense(LAST, "softmax")],
     "python": lambda: [Dense(30, Cube()), Dense(20, "relu"), Dense(LAST, "softmax")],
 }
 

@@ -50,9 +50,14 @@ cdef inline vec exp_reduced(vec x, vec k) noexcept nogil:
     return fma(fma(odd, r, even), z, r)
 
 
+cdef inline vec exp_low(vec x) noexcept nogil:
+    """The integer nearest to x / ln(2), in the low bits: by `vmagic`."""
+    return fma(x, splat(1.4426950408889634, x), vmagic(x))
+
+
 cdef inline vec exp_exponent(vec x) noexcept nogil:
     """The integer nearest to x / ln(2)."""
-    return vround(x * splat(1.4426950408889634, x))
+    return exp_low(x) - vmagic(x)
 
 
 cdef inline vec one_plus_exp(vec x, vec power, vec unit) noexcept nogil:
@@ -60,8 +65,7 @@ cdef inline vec one_plus_exp(vec x, vec power, vec unit) noexcept nogil:
 
     As (unit + s) + s (exp(r) - 1); what unit + s lost, when their exponents lie far apart, joins the second term.
     """
-    cdef vec low = fma(x, splat(1.4426950408889634, x), vmagic(x)), k = low - vmagic(x), s = vpow2_low(low + power)
-    cdef vec sum = s + unit
+    cdef vec low = exp_low(x), k = low - vmagic(x), s = vpow2_low(low + power), sum = s + unit
     return sum + fma(s, exp_reduced(x, k), unit - (sum - s))
 
 

@@ -127,7 +127,8 @@ cdef inline void strip(const gemm_t *g, part_t *part, Py_ssize_t j, Py_ssize_t n
 
 
 cdef inline bint copies_b(const gemm_t *g, Py_ssize_t rows, const real *like) noexcept nogil:
-    """Whether whole panels of b are copied: a transpose always, others where rows lie apart and many meet them."""
+    """Whether whole panels of b are copied: a transpose always, others where rows lie apart and many meet them; all of
+    c, where the copies are made for all of it."""
     if g.packed != NULL:
         rows = g.m
     return g.b_transposed or (g.ldb * <Py_ssize_t> sizeof(real) >= FAR_B and rows >= COPY_B_FROM)
