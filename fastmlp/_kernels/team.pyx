@@ -46,7 +46,10 @@ cdef void walk(const op_t *ops, Py_ssize_t n, run_t *run, pieces_t pieces, const
     """Some rows at a time through all the operations, while they are in cache; a row meets no other on the way."""
     cdef Py_ssize_t i, at, first, last, end, total = cut(pieces.team, run.batch, ROWS, cost_of(ops, n, run))
     cdef kept_t kept
+    cdef kept_t *several = NULL     # who takes rows only once copies as it goes
     kept.first = True
+    if total > pieces.team or run.batch > total * WALK:
+        several = &kept
     while True:
         at = take(&pieces, total)
         if at < 0:
@@ -56,7 +59,7 @@ cdef void walk(const op_t *ops, Py_ssize_t n, run_t *run, pieces_t pieces, const
             end = min(first + WALK, last)
             kept.numbers = 0
             for i in range(n):
-                rows_op(&ops[i], run, first, end, pieces.me, &kept, like)
+                rows_op(&ops[i], run, first, end, pieces.me, several, like)
             kept.first = False
             first = end
 
