@@ -6,7 +6,7 @@ from typing import Any
 
 from . import registry
 from ._kernels import level, levels
-from .core import plan
+from ._kernels import plan
 from .threads import get_num_threads
 
 __all__ = ["config", "show_config"]

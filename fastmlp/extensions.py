@@ -11,7 +11,7 @@ import numpy as np
 from . import activations
 from .activations import Activation
 from .agreement import compare
-from .core import program as core
+from ._kernels import program as core
 from .learnable import Unlearnable, no_initial_values
 from .native import NativeKernel, native_of, verify
 from .program import LIMITS, Assembled, Graph, assemble

@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import evaluation, losses, metrics, optimizers, steps, sweeps
-from .building import BuiltLayer, check_layers, flatten
+from . import losses, metrics, optimizers, sweeps
+from ._training import evaluate as evaluation
+from ._training import step as steps
+from ._compiler.network import BuiltLayer, check_layers, flatten
 from .callbacks import Callback, History
 from .checks import check_dtype, check_integer, check_seed
-from .data import as_rows
-from .doors import predict_quickly, train_quickly
+from ._training.data import as_rows
+from ._compiler.fastpath import predict_quickly, train_quickly
 from .errors import NotBuiltError
 from .layers import Activation, BatchNorm, Dense, Dropout, Layer
-from .lowering import Lowering
-from .objective import metric_name
+from ._compiler.lower import Lowering
+from ._compiler.objective import metric_name
 from .registry import layers as layer_registry
-from .state import Arenas, Counter, Views
-from .usage import Usage
-from .workspace import Workspace
+from ._compiler.memory import Arenas, Counter, Views
+from ._kernels.callers import Usage
+from ._compiler.executable import Workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -225,7 +227,7 @@ class Sequential:
         return text
 
     def __repr__(self) -> str:
-        from .summary import describe
+        from .inspection._summary import describe
 
         return describe(self)
 
@@ -312,7 +314,7 @@ class Sequential:
         verbose: int | str = "auto",
     ) -> History:
         """Train for `epochs` passes over the data; see `fastmlp.training.fit`."""
-        from .training import fit
+        from ._training.loop import fit
 
         return fit(
             self,

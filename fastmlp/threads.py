@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import local
 
-from .core import callers
+from ._kernels import callers
 
 __all__ = ["get_num_threads", "num_threads", "set_num_threads"]
 

@@ -6,6 +6,9 @@
 import os
 from importlib import import_module
 from types import ModuleType
+from typing import Any
+
+import numpy as np
 
 try:
     from ._cpu import supported
@@ -16,7 +19,29 @@ except ModuleNotFoundError as error:
         "`python setup.py build_ext --inplace`"
     ) from error
 
-__all__ = ["available", "level", "levels", "load", "supported"]
+from . import callers
+
+__all__ = [
+    "ACTIVATIONS",
+    "ARENA",
+    "CHUNK",
+    "CODES",
+    "LOSSES",
+    "METRICS",
+    "NONE",
+    "OP",
+    "SHIFT",
+    "available",
+    "callers",
+    "door",
+    "level",
+    "levels",
+    "load",
+    "machine",
+    "plan",
+    "program",
+    "supported",
+]
 
 _LEVELS = ("plain", "x86-64-v2", "x86-64-v3", "x86-64-v4")  # lowest first
 
@@ -69,3 +94,22 @@ def _choose() -> str:
 
 
 level: str = _choose()
+
+plan: Any = load(level, "plan")
+program: Any = load(level, "program")
+door: Any = load(level, "door")
+
+OP: np.dtype[Any] = np.asarray(plan.op_template()).dtype  # the C struct of an operation, field by field
+CODES: dict[str, int] = plan.CODES
+ARENA: dict[str, int] = plan.ARENA
+ACTIVATIONS: dict[str, int] = {**plan.ACTIVATIONS, "extension": plan.EXTENSION}
+LOSSES: dict[str, int] = {**plan.LOSSES, "program": plan.PROGRAM}
+METRICS: dict[str, int] = plan.METRICS
+SHIFT: int = plan.REFERENCE_SHIFT
+CHUNK: int = plan.CHUNK
+NONE = -1
+
+
+def machine() -> Any:
+    """Load what measures the processor's peak, when it is asked for."""
+    return load(level, "machine")

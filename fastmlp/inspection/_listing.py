@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..checks import check_count
-from ..core import ACTIVATIONS, CODES, LOSSES, NONE
-from ..core import plan as core
+from .._kernels import ACTIVATIONS, CODES, LOSSES, NONE
+from .._kernels import plan as core
 from ..extensions import extension_of
 from ..layers import Activation, Dense
-from ..objective import accuracy_kind, objective, reductions_of
+from .._compiler.objective import accuracy_kind, objective, reductions_of
 from ..threads import get_num_threads
 
 if TYPE_CHECKING:
-    from ..building import BuiltLayer
-    from ..lowering import Plan
+    from .._compiler.network import BuiltLayer
+    from .._compiler.lower import Plan
     from ..model import Sequential
 
 __all__ = ["Listing", "Operation", "check_training", "listing", "lowered", "plan", "table"]

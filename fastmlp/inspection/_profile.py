@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .. import steps
+from .._training import step as steps
 from ..checks import check_count
-from ..core import CODES, machine
-from ..data import Rows, as_rows, cast, in_place
+from .._kernels import CODES, machine
+from .._training.data import Rows, as_rows, cast, in_place
 from ..threads import team
-from ..workspace import Workspace
+from .._compiler.executable import Workspace
 from ._listing import HEAD, RIGHT, Listing, Operation, check_training, listing, lowered, table
 
 if TYPE_CHECKING:

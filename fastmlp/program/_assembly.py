@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..core import program as core
+from .._kernels import program as core
 
 if TYPE_CHECKING:
     from ._graph import Graph

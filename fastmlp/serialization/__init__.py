@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ..building import arrays as specs_of
-from ..building import flatten
+from .._compiler.network import arrays as specs_of
+from .._compiler.network import flatten
 from ..checks import check_dtype, check_integer
 from ..errors import PluginError, UnknownNameError
 from ..model import Sequential

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .lowering import Lowering
-from .sweeps import sweep_of
+from .._compiler.lower import Lowering
+from ..sweeps import sweep_of
 
 if TYPE_CHECKING:
-    from .model import Sequential
+    from ..model import Sequential
 
 __all__ = ["describe"]
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .building import BuiltLayer, arrays
-from .checks import real_array
-from .core import ARENA, SHIFT
-from .data import check_range
+from .network import BuiltLayer, arrays
+from ..checks import real_array
+from .._kernels import ARENA, SHIFT
+from .._training.data import check_range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .activations import Activation, Kernel
-    from .optimizers import Optimizer
+    from ..activations import Activation, Kernel
+    from ..optimizers import Optimizer
 
 __all__ = ["Arenas", "Counter", "Views", "aligned"]
 

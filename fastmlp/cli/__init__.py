@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .model import Sequential
+    from ..model import Sequential
 
 __all__ = ["main"]
 
@@ -58,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     import argparse
 
-    from . import __version__, cli_plugins
+    from .. import __version__
+    from . import _plugins as cli_plugins
 
     parser = argparse.ArgumentParser(prog="fastmlp", description="Multilayer perceptrons on a CPU.")
     parser.add_argument("--version", action="version", version=f"fastmlp {__version__}")
@@ -137,10 +138,10 @@ def _demo(arguments: argparse.Namespace) -> int:
     import tempfile
     import time
 
-    from . import get_num_threads
-    from .callbacks import Callback
-    from .core import level
-    from .datasets import load_digits
+    from .. import get_num_threads
+    from ..callbacks import Callback
+    from .._kernels import level
+    from ..datasets import load_digits
 
     class Cosine(Callback):
         """Learning rate 0.005, falling to 0 along half a wave."""
@@ -191,7 +192,7 @@ def _check_out(path: str | None) -> None:
 
 def _survives(net: Sequential, path: str, x: NDArray[Any]) -> bool:
     """Save, load, and tell whether predictions have kept every bit."""
-    from .serialization import load
+    from ..serialization import load
 
     net.save(path)
     return load(path).predict(x).tobytes() == net.predict(x).tobytes()
@@ -201,8 +202,8 @@ def _survives(net: Sequential, path: str, x: NDArray[Any]) -> bool:
 
 
 def _info(arguments: argparse.Namespace) -> int:
-    from .cli_plugins import print_json
-    from .configuration import config, show_config
+    from ._plugins import print_json
+    from ..configuration import config, show_config
 
     if arguments.json:
         print_json(config())
@@ -212,7 +213,7 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def _summary(arguments: argparse.Namespace) -> int:
-    from .serialization import load
+    from ..serialization import load
 
     load(arguments.file).summary()
     return 0

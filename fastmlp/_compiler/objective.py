@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import losses, metrics, optimizers
-from .errors import UnknownNameError
-from .registry import metrics as metric_registry
-from .regularizers import Regularizer
+from .. import losses, metrics, optimizers
+from ..errors import UnknownNameError
+from ..registry import metrics as metric_registry
+from ..regularizers import Regularizer
 
 if TYPE_CHECKING:
-    from .model import Sequential
-    from .reductions import Reduction
+    from ..model import Sequential
+    from ..reductions import Reduction
 
 __all__ = [
     "accuracy_kind",
@@ -47,7 +47,7 @@ def reductions_of(net: Sequential) -> tuple[Reduction, ...]:
     by_kernel = losses.kernel_of(loss) is not None
     if by_kernel and not arenas.regularizers:
         return ()
-    from .reductions import loss_reduction, penalty_reduction
+    from ..reductions import loss_reduction, penalty_reduction
 
     of_loss = [] if by_kernel else [loss_reduction(loss, net.dtype, net._built[-1].units)]
     of_parameters = [

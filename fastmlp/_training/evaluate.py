@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import steps
-from .checks import check_count, check_out
+from . import step as steps
+from ..checks import check_count, check_out
 from .data import Rows, cast, in_place
-from .doors import with_predict_door
-from .objective import copy_of, is_compiled, named_metrics
-from .threads import team
-from .workspace import Workspace
+from .._compiler.fastpath import with_predict_door
+from .._compiler.objective import copy_of, is_compiled, named_metrics
+from ..threads import team
+from .._compiler.executable import Workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .model import Sequential
+    from ..model import Sequential
 
 __all__ = ["Totals", "evaluate", "needs_python", "predict", "run_evaluation", "staged"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from . import activations
-from .checks import check_integer
-from .layers import Activation, BatchNorm, Dense, Dropout, Layer
+from .. import activations
+from ..checks import check_integer
+from ..layers import Activation, BatchNorm, Dense, Dropout, Layer
 
 __all__ = ["BuiltLayer", "arrays", "check_layers", "flatten"]
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 from .. import activations
-from ..core import NONE, plan
-from ._base import READ, Stage, Tensor
-from ._forward import Forward
-from ._python import activation_backward, layer_backward
+from .._kernels import NONE, plan
+from .base import READ, Stage, Tensor
+from .forward import Forward
+from .python_calls import activation_backward, layer_backward
 
 ROWS = 128  # of the batch: the gradients of a block may take about as much memory as the activations of so many
 LEARNING = ("dense", "batchnorm", "learned", "python_layer")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .checks import check_number, real_array
+from ..checks import check_number, real_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .losses import Loss
+    from ..losses import Loss
 
 __all__ = ["Rows", "as_rows", "cast", "check_range", "check_targets", "check_weights", "in_place"]
 

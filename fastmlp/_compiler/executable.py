@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .core import ARENA, CODES, SHIFT
-from .core import plan as core
-from .state import Arenas, aligned
-from .sweeps import sweep_of
-from .threads import team
+from .._kernels import ARENA, CODES, SHIFT
+from .._kernels import plan as core
+from .memory import Arenas, aligned
+from ..sweeps import sweep_of
+from ..threads import team
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .data import Rows
-    from .lowering import Plan, Tensor
-    from .optimizers import Optimizer
-    from .reductions import Reduction
+    from .._training.data import Rows
+    from .lower import Plan, Tensor
+    from ..optimizers import Optimizer
+    from ..reductions import Reduction
 
 __all__ = ["Workspace"]
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import activations
-from ..core import ARENA, CODES, NONE, SHIFT
+from .._kernels import ARENA, CODES, NONE, SHIFT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..building import BuiltLayer
+    from .network import BuiltLayer
     from ..layers import Layer
     from ..program import Assembled
-    from ..state import Arenas
+    from .memory import Arenas
 
 READ = 8  # multiply-adds that take as long as reading or writing a number of a kernel
 

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import metrics, optimizers
-from .checks import real_array
+from .. import metrics, optimizers
+from ..checks import real_array
 from .data import Rows, cast, check_range, check_targets, check_weights, in_place
-from .doors import with_train_door
-from .errors import NonFiniteError
-from .objective import accuracy_kind, is_compiled, named_metrics, objective, reductions_of
-from .state import Views
-from .sweeps import sweep_of
-from .workspace import Workspace
+from .._compiler.fastpath import with_train_door
+from ..errors import NonFiniteError
+from .._compiler.objective import accuracy_kind, is_compiled, named_metrics, objective, reductions_of
+from .._compiler.memory import Views
+from ..sweeps import sweep_of
+from .._compiler.executable import Workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .model import Sequential
+    from ..model import Sequential
 
 
 Pullback = Callable[[Any], "tuple[dict[str, NDArray[Any]], NDArray[Any]]"]

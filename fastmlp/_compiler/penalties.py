@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core import CHUNK, NONE
-from ._backward import Backward
-from ._python import penalty_call
+from .._kernels import CHUNK, NONE
+from .backward import Backward
+from .python_calls import penalty_call
 
 
 class Penalties(Backward):

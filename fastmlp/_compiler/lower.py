@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import losses
-from ..core import ARENA, LOSSES, METRICS, NONE, OP, SHIFT
+from .._kernels import ARENA, LOSSES, METRICS, NONE, OP, SHIFT
 from ..optimizers import Optimizer
 from ..sweeps import sweep_of
-from ._backward import is_kernel
-from ._base import Base, Plan, Stage, Tensor
-from ._penalties import Penalties
-from ._python import loss_call, optimizer_call
+from .backward import is_kernel
+from .base import Base, Plan, Stage, Tensor
+from .penalties import Penalties
+from .python_calls import loss_call, optimizer_call
 
 if TYPE_CHECKING:
     from ..losses import Loss

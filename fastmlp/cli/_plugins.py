@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import argparse
 
-    from .registry import Plugin, Registry
+    from ..registry import Plugin, Registry
 
 __all__ = ["add_to", "print_json"]
 
@@ -41,8 +41,8 @@ def add_to(commands: Any) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from . import registry
-    from .configuration import REGISTRIES
+    from .. import registry
+    from ..configuration import REGISTRIES
 
     found: list[Row] = []
     unreadable: dict[str, str] = {}
@@ -93,7 +93,7 @@ def _describe(plugin: Plugin, of_kind: Registry[Any], plugins: list[Plugin], ign
 
 def _load(of_kind: Registry[Any], plugin: Plugin) -> Row:
     """What importing a plugin adds to its row: how it runs, or that it failed and why."""
-    from .testing import speed_of_class
+    from ..testing import speed_of_class
 
     try:
         cls = of_kind.resolve(plugin.qualified)
@@ -127,8 +127,8 @@ def print_json(value: Any) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from .errors import UnknownNameError
-    from .testing import checks, checks_of
+    from ..errors import UnknownNameError
+    from ..testing import checks, checks_of
 
     try:
         listed = checks(arguments.name, kind=arguments.kind)
@@ -157,7 +157,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _new(arguments: argparse.Namespace) -> int:
-    from .scaffold import write
+    from ._scaffold import write
 
     try:
         folder, files = write(arguments.name, arguments.into, arguments.kind)

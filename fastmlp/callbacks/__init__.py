@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .model import Sequential
+    from ..model import Sequential
 
 __all__ = ["Callback", "EarlyStopping", "History"]
 

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import steps
-from .callbacks import Callback, History, wants_batches
-from .checks import check_count, check_integer, check_share
-from .core import plan as core
+from . import step as steps
+from ..callbacks import Callback, History, wants_batches
+from ..checks import check_count, check_integer, check_share
+from .._kernels import plan as core
 from .data import Rows
-from .evaluation import Totals, needs_python, run_evaluation, staged
-from .objective import objective
-from .threads import team
+from .evaluate import Totals, needs_python, run_evaluation, staged
+from .._compiler.objective import objective
+from ..threads import team
 
 if TYPE_CHECKING:
-    from .model import Sequential
-    from .workspace import Workspace
+    from ..model import Sequential
+    from .._compiler.executable import Workspace
 
 __all__ = ["fit"]
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .core import door as core
+from .._kernels import door as core
 from .objective import is_compiled, named_metrics, objective, recorded_parts, reductions_of
-from .sweeps import sweep_of
+from ..sweeps import sweep_of
 
 if TYPE_CHECKING:
-    from .model import Sequential
-    from .workspace import Workspace
+    from ..model import Sequential
+    from .executable import Workspace
 
 __all__ = ["predict_quickly", "train_quickly", "with_predict_door", "with_train_door"]
 

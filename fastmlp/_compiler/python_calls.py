@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..activations import Activation
-    from ..building import BuiltLayer
+    from .network import BuiltLayer
     from ..losses import Loss
-    from ._base import Call, Stage, Tensor
+    from .base import Call, Stage, Tensor
 
 
 def _read_only(x: NDArray[Any]) -> NDArray[Any]:

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import activations as _activations
-from .checks import check_integer, check_number, check_share
-from .configurable import Configurable
-from .registry import activations as activation_registry
-from .registry import initializers as initializer_registry
-from .registry import layers as registry
-from .regularizers import regularizer_of
+from .. import activations as _activations
+from ..checks import check_integer, check_number, check_share
+from ..configurable import Configurable
+from ..registry import activations as activation_registry
+from ..registry import initializers as initializer_registry
+from ..registry import layers as registry
+from ..regularizers import regularizer_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .lowering import Base as Lowering
+    from .._compiler.lower import Base as Lowering
 
 __all__ = ["Activation", "BatchNorm", "Dense", "Dropout", "Layer"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core import ACTIVATIONS, ARENA, NONE, SHIFT
-from ._base import READ, Base, Node, Stage, Tensor
-from ._python import activation_forward, layer_forward
+from .._kernels import ACTIVATIONS, ARENA, NONE, SHIFT
+from .base import READ, Base, Node, Stage, Tensor
+from .python_calls import activation_forward, layer_forward
 
 
 class Forward(Base):
