@@ -14,13 +14,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TOLERANCE",
+    "cast",
     "check_count",
     "check_dtype",
     "check_integer",
     "check_number",
     "check_out",
+    "check_range",
     "check_seed",
     "check_share",
+    "in_place",
     "real_array",
 ]
 
@@ -106,3 +109,34 @@ def check_out(out: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
         raise ValueError(f"out: expected an array of {dtype} and shape {shape}, got {got}")
     if not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned):
         raise ValueError("out: expected a writable C-contiguous array")
+
+
+def in_place(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
+    """Whether the kernels can read these rows where they are: rows may be strided, numbers in a row not."""
+    size = dtype.itemsize
+    return (
+        array.dtype == dtype
+        and array.flags.aligned
+        and (array.shape[1] == 1 or array.strides[1] == size)
+        and array.strides[0] % size == 0
+    )
+
+
+def check_range(array: NDArray[Any], dtype: np.dtype[Any], name: str = "x") -> None:
+    """Refuses finite numbers that `dtype` can't hold, without a copy; infinities are left to who meets them."""
+    if array.dtype.kind != "f" or array.dtype.itemsize <= dtype.itemsize or not array.size:
+        return
+    most = np.finfo(dtype).max
+    if any(np.isfinite(extreme) and abs(extreme) > most for extreme in (array.min(), array.max())):
+        raise ValueError(f"{name}: values beyond the range of {dtype}; scale them, or use float64")
+
+
+def cast(array: NDArray[Any], dtype: np.dtype[Any], name: str = "x") -> NDArray[Any]:
+    """`array` in `dtype`, contiguous and aligned; a finite number beyond its range is an error."""
+    if array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned:
+        return array
+    with np.errstate(over="raise"):
+        try:
+            return np.require(array, dtype, ["C", "A"])
+        except FloatingPointError:
+            raise ValueError(f"{name}: values beyond the range of {dtype}; scale them, or use float64") from None

@@ -1,4 +1,4 @@
-"""``Sequential``: a network of layers, one after the other."""
+"""``Sequential``: a network of layers, one after the other: the face of what `_compiler.compiled.Compiled` holds."""
 
 from __future__ import annotations
 
@@ -8,26 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import losses, metrics, optimizers, sweeps
-from ._training import evaluate as evaluation
-from ._training import step as steps
-from ._compiler.network import BuiltLayer, check_layers, flatten
+from . import _training, losses, metrics, optimizers
+from ._compiler.compiled import Compiled, metric_name
+from ._compiler.memory import ArrayMap
+from ._compiler.network import check_layers
 from .callbacks import Callback, History
-from .checks import check_dtype, check_integer, check_seed
-from ._training.data import as_rows
-from ._compiler.fastpath import predict_quickly, train_quickly
-from .errors import NotBuiltError
-from .layers import Activation, BatchNorm, Dense, Dropout, Layer
-from ._compiler.lower import Lowering
-from ._compiler.objective import metric_name
+from .checks import check_dtype, check_seed
+from .layers import Layer
 from .registry import layers as layer_registry
-from ._compiler.memory import Arenas, Counter, Views
-from ._kernels.callers import Usage
-from ._compiler.executable import Workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ._training.step import Pullback
     from .inspection import Listing, Profile
 
 __all__ = ["Sequential"]
@@ -58,80 +51,54 @@ class Sequential:
     ) -> None:
         if isinstance(layers, (str, Mapping, Layer)) or not isinstance(layers, Iterable):
             raise TypeError(f"layers: expected a list of layers, got {layers!r}")
-        self._dtype = check_dtype(dtype)
-        self.seed = check_seed(seed)
-        self.layers: tuple[Layer, ...] = tuple(layer_registry.get(layer) for layer in layers)
-        check_layers("layers", self.layers)
-        for layer in self.layers:
+        checked = check_dtype(dtype), check_seed(seed)
+        made: tuple[Layer, ...] = tuple(layer_registry.get(layer) for layer in layers)
+        check_layers("layers", made)
+        for layer in made:
             layer.owned = True
-        self.stop_training = False
-        self._optimizer: optimizers.Optimizer | None = None
-        self._loss: losses.Loss | None = None
-        self._metrics: tuple[metrics.Metric, ...] = ()
-        self._built: list[BuiltLayer] = []
-        self._arenas: Arenas | None = None
-        self._usage = Usage()
-        self._reset_plans()
+        self.engine = Compiled(made, *checked)
         if input_dim is not None:
             self.build(input_dim)
-
-    def _reset_plans(self) -> None:
-        self._training: Workspace | None = None
-        self._evaluating: Workspace | None = None
-        self._applying: Workspace | None = None
-        self._predicting: list[Workspace] = []
-
-    # Counters: steps key dropout, iterations are the optimizer's, epochs key shuffling.
-    _steps = Counter(0)
-    _iterations = Counter(1)
-    _epochs = Counter(2)
 
     # -- building ------------------------------------------------------------------------------------------------
 
     @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, in their order."""
+        return self.engine.layers
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """float32 or float64."""
-        return self._dtype
+        return self.engine.dtype
+
+    @property
+    def seed(self) -> int:
+        """What decides initial weights, shuffling and dropout."""
+        return self.engine.seed
 
     @property
     def built(self) -> bool:
         """Whether the network has parameters."""
-        return self._arenas is not None
+        return self.engine.built
 
     @property
     def input_dim(self) -> int | None:
         """Number of features, once it is known."""
-        return self._built[0].inputs if self._built else None
+        return self.engine.input_dim
+
+    @property
+    def stop_training(self) -> bool:
+        """Whether `fit` is asked to end; a callback sets it."""
+        return self.engine.stop_training
+
+    @stop_training.setter
+    def stop_training(self, value: bool) -> None:
+        self.engine.stop_training = bool(value)
 
     def build(self, input_dim: int) -> None:
         """Lay out and initialize the parameters for `input_dim` features."""
-        inputs = check_integer("input_dim", input_dim, 1)
-        if not self.layers:
-            raise ValueError("a network needs at least one layer")
-        if self.built:
-            if inputs != self.input_dim:
-                raise ValueError(f"already built for {self.input_dim} features, got {inputs}")
-            return
-        with self._usage.changing("build"):
-            built = flatten(list(self.layers), inputs)
-            arenas = Arenas(built, self._dtype)
-            arenas.initialize(built, self.seed)
-            self._built, self._arenas = built, arenas
-            self._reset_plans()
-            if self.optimizer is not None:
-                self._reset_optimizer(self.optimizer)
-
-    def _unbuild(self) -> None:
-        """Back to before `build`, for a first call that was refused."""
-        self._built, self._arenas = [], None
-        self._reset_plans()
-
-    def _memory(self) -> Arenas:
-        if self._arenas is None:
-            raise NotBuiltError(
-                "the network has no parameters yet: give input_dim, call build(n), or pass data to it first"
-            )
-        return self._arenas
+        self.engine.build(input_dim)
 
     def compile(self, optimizer: Any = "sgd", loss: Any = None, metrics: Iterable[Any] = ()) -> None:
         """Choose how to train; the optimizer's state starts anew.
@@ -160,65 +127,55 @@ class Sequential:
                         f"metric {metric_registry.identify(metric)!r} compares outputs with rows of targets, but the "
                         f"targets of {type(chosen_loss).__name__} are labels"
                     )
-        with self._usage.changing("compile"):
-            if self.built:
-                self._reset_optimizer(chosen)
-            self._optimizer, self._loss, self._metrics = chosen, chosen_loss, chosen_metrics
-            self._reset_plans()
+        self.engine.compile(chosen, chosen_loss, chosen_metrics)
 
     @property
     def optimizer(self) -> optimizers.Optimizer | None:
         """What `compile` chose; its settings may be changed between steps."""
-        return self._optimizer
+        return self.engine.optimizer
 
     @property
     def loss(self) -> losses.Loss | None:
         """What `compile` chose."""
-        return self._loss
+        return self.engine.loss
 
     @property
     def metrics(self) -> tuple[metrics.Metric, ...]:
         """What `compile` chose."""
-        return self._metrics
-
-    def _reset_optimizer(self, optimizer: optimizers.Optimizer) -> None:
-        self._memory().reset_state(optimizer, sweeps.sweep_of(optimizer) is not None)
-        self._iterations = 0
+        return self.engine.metrics
 
     def _check_output(self, loss: losses.Loss) -> None:
         """A loss of probabilities needs a last activation that gives some."""
-        last: Any = self.layers[-1] if self.layers else None
-        if isinstance(last, (Activation, Dense)):
-            last = last.activation
-        elif not isinstance(last, (BatchNorm, Dropout)):
+        if not self.layers or not self.layers[-1].tells_output:
             return  # a layer of somebody's own may well give probabilities
+        last = self.layers[-1].output_activation
         if loss.probabilities and getattr(last, "output", None) != "probabilities":
             remedy = "sigmoid" if loss.accuracy == "binary" else "softmax"
             raise ValueError(
-                f"{type(loss).__name__} expects probabilities, but the network ends in {last!r}: use "
+                f"{type(loss).__name__} expects probabilities, but the network ends in {last or self.layers[-1]!r}: use "
                 f"activation={remedy!r} in the last layer, or {type(loss).__name__}(from_logits=True)"
             )
 
     # -- what it holds -------------------------------------------------------------------------------------------
 
     @property
-    def parameters(self) -> Views:
+    def parameters(self) -> ArrayMap:
         """Learned arrays, ``"0.kernel"`` and so on: writable views; ``parameters[key] = values`` copies in."""
-        return Views(self._memory().parameters)
+        return self.engine.parameters
 
     @property
-    def buffers(self) -> Views:
+    def buffers(self) -> ArrayMap:
         """Arrays that are kept but not learned, ``"1.running_mean"`` and so on."""
-        return Views(self._memory().buffers)
+        return self.engine.buffers
 
     @property
-    def optimizer_state(self) -> dict[str, Views]:
+    def optimizer_state(self) -> dict[str, ArrayMap]:
         """``optimizer_state["0.kernel"]["m"]`` and so on."""
-        return {key: Views(state) for key, state in self._memory().state.items()}
+        return self.engine.optimizer_state
 
     def count_params(self) -> int:
-        """Number of learned numbers: (d + 1) m_1 + (m_1 + 1) m_2 + ... for dense layers (row 3)."""
-        return sum(view.size for view in self._memory().parameters.values())
+        """Return the number of learned numbers: (d + 1) m_1 + (m_1 + 1) m_2 + ... for dense layers (row 3)."""
+        return sum(view.size for view in self.engine.parameters.values())
 
     def summary(self) -> str:
         """Print and return a table of the layers: outputs, parameters, and what runs in Python."""
@@ -227,21 +184,21 @@ class Sequential:
         return text
 
     def __repr__(self) -> str:
-        from .inspection._summary import describe
+        from .inspection import describe
 
-        return describe(self)
+        return describe(self.engine)
 
     def plan(self, batch: int = 32, *, training: bool | None = None) -> Listing:
         """The operations that a training step or a prediction of `batch` rows runs; see `fastmlp.inspection.plan`."""
         from .inspection import plan
 
-        return plan(self, batch, training=training)
+        return plan(self.engine, batch, training=training)
 
     def profile(self, x: Any, y: Any = None, *, repeats: int = 9) -> Profile:
         """What each operation of `plan` takes over some data; see `fastmlp.inspection.profile`."""
         from .inspection import profile
 
-        return profile(self, x, y, repeats=repeats)
+        return profile(self.engine, x, y, repeats=repeats)
 
     # -- prediction ----------------------------------------------------------------------------------------------
 
@@ -258,43 +215,34 @@ class Sequential:
         out : ndarray, optional
             Where to write: C-contiguous, of the network's dtype, ``(n, units)``.
         """
-        outputs: NDArray[Any] | None = predict_quickly(self._predicting, x, batch_size, out)
-        return evaluation.predict(self, x, batch_size, out) if outputs is None else outputs
+        outputs = self.engine.predict_fast(x, batch_size, out)
+        return _training.predict(self.engine, x, batch_size, out) if outputs is None else outputs
 
     def __call__(self, x: Any) -> NDArray[Any]:
         """`predict`."""
         return self.predict(x)
 
-    def _lowering(self, capacity: int, *, training: bool) -> Lowering:
-        return Lowering(self._built, self._memory(), capacity, training=training)
-
-    def _as_rows(self, x: Any, *, empty: bool = False) -> NDArray[Any]:
-        rows = as_rows(x, self.input_dim, empty=empty)
-        if not self.built:
-            self.build(rows.shape[1])
-        return rows
-
     # -- training ------------------------------------------------------------------------------------------------
 
     def train_on_batch(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
         """One step on one batch; returns the loss and the metrics, of before the update."""
-        logs: dict[str, float] | None = None if sample_weight is not None else train_quickly(self._training, x, y)
-        return steps.train_on_batch(self, x, y, sample_weight) if logs is None else logs
+        logs = self.engine.train_fast(x, y) if sample_weight is None else None
+        return _training.train_on_batch(self.engine, x, y, sample_weight) if logs is None else logs
 
     def loss_and_gradients(self, x: Any, y: Any, sample_weight: Any = None) -> tuple[float, dict[str, NDArray[Any]]]:
         """The loss that `fit` minimises and its gradients, keyed as `parameters`.
 
         In training mode, with the masks of the coming step; nothing of the network changes.
         """
-        return steps.loss_and_gradients(self, x, y, sample_weight)
+        return _training.loss_and_gradients(self.engine, x, y, sample_weight)
 
     def apply_gradients(self, gradients: Mapping[str, Any]) -> None:
         """One step of the optimizer, with gradients keyed as `parameters`."""
-        steps.apply_gradients(self, gradients)
+        _training.apply_gradients(self.engine, gradients)
 
-    def vjp(self, x: Any, *, training: bool = False) -> tuple[NDArray[Any], steps.Pullback]:
-        """Outputs, and a function from their gradient to those of parameters and inputs; see `fastmlp.steps.vjp`."""
-        return steps.vjp(self, x, training=training)
+    def vjp(self, x: Any, *, training: bool = False) -> tuple[NDArray[Any], Pullback]:
+        """Outputs, and a function from their gradient to those of parameters and inputs; see `_training.step.vjp`."""
+        return _training.vjp(self.engine, x, training=training)
 
     def fit(
         self,
@@ -317,6 +265,7 @@ class Sequential:
         from ._training.loop import fit
 
         return fit(
+            self.engine,
             self,
             x,
             y,
@@ -335,7 +284,7 @@ class Sequential:
 
     def evaluate(self, x: Any, y: Any, *, batch_size: int = 32, sample_weight: Any = None) -> dict[str, float]:
         """Loss and metrics over the data; running statistics, no dropout."""
-        return evaluation.evaluate(self, x, y, batch_size=batch_size, sample_weight=sample_weight)
+        return _training.evaluate(self.engine, x, y, batch_size=batch_size, sample_weight=sample_weight)
 
     # -- files ---------------------------------------------------------------------------------------------------
 

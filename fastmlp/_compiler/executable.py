@@ -1,4 +1,4 @@
-"""A plan with memory of its own: what one caller at a time runs."""
+"""``Executable``: a plan bound to memory."""
 
 from __future__ import annotations
 
@@ -9,25 +9,23 @@ import numpy as np
 
 from .._kernels import ARENA, CODES, SHIFT
 from .._kernels import plan as core
-from .memory import Arenas, aligned
-from ..sweeps import sweep_of
 from ..threads import team
+from .memory import Arenas, aligned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .._training.data import Rows
-    from .lower import Plan, Tensor
     from ..optimizers import Optimizer
-    from ..reductions import Reduction
+    from .lower import Plan, Tensor
+    from .settings import Settings
 
-__all__ = ["Workspace"]
+__all__ = ["Executable"]
 
 Segment = tuple[int, int] | Callable[[Any, int], None]
 
 
-class Workspace:
-    """Memory and bindings of a plan.
+class Executable:
+    """A plan bound to memory: what one caller at a time runs.
 
     Parameters
     ----------
@@ -36,8 +34,8 @@ class Workspace:
         The network's; a plan that runs beside others can be given gradients of its own.
     seed : int
     optimizer : Optimizer, optional
-    reductions : tuple
-        What the plan was made for, beside the optimizer; see `fastmlp.objective.reductions_of`.
+    settings : Settings, optional
+        What the plan was lowered from.
     own_gradients : bool
     """
 
@@ -48,15 +46,14 @@ class Workspace:
         seed: int,
         optimizer: Optimizer | None = None,
         *,
-        reductions: tuple[Reduction, ...] = (),
+        settings: Settings | None = None,
         own_gradients: bool = False,
     ) -> None:
         self.plan = plan
         self.arenas = arenas
         self.seed = seed
         self.optimizer = optimizer
-        self.sweep = None if optimizer is None else sweep_of(optimizer)  # what the plan was made for
-        self.reductions = reductions
+        self.settings = settings
         self.backward: dict[int, Any] = {}  # what Python layers gave back
         self.work = aligned(plan.work, arenas.dtype)
         self.run = core.Run(plan.ops, plan.table, arenas.counters, plan.capacity, arenas.dtype == np.float64)
@@ -74,7 +71,7 @@ class Workspace:
         for name, array in bindings.items():
             self.run.bind(ARENA[name], array)
         self.identity = np.arange(plan.capacity, dtype=np.int64)
-        self._rows: Rows | None = None
+        self._data: dict[str, NDArray[Any] | None] = {}
         self._order = self.identity
         self._offset = 0
         self.learning_rate = 0.0
@@ -82,7 +79,14 @@ class Workspace:
         self.step = 0
         self._segments = {name: self._split(*bounds) for name, bounds in plan.sections.items()}
         self.compiled = not plan.calls
-        self.door: Any = None  # the short way through it, if there is one
+        self.door: Any = None  # the fast path through it, if there is one
+
+    def serves(self, rows: int, settings: Settings, *, of_optimizer: bool = True) -> bool:
+        """Return whether this may run batches of up to `rows` under `settings`."""
+        mine = self.settings
+        if mine is None or self.plan.capacity < rows or mine[1:] != settings[1:]:
+            return False
+        return not of_optimizer or mine.update == settings.update
 
     def _split(self, first: int, last: int) -> list[Segment]:
         """Runs of compiled operations, and Python calls between them."""
@@ -95,18 +99,24 @@ class Workspace:
                 start = at + 1
         return segments + ([(start, last)] if last > start else [])
 
-    def bind(self, rows: Rows, order: NDArray[np.int64] | None = None) -> None:
+    def bind(
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any] | None = None,
+        weight: NDArray[Any] | None = None,
+        order: NDArray[np.int64] | None = None,
+    ) -> None:
         """Point the plan at data; `order` says which row comes when."""
-        self._rows = rows
+        self._data = {"x": x, "y": y, "sample_weight": weight}
         self._order = self.identity if order is None else order
-        self.run.bind(ARENA["x"], rows.x)
-        self.run.bind(ARENA["target"], rows.y)
-        self.run.bind(ARENA["weight"], rows.weight)
+        self.run.bind(ARENA["x"], x)
+        self.run.bind(ARENA["target"], y)
+        self.run.bind(ARENA["weight"], weight)
         self.run.bind_index(self._order)
 
     def unbind(self) -> None:
         """Let go of the caller's arrays."""
-        self._rows = None
+        self._data = {}
         for name in ("x", "target", "weight", "out"):
             self.run.bind(ARENA[name], None)
 
@@ -157,20 +167,18 @@ class Workspace:
         return self._order[self._offset : self._offset + batch]
 
     def target(self, batch: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        """Targets and weights of the batch."""
-        rows = self._rows
-        assert rows is not None and rows.y is not None
+        """Return targets and weights of the batch."""
+        y, weight = self._data["y"], self._data["sample_weight"]
+        assert y is not None
         index = self.batch_rows(batch)
-        return rows.y[index], None if rows.weight is None else rows.weight[index]
+        return y[index], None if weight is None else weight[index]
 
-    def culprit(self, batch: int) -> int | str:
-        """Where the first number that is not finite lies: in the data, or in the output of a layer (its place)."""
-        rows = self._rows
+    def locate_nonfinite(self, batch: int) -> int | str:
+        """Return where the first number that is not finite lies: in the data, or in the output of a layer (its index)."""
         index = self.batch_rows(batch)
-        if rows is not None:
-            for name, array in (("x", rows.x), ("y", rows.y), ("sample_weight", rows.weight)):
-                if array is not None and not np.isfinite(array[index]).all():
-                    return name
+        for name, array in self._data.items():
+            if array is not None and not np.isfinite(array[index]).all():
+                return name
         for place, tensor, once in self.plan.stages:
             if not np.isfinite(self.view(tensor, 1 if once else batch)).all():
                 return place

@@ -1,7 +1,7 @@
-"""Doors: the short way of a call through a workspace, for plans that need no Python.
+"""The fast path: a call whose arguments need no conversion reaches the plan without any Python in between.
 
-What a door takes is looked at in `fastmlp/_kernels/door.pyx`; for all else it returns None, and the caller goes the
-long way, which is `steps` and `evaluation`.
+What it takes is looked at in the kernels' `plan_fastpath`; for all else it returns None, and the caller goes the long
+way, which alone knows errors.
 """
 
 from __future__ import annotations
@@ -10,54 +10,55 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import losses
 from .._kernels import door as core
-from .objective import is_compiled, named_metrics, objective, recorded_parts, reductions_of
-from ..sweeps import sweep_of
 
 if TYPE_CHECKING:
-    from ..model import Sequential
-    from .executable import Workspace
+    from .compiled import Compiled
+    from .executable import Executable
 
-__all__ = ["predict_quickly", "train_quickly", "with_predict_door", "with_train_door"]
+__all__ = ["add_to_predicting", "add_to_training", "predict", "train"]
 
-train_quickly = core.train  # (workspace, x, y) -> logs
-predict_quickly = core.predict  # (idle workspaces, x, batch_size, out) -> outputs
-
-
-def _common(net: Sequential, workspace: Workspace) -> tuple[Any, ...]:
-    inputs, units = net.input_dim, net._built[-1].units
-    return workspace.run, net._usage, workspace.seed, workspace.identity, np.ndarray, net.dtype, inputs, units
+train = core.train  # (executable, x, y) -> logs or None
+predict = core.predict  # (idle executables, x, batch_size, out) -> outputs or None
 
 
-def with_predict_door(net: Sequential, workspace: Workspace) -> Workspace:
-    """A workspace of `predict`, with its door if it can have one."""
-    if workspace.compiled:
-        workspace.door = core.PredictDoor(*_common(net, workspace), empty=np.empty)
-    return workspace
+def _common(compiled: Compiled, executable: Executable) -> tuple[Any, ...]:
+    return (
+        *(executable.run, compiled.guard, executable.seed, executable.identity, np.ndarray, compiled.dtype),
+        *(compiled.input_dim, compiled.units),
+    )
 
 
-def with_train_door(net: Sequential, workspace: Workspace) -> Workspace:
-    """A workspace of training, with its door if it can have one."""
-    loss, optimizer = objective(net)
-    named = named_metrics(net)
-    if not workspace.compiled or not all(is_compiled(metric) for _, metric in named):
-        return workspace
-    settings = list(vars(optimizer))
+def add_to_predicting(compiled: Compiled, executable: Executable) -> None:
+    """Give an executable of predictions its fast path, if it can have one."""
+    if executable.compiled:
+        executable.door = core.PredictDoor(*_common(compiled, executable), empty=np.empty)
+
+
+def add_to_training(compiled: Compiled, executable: Executable) -> None:
+    """Give an executable of training its fast path, if it can have one."""
+    loss, optimizer = compiled.objective()
+    named = compiled.named_metrics()
+    if not executable.compiled or any(metric is not None for _, metric in named):
+        return
+    attributes = list(vars(optimizer))
 
     def fits() -> bool:
-        """Whether the plan and what is done about metrics are right for what is set now."""
+        """Return whether the plan is right for what is set now."""
         return (
-            workspace.sweep == sweep_of(optimizer)
-            and workspace.reductions == reductions_of(net)
-            and list(vars(optimizer)) == settings
-            and all(is_compiled(metric) for _, metric in named)
+            executable.serves(0, compiled.settings())
+            and list(vars(optimizer)) == attributes
+            and all(metric is None for _, metric in compiled.named_metrics())
         )
 
-    workspace.door = core.TrainDoor(
-        *_common(net, workspace),
+    traced = [*compiled.memory.regularizers.values()]
+    if losses.kernel_of(loss) is None:
+        traced.insert(0, loss)  # type: ignore[arg-type]
+    executable.door = core.TrainDoor(
+        *_common(compiled, executable),
         labels=np.dtype(np.int64) if loss.labels else None,
         shares=loss.accuracy in ("binary", "categorical"),
-        settings=core.Settings("_learning_rate", fits, optimizer, *net.metrics, *recorded_parts(net)),
+        settings=core.Settings("_learning_rate", fits, optimizer, *compiled.metrics, *traced),
         metric=named[0][0] if named else None,
     )
-    return workspace

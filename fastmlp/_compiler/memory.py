@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .network import BuiltLayer, arrays
-from ..checks import real_array
 from .._kernels import ARENA, SHIFT
-from .._training.data import check_range
+from ..checks import check_range, real_array
+from .network import BuiltLayer, array_specs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,16 +19,16 @@ if TYPE_CHECKING:
     from ..activations import Activation, Kernel
     from ..optimizers import Optimizer
 
-__all__ = ["Arenas", "Counter", "Views", "aligned"]
+__all__ = ["Arenas", "ArrayMap", "aligned"]
 
-LINE = 64
+CACHE_LINE = 64  # bytes
 
 
 def aligned(numbers: int, dtype: Any) -> NDArray[Any]:
     """Zeros that begin on a cache line."""
     itemsize = np.dtype(dtype).itemsize
-    raw = np.zeros(numbers * itemsize + LINE, dtype=np.uint8)
-    start = -raw.__array_interface__["data"][0] % LINE
+    raw = np.zeros(numbers * itemsize + CACHE_LINE, dtype=np.uint8)
+    start = -raw.__array_interface__["data"][0] % CACHE_LINE
     return raw[start : start + numbers * itemsize].view(dtype)
 
 
@@ -44,7 +43,7 @@ def _checked_state(optimizer: Optimizer, view: NDArray[Any]) -> dict[str, NDArra
     return dict(state)
 
 
-class Views(Mapping[str, "NDArray[Any]"]):
+class ArrayMap(Mapping[str, "NDArray[Any]"]):
     """Fixed keys to writable views; ``views[key] = values`` copies in, shape checked."""
 
     def __init__(self, views: dict[str, NDArray[Any]]) -> None:
@@ -84,9 +83,9 @@ class Arenas:
     def __init__(self, built: list[BuiltLayer], dtype: Any) -> None:
         self.dtype = np.dtype(dtype)
         self._offsets: dict[str, tuple[int, int]] = {}
-        self.specs = arrays(built, "parameter")
+        self.specs = array_specs(built, "parameter")
         self.size, shapes = self._lay_out(self.specs, "parameters")
-        buffers = arrays(built, "buffer")
+        buffers = array_specs(built, "buffer")
         buffer_size, buffer_shapes = self._lay_out(buffers, "buffers")
         self.flat_parameters = aligned(self.size, self.dtype)
         self.flat_gradients = aligned(self.size, self.dtype)
@@ -102,13 +101,13 @@ class Arenas:
         for key, spec in buffers.items():
             self.buffers[key][...] = spec.value
         for place in built:
-            for name in place.layer._parameter_specs:
+            for name in place.layer.parameter_specs:
                 place.layer.parameters[name] = self.parameters[f"{place.key}.{name}"]
-            for name in place.layer._buffer_specs:
+            for name in place.layer.buffer_specs:
                 place.layer.buffers[name] = self.buffers[f"{place.key}.{name}"]
 
     def _lay_out(self, specs: Mapping[str, Any], arena: str) -> tuple[int, dict[str, tuple[int, ...]]]:
-        align = LINE // self.dtype.itemsize
+        align = CACHE_LINE // self.dtype.itemsize
         at = 0
         for key, spec in specs.items():
             self._offsets[key] = (ARENA[arena], at)
@@ -135,7 +134,7 @@ class Arenas:
         """First values of the parameters; each layer draws from a generator of its own."""
         for number, place in enumerate(built):
             rng = np.random.default_rng([seed, number])
-            for name, spec in place.layer._parameter_specs.items():
+            for name, spec in place.layer.parameter_specs.items():
                 key = f"{place.key}.{name}"
                 what = f"initializer {spec.initializer!r} of {key}, shape {spec.shape}"
                 drawn = spec.initializer(spec.shape, rng, self.dtype)
@@ -161,7 +160,7 @@ class Arenas:
                 view[...] = states[key][name]
                 states[key][name] = view
 
-    def twin(self) -> Arenas:
+    def clone(self) -> Arenas:
         """A copy for runs that are not kept, in memory of its own; the layers' views stay with the original."""
         other = copy(self)
         other.flat_parameters = aligned(self.size, self.dtype)
@@ -182,17 +181,3 @@ class Arenas:
         for key, state in other.state.items():
             for name, array in state.items():
                 self.state[key][name][...] = array
-
-
-class Counter:
-    """One of the counters in a network's memory, where the kernels count too."""
-
-    def __init__(self, place: int) -> None:
-        self._place = place
-
-    def __get__(self, net: Any, owner: type) -> int:
-        return 0 if net._arenas is None else int(net._arenas.counters[self._place])
-
-    def __set__(self, net: Any, value: int) -> None:
-        if net._arenas is not None:
-            net._arenas.counters[self._place] = value

@@ -1,19 +1,29 @@
-"""Layers in their places: composed ones replaced by their parts, each built on the outputs of the one before it."""
+"""The layers of a network as it is built: composed ones replaced by their parts, each built on the outputs before it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .. import activations
+from ..activations import Activation as ActivationFunction
+from ..activations import Identity
 from ..checks import check_integer
-from ..layers import Activation, BatchNorm, Dense, Dropout, Layer
+from ..layers import Layer
 
-__all__ = ["BuiltLayer", "arrays", "check_layers", "flatten"]
+__all__ = ["BuiltLayer", "array_specs", "build_layers", "check_layers"]
 
 
 class BuiltLayer(NamedTuple):
-    """A layer in its place: composed ones are replaced by their parts."""
+    """A layer in a network.
+
+    Attributes
+    ----------
+    key : str
+        The first part of the keys of its parameters.
+    layer : Layer
+    inputs, units : int
+        Columns of what it takes and of what it gives.
+    """
 
     key: str
     layer: Layer
@@ -21,32 +31,42 @@ class BuiltLayer(NamedTuple):
     units: int
 
 
-def flatten(layers: list[Layer], input_dim: int) -> list[BuiltLayer]:
+def build_layers(layers: Iterable[Layer], input_dim: int) -> list[BuiltLayer]:
     """Build each layer on the outputs of the one before it."""
     built: list[BuiltLayer] = []
-    _flatten(layers, "", input_dim, built)
+    _build(list(layers), "", input_dim, built)
     return built
 
 
-def _flatten(layers: list[Layer], prefix: str, inputs: int, built: list[BuiltLayer]) -> int:
+def _build(layers: Sequence[Layer], prefix: str, inputs: int, built: list[BuiltLayer]) -> int:
     for index, layer in enumerate(layers):
         key = f"{prefix}{layer.name or index}"
-        layer._start()
+        layer.begin_build()
         parts = layer.compose(inputs)
         if parts is not None:
             check_layers(f"compose of {layer!r}", parts)
-            inputs = _flatten(parts, key + ".", inputs, built)
+            inputs = _build(parts, key + ".", inputs, built)
             continue
-        if isinstance(layer, Dense):
-            layer.recommended = _recommended(layers[index:])
+        layer.recommended_initializer = _recommended(layers[index:])
         units = check_integer(f"outputs of layer {key!r}", layer.build(inputs), 1)
         built.append(BuiltLayer(key, layer, inputs, units))
         inputs = units
     return inputs
 
 
+def _recommended(layers: Sequence[Layer]) -> str:
+    """Return the initializer that the activation behind the first layer recommends, past layers that don't matter."""
+    for index, layer in enumerate(layers):
+        if index and not layer.looked_past:
+            break
+        activation = getattr(layer, "activation", None)
+        if activation is not None and type(activation) is not Identity:
+            return str(activation.initializer)
+    return ActivationFunction.initializer
+
+
 def check_layers(source: str, layers: object) -> None:
-    """Distinct layers of distinct names, none of which lives in another network."""
+    """Check that these are distinct layers of distinct names, none of which lives in another network."""
     if not isinstance(layers, (tuple, list)):
         raise TypeError(f"{source}: expected a list of layers, got {layers!r}")
     for layer in layers:
@@ -62,19 +82,8 @@ def check_layers(source: str, layers: object) -> None:
             raise ValueError(f"{source}: {layer!r} belongs to another network; make a new layer")
 
 
-def _recommended(layers: list[Layer]) -> str:
-    """The initializer of the activation that follows the first layer, past BatchNorm, Dropout and the identity."""
-    for index, layer in enumerate(layers):
-        if index and not isinstance(layer, (Activation, BatchNorm, Dropout)):
-            break
-        activation = getattr(layer, "activation", None)
-        if activation is not None and type(activation) is not activations.Identity:
-            return str(activation.initializer)
-    return activations.Activation.initializer
-
-
-def arrays(built: list[BuiltLayer], which: str) -> Mapping[str, Any]:
-    """The specs of all parameters or buffers, by full key."""
+def array_specs(built: list[BuiltLayer], which: str) -> Mapping[str, Any]:
+    """Return what layers asked for, by full key; `which` is ``"parameter"`` or ``"buffer"``."""
     return {
-        f"{place.key}.{name}": spec for place in built for name, spec in getattr(place.layer, f"_{which}_specs").items()
+        f"{place.key}.{name}": spec for place in built for name, spec in getattr(place.layer, f"{which}_specs").items()
     }

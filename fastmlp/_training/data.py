@@ -1,23 +1,25 @@
-"""What comes in: arrays checked, and brought into a form that the plan reads in place or batch by batch."""
+"""``Dataset``: arrays of a call, checked, which a plan reads in place or batch by batch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..checks import check_number, real_array
+from ..checks import cast, check_number, check_range, in_place, real_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .._compiler.compiled import Compiled
     from ..losses import Loss
 
-__all__ = ["Rows", "as_rows", "cast", "check_range", "check_targets", "check_weights", "in_place"]
+__all__ = ["Dataset", "as_rows", "check_targets", "check_weights", "prepare", "readable_rows", "rows_of", "unbuilt_if_refused"]
 
 
-class Rows(NamedTuple):
+class Dataset(NamedTuple):
     """Data of a call: inputs ``(n, inputs)``, targets ``(n, units)`` or labels ``(n,)``, weights ``(n,)``."""
 
     x: NDArray[Any]
@@ -28,19 +30,19 @@ class Rows(NamedTuple):
         """Whether the kernels can read inputs and targets where they are."""
         return in_place(self.x, dtype) and (self.y is None or self.y.ndim == 1 or in_place(self.y, dtype))
 
-    def readable(self, dtype: np.dtype[Any]) -> Rows:
+    def readable(self, dtype: np.dtype[Any]) -> Dataset:
         """The same for the kernels: what they can't read where it is becomes a copy."""
         x = self.x if in_place(self.x, dtype) else cast(self.x, dtype)
         y = self.y
         if y is not None and y.ndim == 2 and not in_place(y, dtype):
             y = cast(y, dtype, "y")
-        return Rows(x, y, self.weight)
+        return Dataset(x, y, self.weight)
 
-    def take(self, index: NDArray[np.int64], dtype: np.dtype[Any]) -> Rows:
+    def take(self, index: NDArray[np.int64], dtype: np.dtype[Any]) -> Dataset:
         """Some rows, copied and cast."""
         y = None if self.y is None else self.y[index]
         weight = None if self.weight is None else self.weight[index]
-        return Rows(self.x[index], y, weight).readable(dtype)
+        return Dataset(self.x[index], y, weight).readable(dtype)
 
 
 def as_rows(x: object, inputs: int | None, *, empty: bool = False, name: str = "x") -> NDArray[Any]:
@@ -56,37 +58,6 @@ def as_rows(x: object, inputs: int | None, *, empty: bool = False, name: str = "
     if len(array) == 0 and not empty:
         raise ValueError(f"{name}: no samples, got shape {array.shape}")
     return array
-
-
-def in_place(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
-    """Whether the kernels can read these rows where they are: rows may be strided, numbers in a row not."""
-    size = dtype.itemsize
-    return (
-        array.dtype == dtype
-        and array.flags.aligned
-        and (array.shape[1] == 1 or array.strides[1] == size)
-        and array.strides[0] % size == 0
-    )
-
-
-def check_range(array: NDArray[Any], dtype: np.dtype[Any], name: str = "x") -> None:
-    """Refuses finite numbers that `dtype` can't hold, without a copy; infinities are left to who meets them."""
-    if array.dtype.kind != "f" or array.dtype.itemsize <= dtype.itemsize or not array.size:
-        return
-    most = np.finfo(dtype).max
-    if any(np.isfinite(extreme) and abs(extreme) > most for extreme in (array.min(), array.max())):
-        raise ValueError(f"{name}: values beyond the range of {dtype}; scale them, or use float64")
-
-
-def cast(array: NDArray[Any], dtype: np.dtype[Any], name: str = "x") -> NDArray[Any]:
-    """`array` in `dtype`, contiguous and aligned; a finite number beyond its range is an error."""
-    if array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned:
-        return array
-    with np.errstate(over="raise"):
-        try:
-            return np.require(array, dtype, ["C", "A"])
-        except FloatingPointError:
-            raise ValueError(f"{name}: values beyond the range of {dtype}; scale them, or use float64") from None
 
 
 def check_targets(y: object, n: int, units: int, loss: Loss, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -178,3 +149,46 @@ def _class_factors(class_weight: Mapping[int, float], y: NDArray[Any], loss: Los
             raise ValueError(f"class_weight: expected classes 0 to {classes - 1}, got {label}")
         factors[labels == label] = check_number("class_weight", factor, 0.0)
     return factors
+
+
+@contextmanager
+def unbuilt_if_refused(compiled: Compiled) -> Iterator[None]:
+    """Leave no parameters behind a first call that is refused: its number of features may be the mistake."""
+    fresh = not compiled.built
+    try:
+        yield
+    except Exception:
+        if fresh:
+            compiled.unbuild()
+        raise
+
+
+def rows_of(compiled: Compiled, x: Any, *, empty: bool = False) -> NDArray[Any]:
+    """Return `x` as rows of the network's features; build a network that has waited for its first data."""
+    rows = as_rows(x, compiled.input_dim, empty=empty)
+    if not compiled.built:
+        compiled.build(rows.shape[1])
+    return rows
+
+
+def readable_rows(rows: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return rows that the kernels can read: these, or a copy."""
+    return rows if in_place(rows, dtype) else cast(rows, dtype)
+
+
+def prepare(
+    compiled: Compiled,
+    x: Any,
+    y: Any,
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | None = None,
+) -> Dataset:
+    """Return the checked data of a call; the inputs keep their dtype."""
+    loss, _ = compiled.objective()
+    with unbuilt_if_refused(compiled):
+        rows = rows_of(compiled, x)
+        check_range(rows, compiled.dtype)
+        units = compiled.units
+        targets = check_targets(y, len(rows), units, loss, compiled.dtype)
+        weight = check_weights(sample_weight, class_weight, targets, units, loss, compiled.dtype)
+    return Dataset(rows, targets, weight)

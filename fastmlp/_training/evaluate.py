@@ -1,4 +1,4 @@
-"""``predict`` and ``evaluate``, and the sums that an epoch of ``fit`` keeps too."""
+"""``evaluate``: loss and metrics over data, and the running means that an epoch of ``fit`` keeps too."""
 
 from __future__ import annotations
 
@@ -6,87 +6,44 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import step as steps
-from ..checks import check_count, check_out
-from .data import Rows, cast, in_place
-from .._compiler.fastpath import with_predict_door
-from .._compiler.objective import copy_of, is_compiled, named_metrics
+from .. import metrics
+from .._compiler.compiled import Compiled
+from .._compiler.executable import Executable
+from ..checks import check_count
 from ..threads import team
-from .._compiler.executable import Workspace
+from .data import Dataset, prepare
+from .step import update_metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..model import Sequential
-
-__all__ = ["Totals", "evaluate", "needs_python", "predict", "run_evaluation", "staged"]
+__all__ = ["RunningMeans", "evaluate", "needs_python", "run_evaluation", "staged"]
 
 
-PREDICT_ROWS = 1024  # rows of a prediction that are in flight at a time
+def clone(metric: metrics.Metric) -> metrics.Metric:
+    """Return a metric of the same configuration, with sums of its own."""
+    return type(metric).from_config(metric.get_config())
 
 
-def predict(net: Sequential, x: Any, batch_size: int | None, out: NDArray[Any] | None) -> NDArray[Any]:
-    """The body of ``Sequential.predict``."""
-    chunk = PREDICT_ROWS if batch_size is None else check_count("batch_size", batch_size)
-    dtype = net.dtype
-    with steps.unbuilt_if_refused(net):
-        rows = net._as_rows(x, empty=True)
-        units = net._built[-1].units
-        if out is not None:
-            check_out(out, (len(rows), units), dtype)
-    if out is None:
-        out = np.empty((len(rows), units), dtype)
-    elif np.may_share_memory(out, rows):
-        rows = rows.copy()  # outputs would be written over rows that are still to be read
-    if not len(rows):
-        return out
-    with net._usage.reading("predict"):
-        workspace = _predicting(net, min(chunk, len(rows)))
-        try:
-            for at in range(0, len(rows), chunk):
-                part = rows[at : at + chunk]
-                workspace.bind_out(out[at : at + chunk])
-                workspace.bind(Rows(part if in_place(part, dtype) else cast(part, dtype)))
-                workspace.begin(0, len(part))
-                workspace.execute(len(part), "forward")
-        finally:
-            workspace.unbind()
-            net._predicting.append(workspace)
-    return out
-
-
-def _predicting(net: Sequential, rows: int) -> Workspace:
-    """A workspace that nobody uses, for batches of up to `rows`."""
-    try:
-        workspace = net._predicting.pop()
-    except IndexError:
-        pass
-    else:
-        if workspace.plan.capacity >= rows:
-            return workspace
-    plan = net._lowering(rows, training=False).predict()
-    return with_predict_door(net, Workspace(plan, net._memory(), net.seed))
-
-
-class Totals:
+class RunningMeans:
     """Weighted sums over the batches of an epoch."""
 
-    def __init__(self, net: Sequential) -> None:
+    def __init__(self, compiled: Compiled) -> None:
         # copies: an evaluation within a callback must not reset what an epoch has counted; None: the kernels count
-        self.metrics = [(name, None if is_compiled(metric) else copy_of(metric)) for name, metric in named_metrics(net)]
+        self.metrics = [(name, metric and clone(metric)) for name, metric in compiled.named_metrics()]
         self.foreign = [metric for _, metric in self.metrics if metric is not None]
         self.sums = np.zeros(3)  # loss, compiled metric, weight
         self.rows = 0
         for metric in self.foreign:
             metric.reset()
 
-    def add(self, workspace: Workspace, batch: int) -> None:
+    def add(self, executable: Executable, batch: int) -> None:
         """Add a step that Python has seen."""
-        run = workspace.run
+        run = executable.run
         self.sums += (run.loss, run.metric, run.weight)
         self.rows += batch
         for metric in self.foreign:
-            steps.update_metric(metric, workspace, batch)
+            update_metric(metric, executable, batch)
 
     def logs(self, prefix: str = "") -> dict[str, float]:
         """Means, by name."""
@@ -98,52 +55,52 @@ class Totals:
         return logs
 
 
-def needs_python(totals: Totals, workspace: Workspace, data: Rows) -> bool:
+def needs_python(totals: RunningMeans, executable: Executable, data: Dataset) -> bool:
     """Whether steps must come back to Python: metrics in NumPy, foreign code in a step, inputs to be cast."""
-    return bool(totals.foreign) or not workspace.compiled or not data.in_place(workspace.arenas.dtype)
+    return bool(totals.foreign) or not executable.compiled or not data.in_place(executable.arenas.dtype)
 
 
-def staged(net: Sequential, workspace: Workspace, data: Rows, index: NDArray[np.int64]) -> None:
+def staged(compiled: Compiled, executable: Executable, data: Dataset, index: NDArray[np.int64]) -> None:
     """Binds some rows; only those that can't be read in place are copied."""
-    if data.in_place(net.dtype):
-        workspace.bind(data, index)
+    if data.in_place(compiled.dtype):
+        executable.bind(*data, index)
     else:
-        workspace.bind(data.take(index, net.dtype))
+        executable.bind(*data.take(index, compiled.dtype))
 
 
-def evaluate(net: Sequential, x: Any, y: Any, *, batch_size: int, sample_weight: Any = None) -> dict[str, float]:
+def evaluate(compiled: Compiled, x: Any, y: Any, *, batch_size: int, sample_weight: Any = None) -> dict[str, float]:
     """Loss and metrics over the data."""
     batch_size = check_count("batch_size", batch_size)
-    return run_evaluation(net, steps.prepare(net, x, y, sample_weight), batch_size).logs()
+    return run_evaluation(compiled, prepare(compiled, x, y, sample_weight), batch_size).logs()
 
 
-def run_evaluation(net: Sequential, data: Rows, batch_size: int) -> Totals:
+def run_evaluation(compiled: Compiled, data: Dataset, batch_size: int) -> RunningMeans:
     """`evaluate` over checked data."""
     n = len(data.x)
     batch_size = min(batch_size, n)
-    with net._usage.changing("evaluate"):
-        workspace = steps.evaluation_workspace(net, batch_size)
-        totals = Totals(net)
+    with compiled.guard.changing("evaluate"):
+        executable = compiled.evaluating(batch_size)
+        totals = RunningMeans(compiled)
         order = np.arange(n, dtype=np.int64)
         try:
-            if not needs_python(totals, workspace, data):
-                workspace.bind(data, order)
-                first, last = workspace.plan.sections["forward"]
+            if not needs_python(totals, executable, data):
+                executable.bind(*data, order)
+                first, last = executable.plan.sections["forward"]
                 rates = np.zeros(-(-n // batch_size))
                 at = 0
                 while at < n:  # back every tenth of a second, for Ctrl-C
                     part = rates[at // batch_size :]
-                    at, _ = workspace.run.epoch(
-                        first, last, at, n, batch_size, net.seed, part, team(), totals.sums, 0.1, True
+                    at, _ = executable.run.epoch(
+                        first, last, at, n, batch_size, compiled.seed, part, team(), totals.sums, 0.1, True
                     )
                 return totals
             for at in range(0, n, batch_size):
                 index = order[at : at + batch_size]
-                staged(net, workspace, data, index)
-                workspace.begin(0, len(index))
-                if workspace.run.weight > 0:
-                    workspace.execute(len(index), "forward")
-                    totals.add(workspace, len(index))
+                staged(compiled, executable, data, index)
+                executable.begin(0, len(index))
+                if executable.run.weight > 0:
+                    executable.execute(len(index), "forward")
+                    totals.add(executable, len(index))
             return totals
         finally:
-            workspace.unbind()
+            executable.unbind()

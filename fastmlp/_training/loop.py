@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import step as steps
+from .._compiler.compiled import Compiled
+from .._compiler.executable import Executable
+from .._kernels import plan as core
 from ..callbacks import Callback, History, wants_batches
 from ..checks import check_count, check_integer, check_share
-from .._kernels import plan as core
-from .data import Rows
-from .evaluate import Totals, needs_python, run_evaluation, staged
-from .._compiler.objective import objective
 from ..threads import team
+from . import step as steps
+from .data import Dataset, prepare, unbuilt_if_refused
+from .evaluate import RunningMeans, needs_python, run_evaluation, staged
 
 if TYPE_CHECKING:
     from ..model import Sequential
-    from .._compiler.executable import Workspace
 
 __all__ = ["fit"]
 
@@ -29,105 +29,105 @@ __all__ = ["fit"]
 class Epoch:
     """One pass over the data, which may be repeated."""
 
-    def __init__(self, net: Sequential, data: Rows, batch_size: int, limit: int | None, shuffle: bool) -> None:
+    def __init__(self, compiled: Compiled, data: Dataset, batch_size: int, limit: int | None, shuffle: bool) -> None:
         n = len(data.x)
-        self.net, self.data, self.batch_size, self.shuffle = net, data, min(batch_size, n), shuffle
+        self.compiled, self.data, self.batch_size, self.shuffle = compiled, data, min(batch_size, n), shuffle
         self.order = np.arange(n, dtype=np.int64)
         self.end = n if limit is None else min(n, limit * self.batch_size)
         self.rates = np.empty(-(-self.end // self.batch_size))  # learning rates, step by step
 
-    def run(self, on_batch: Callable[[int, Mapping[str, float]], None] | None) -> Totals:
+    def run(self, on_batch: Callable[[int, Mapping[str, float]], None] | None) -> RunningMeans:
         """All steps; compiled in one call where that is possible."""
         if self.shuffle:
-            core.shuffle(self.order, self.net.seed, self.net._epochs)
-        workspace = steps.train_workspace(self.net, self.batch_size)
-        totals = Totals(self.net)
+            core.shuffle(self.order, self.compiled.seed, self.compiled.epochs)
+        executable = self.compiled.training(self.batch_size)
+        totals = RunningMeans(self.compiled)
         try:
-            if on_batch is None and not needs_python(totals, workspace, self.data):
-                self._compiled(workspace, totals)
+            if on_batch is None and not needs_python(totals, executable, self.data):
+                self._compiled(executable, totals)
                 totals.rows = self.end
             else:
-                self._stepwise(workspace, totals, on_batch)
+                self._stepwise(executable, totals, on_batch)
         finally:
-            workspace.unbind()
+            executable.unbind()
         return totals
 
-    def _compiled(self, workspace: Workspace, totals: Totals) -> None:
+    def _compiled(self, executable: Executable, totals: RunningMeans) -> None:
         """Comes back every tenth of a second, so that Ctrl-C is answered; steps are counted where they are run."""
-        net, run, at = self.net, workspace.run, 0
-        workspace.bind(self.data, self.order)
-        first, _ = workspace.plan.sections["forward"]
-        _, last = workspace.plan.sections["commit"]
+        compiled, run, at = self.compiled, executable.run, 0
+        executable.bind(*self.data, self.order)
+        first, _ = executable.plan.sections["forward"]
+        _, last = executable.plan.sections["commit"]
         self._fill_rates()
-        begun = net._steps
+        begun = compiled.steps
         while at < self.end:
             at, fine = run.epoch(
-                *(first, last, at, self.end, self.batch_size, net.seed),
-                *(self.rates[net._steps - begun :], team(), totals.sums),
+                *(first, last, at, self.end, self.batch_size, compiled.seed),
+                *(self.rates[compiled.steps - begun :], team(), totals.sums),
             )
             if not fine:
                 batch = min(self.batch_size, self.end - at)
-                workspace.begin(at, batch)
-                raise steps.non_finite(net, workspace, batch)
+                executable.begin(at, batch)
+                raise steps.non_finite(compiled, executable, batch)
 
     def _fill_rates(self) -> None:
-        _, optimizer = objective(self.net)
+        _, optimizer = self.compiled.objective()
         if not callable(optimizer.learning_rate):
             self.rates.fill(optimizer.learning_rate)
             return
-        first = self.net._iterations + 1
+        first = self.compiled.iterations + 1
         for step in range(len(self.rates)):
             self.rates[step] = optimizer.learning_rate_at(first + step)
 
     def _stepwise(
         self,
-        workspace: Workspace,
-        totals: Totals,
+        executable: Executable,
+        totals: RunningMeans,
         on_batch: Callable[[int, Mapping[str, float]], None] | None,
     ) -> None:
         for number, at in enumerate(range(0, self.end, self.batch_size)):
             index = self.order[at : min(at + self.batch_size, self.end)]
-            staged(self.net, workspace, self.data, index)
-            if not steps.step(self.net, workspace, 0, len(index)):
+            staged(self.compiled, executable, self.data, index)
+            if not steps.step(self.compiled, executable, 0, len(index)):
                 continue
-            totals.add(workspace, len(index))
+            totals.add(executable, len(index))
             if on_batch is not None:
-                on_batch(number, steps.logs(self.net, workspace, len(index)))
-                if self.net.stop_training:
+                on_batch(number, steps.logs(self.compiled, executable, len(index)))
+                if self.compiled.stop_training:
                     return
 
 
 class Stream:
     """One pass over an iterable of ``(x, y[, weight])``, which may be repeated."""
 
-    def __init__(self, net: Sequential, batches: Iterable[Any], limit: int | None) -> None:
-        self.net, self.batches, self.limit = net, batches, limit
+    def __init__(self, compiled: Compiled, batches: Iterable[Any], limit: int | None) -> None:
+        self.compiled, self.batches, self.limit = compiled, batches, limit
 
-    def run(self, on_batch: Callable[[int, Mapping[str, float]], None] | None) -> Totals:
+    def run(self, on_batch: Callable[[int, Mapping[str, float]], None] | None) -> RunningMeans:
         """All steps."""
-        totals: Totals | None = None
+        totals: RunningMeans | None = None
         for number, batch in enumerate(islice(self.batches, self.limit)):
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
                 raise TypeError(f"fit: expected batches (x, y) or (x, y, weight), got {type(batch).__name__}")
-            data = steps.prepare(self.net, *batch).readable(self.net.dtype)
-            totals = totals or Totals(self.net)
-            workspace = steps.train_workspace(self.net, len(data.x))
-            workspace.bind(data)
+            data = prepare(self.compiled, *batch).readable(self.compiled.dtype)
+            totals = totals or RunningMeans(self.compiled)
+            executable = self.compiled.training(len(data.x))
+            executable.bind(*data)
             try:
-                steps.step(self.net, workspace, 0, len(data.x))
-                totals.add(workspace, len(data.x))
+                steps.step(self.compiled, executable, 0, len(data.x))
+                totals.add(executable, len(data.x))
                 if on_batch is not None:
-                    on_batch(number, steps.logs(self.net, workspace, len(data.x)))
+                    on_batch(number, steps.logs(self.compiled, executable, len(data.x)))
             finally:
-                workspace.unbind()
-            if self.net.stop_training:
+                executable.unbind()
+            if self.compiled.stop_training:
                 break
         if totals is None:
             raise ValueError("fit: the iterable gave no batch; a generator is used up after one epoch, a list is not")
         return totals
 
 
-def _split(data: Rows, share: float) -> tuple[Rows, Rows | None]:
+def _split(data: Dataset, share: float) -> tuple[Dataset, Dataset | None]:
     """The last share of the rows for validation."""
     n = len(data.x)
     kept = n - int(n * share)
@@ -136,8 +136,8 @@ def _split(data: Rows, share: float) -> tuple[Rows, Rows | None]:
             raise ValueError(f"validation_split: {share} of {n} samples is none")
         return data, None
 
-    def rows(part: slice) -> Rows:
-        return Rows(*(None if array is None else array[part] for array in data))  # type: ignore[arg-type]
+    def rows(part: slice) -> Dataset:
+        return Dataset(*(None if array is None else array[part] for array in data))  # type: ignore[arg-type]
 
     train, validation = rows(slice(0, kept)), rows(slice(kept, None))
     for name, part in (("training", train), ("validation", validation)):
@@ -147,19 +147,19 @@ def _split(data: Rows, share: float) -> tuple[Rows, Rows | None]:
 
 
 def _data(
-    net: Sequential,
+    compiled: Compiled,
     x: Any,
     y: Any,
     split: float,
     validation_data: Sequence[Any] | None,
     sample_weight: Any,
     class_weight: Mapping[int, float] | None,
-) -> tuple[Rows | None, Rows | None]:
+) -> tuple[Dataset | None, Dataset | None]:
     """Checked rows for training (None: `x` is an iterable of batches) and for validation."""
-    data: Rows | None = None
-    validation: Rows | None = None
+    data: Dataset | None = None
+    validation: Dataset | None = None
     if y is not None:
-        data, validation = _split(steps.prepare(net, x, y, sample_weight, class_weight), split)
+        data, validation = _split(prepare(compiled, x, y, sample_weight, class_weight), split)
     elif sample_weight is not None or class_weight is not None or split:
         raise ValueError("fit: without y, weights come with the batches, and validation through validation_data")
     elif not isinstance(x, Iterable) or isinstance(x, np.ndarray):
@@ -169,12 +169,13 @@ def _data(
             raise ValueError("fit: give validation_data or validation_split, not both")
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
             raise ValueError("validation_data: expected (x, y) or (x, y, sample_weight)")
-        validation = steps.prepare(net, *validation_data)
+        validation = prepare(compiled, *validation_data)
     return data, validation
 
 
 def fit(
-    net: Sequential,
+    compiled: Compiled,
+    model: Sequential,
     x: Any,
     y: Any = None,
     *,
@@ -201,7 +202,7 @@ def fit(
     epochs : int
         The number of the last epoch; training goes from `initial_epoch` to it.
     batch_size : int
-        Rows of a step; the last batch of an epoch may have fewer, and counts accordingly.
+        Dataset of a step; the last batch of an epoch may have fewer, and counts accordingly.
     validation_data : (x, y) or (x, y, sample_weight), optional
     validation_split : float
         The last share of the rows is for validation, before any shuffling.
@@ -231,42 +232,42 @@ def fit(
     initial_epoch = check_integer("initial_epoch", initial_epoch, 0)
     split = check_share("validation_split", validation_split)
     limit = None if steps_per_epoch is None else check_count("steps_per_epoch", steps_per_epoch)
-    objective(net)
+    compiled.objective()
     hooks = _checked_callbacks(callbacks)
     show = _shows(verbose)
-    with steps.unbuilt_if_refused(net):
-        data, validation = _data(net, x, y, split, validation_data, sample_weight, class_weight)
+    with unbuilt_if_refused(compiled):
+        data, validation = _data(compiled, x, y, split, validation_data, sample_weight, class_weight)
     history = History()
     hooks.append(history)
     watching = [hook for hook in hooks if wants_batches(hook)]
-    one = Stream(net, x, limit) if data is None else Epoch(net, data, batch_size, limit, shuffle)
+    one = Stream(compiled, x, limit) if data is None else Epoch(compiled, data, batch_size, limit, shuffle)
 
     def on_batch(number: int, logs: Mapping[str, float]) -> None:
         for hook in watching:
-            hook.on_batch_end(net, number, logs)
+            hook.on_batch_end(model, number, logs)
 
-    net.stop_training = False
+    compiled.stop_training = False
     for hook in hooks:
-        hook.on_train_begin(net)
+        hook.on_train_begin(model)
     for epoch in range(initial_epoch, epochs):
         begun = time.perf_counter()
         for hook in hooks:
-            hook.on_epoch_begin(net, epoch)
-        with net._usage.changing("fit"):
+            hook.on_epoch_begin(model, epoch)
+        with compiled.guard.changing("fit"):
             totals = one.run(on_batch if watching else None)
-            net._epochs += 1
+            compiled.epochs += 1
         logs = totals.logs()
         seconds = time.perf_counter() - begun
         if validation is not None:
-            logs |= run_evaluation(net, validation, max(batch_size, 256)).logs("val_")
+            logs |= run_evaluation(compiled, validation, max(batch_size, 256)).logs("val_")
         if show:
             print(_line(epoch, epochs, logs, totals.rows / seconds), flush=True)
         for hook in hooks:
-            hook.on_epoch_end(net, epoch, logs)
-        if net.stop_training:
+            hook.on_epoch_end(model, epoch, logs)
+        if compiled.stop_training:
             break
     for hook in hooks:
-        hook.on_train_end(net)
+        hook.on_train_end(model)
     return history
 
 

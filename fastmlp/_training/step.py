@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import metrics, optimizers
-from ..checks import real_array
-from .data import Rows, cast, check_range, check_targets, check_weights, in_place
-from .._compiler.fastpath import with_train_door
+from .. import metrics
+from .._compiler.compiled import Compiled
+from .._compiler.executable import Executable
+from .._compiler.memory import ArrayMap
+from ..checks import cast, real_array
 from ..errors import NonFiniteError
-from .._compiler.objective import accuracy_kind, is_compiled, named_metrics, objective, reductions_of
-from .._compiler.memory import Views
-from ..sweeps import sweep_of
-from .._compiler.executable import Workspace
+from .data import prepare, readable_rows, rows_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from ..model import Sequential
-
 
 Pullback = Callable[[Any], "tuple[dict[str, NDArray[Any]], NDArray[Any]]"]
 
@@ -42,127 +36,57 @@ class Restore:
             self._array[...] = self._kept
 
 
-@contextmanager
-def unbuilt_if_refused(net: Sequential) -> Iterator[None]:
-    """A first call that is refused leaves no parameters: its number of features may be the mistake."""
-    fresh = not net.built
-    try:
-        yield
-    except Exception:
-        if fresh:
-            net._unbuild()
-        raise
-
-
-def prepare(
-    net: Sequential,
-    x: Any,
-    y: Any,
-    sample_weight: Any = None,
-    class_weight: Mapping[int, float] | None = None,
-) -> Rows:
-    """Checked data of a call; the inputs keep their dtype."""
-    loss, _ = objective(net)
-    with unbuilt_if_refused(net):
-        rows = net._as_rows(x)
-        check_range(rows, net._dtype)
-        units = net._built[-1].units
-        targets = check_targets(y, len(rows), units, loss, net._dtype)
-        weight = check_weights(sample_weight, class_weight, targets, units, loss, net._dtype)
-    return Rows(rows, targets, weight)
-
-
-def train_workspace(net: Sequential, rows: int) -> Workspace:
-    """The workspace of training, for batches of up to `rows`, made anew where it is too small or for other settings."""
-    loss, optimizer = objective(net)
-    workspace: Workspace | None = net._training
-    found = reductions_of(net)
-    if (
-        workspace is None
-        or workspace.plan.capacity < rows
-        or workspace.sweep != sweep_of(optimizer)
-        or workspace.reductions != found
-    ):
-        plan = net._lowering(rows, training=True).train(loss, accuracy_kind(net), optimizer)
-        workspace = Workspace(plan, net._memory(), net.seed, optimizer, reductions=found)
-        workspace = with_train_door(net, workspace)
-        net._training = workspace
-    return workspace
-
-
-def evaluation_workspace(net: Sequential, rows: int) -> Workspace:
-    """As `train_workspace`, for `evaluate`."""
-    loss, _ = objective(net)
-    found = reductions_of(net)
-    workspace: Workspace | None = net._evaluating
-    if workspace is None or workspace.plan.capacity < rows or workspace.reductions != found:
-        plan = net._lowering(rows, training=False).evaluate(loss, accuracy_kind(net))
-        workspace = net._evaluating = Workspace(plan, net._memory(), net.seed, reductions=found)
-    return workspace
-
-
-def optimizer_workspace(net: Sequential, optimizer: optimizers.Optimizer) -> Workspace:
-    """As `train_workspace`, for `apply_gradients`: the optimizer alone, on no rows."""
-    workspace: Workspace | None = net._applying
-    if workspace is None or workspace.sweep != sweep_of(optimizer):
-        plan = net._lowering(0, training=True).step(optimizer)
-        workspace = Workspace(plan, net._memory(), net.seed, optimizer)
-        workspace.bind(Rows(np.empty((0, 1), net._dtype)))
-        net._applying = workspace
-    return workspace
-
-
-def step(net: Sequential, workspace: Workspace, offset: int, batch: int) -> bool:
+def step(compiled: Compiled, executable: Executable, offset: int, batch: int) -> bool:
     """A whole step over rows that are bound; raises before anything of it is kept.
 
     False, and no step, if the weights of the batch sum to 0: then no row of it counts.
     """
-    _, optimizer = objective(net)
-    workspace.begin(offset, batch, optimizer.learning_rate_at(net._iterations + 1))
-    if workspace.run.weight == 0:
+    _, optimizer = compiled.objective()
+    executable.begin(offset, batch, optimizer.learning_rate_at(compiled.iterations + 1))
+    if executable.run.weight == 0:
         return False
-    with net._usage.stepping(), kept_buffers(net, workspace):
-        if not workspace.execute(batch, "forward", "backward", "check"):
-            raise non_finite(net, workspace, batch)
-        workspace.commit()
+    with compiled.guard.stepping(), kept_buffers(compiled, executable):
+        if not executable.execute(batch, "forward", "backward", "check"):
+            raise non_finite(compiled, executable, batch)
+        executable.commit()
     return True
 
 
-def kept_buffers(net: Sequential, workspace: Workspace, *, always: bool = False) -> Restore:
+def kept_buffers(compiled: Compiled, executable: Executable, *, always: bool = False) -> Restore:
     """Buffers that layers in Python may have written, put back if the step fails."""
-    return Restore(None if workspace.compiled else net._memory().flat_buffers, always)
+    return Restore(None if executable.compiled else compiled.memory.flat_buffers, always)
 
 
-def logs(net: Sequential, workspace: Workspace, batch: int) -> dict[str, float]:
+def logs(compiled: Compiled, executable: Executable, batch: int) -> dict[str, float]:
     """Loss and metrics of one batch."""
-    run = workspace.run
+    run = executable.run
     logs = {"loss": run.loss / run.weight}
-    for name, metric in named_metrics(net):
-        if is_compiled(metric):
+    for name, metric in compiled.named_metrics():
+        if metric is None:
             logs[name] = run.metric / run.weight
         else:
             metric.reset()
-            update_metric(metric, workspace, batch)
+            update_metric(metric, executable, batch)
             logs[name] = float(metric.result())
     return logs
 
 
-def update_metric(metric: metrics.Metric, workspace: Workspace, batch: int) -> None:
+def update_metric(metric: metrics.Metric, executable: Executable, batch: int) -> None:
     """Shows a metric in NumPy the batch that was run."""
-    target, weight = workspace.target(batch)
-    output = workspace.view(workspace.plan.out, batch)
+    target, weight = executable.target(batch)
+    output = executable.view(executable.plan.out, batch)
     for array in (target, output):
         array.flags.writeable = False  # views and copies of this call: what one metric does, the next must not see
     metric.update(target, output, weight)
 
 
-def non_finite(net: Sequential, workspace: Workspace, batch: int) -> NonFiniteError:
+def non_finite(compiled: Compiled, executable: Executable, batch: int) -> NonFiniteError:
     """The error for the step at hand, with the place where NaN or infinity began."""
-    where = workspace.culprit(batch)
-    step = net._steps + 1
+    where = executable.locate_nonfinite(batch)
+    step = compiled.steps + 1
     kept = "; the network is as it was after the step before"
     if isinstance(where, int):
-        key = net._built[where].key
+        key = compiled.network[where].key
         return NonFiniteError(
             f"NaN or infinity in the output of layer {key!r} at step {step}: lower the learning rate, scale the "
             f"inputs, or look at the parameters{kept}",
@@ -177,52 +101,52 @@ def non_finite(net: Sequential, workspace: Workspace, batch: int) -> NonFiniteEr
     return NonFiniteError(f"NaN or infinity in {where}, in the batch of step {step}: clean the data{kept}", step=step)
 
 
-def train_on_batch(net: Sequential, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
+def train_on_batch(compiled: Compiled, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
     """One step on one batch; returns the loss and the metrics, of before the update."""
-    data = prepare(net, x, y, sample_weight).readable(net._dtype)
+    data = prepare(compiled, x, y, sample_weight).readable(compiled.dtype)
     batch = len(data.x)
-    with net._usage.changing("train_on_batch"):
-        workspace = train_workspace(net, batch)
-        workspace.bind(data)
+    with compiled.guard.changing("train_on_batch"):
+        executable = compiled.training(batch)
+        executable.bind(*data)
         try:
-            step(net, workspace, 0, batch)
-            return logs(net, workspace, batch)
+            step(compiled, executable, 0, batch)
+            return logs(compiled, executable, batch)
         finally:
-            workspace.unbind()
+            executable.unbind()
 
 
 def loss_and_gradients(
-    net: Sequential, x: Any, y: Any, sample_weight: Any = None
+    compiled: Compiled, x: Any, y: Any, sample_weight: Any = None
 ) -> tuple[float, dict[str, NDArray[Any]]]:
     """The loss that `fit` minimises and its gradients, keyed as `parameters`; in training mode, no side effect."""
-    data = prepare(net, x, y, sample_weight).readable(net._dtype)
+    data = prepare(compiled, x, y, sample_weight).readable(compiled.dtype)
     batch = len(data.x)
-    with net._usage.changing("loss_and_gradients"):
-        workspace = train_workspace(net, batch)
-        workspace.bind(data)
+    with compiled.guard.changing("loss_and_gradients"):
+        executable = compiled.training(batch)
+        executable.bind(*data)
         try:
-            workspace.begin(0, batch)
-            with net._usage.stepping(), kept_buffers(net, workspace, always=True):
-                if not workspace.execute(batch, "forward", "backward", "check"):
-                    raise non_finite(net, workspace, batch)
-            loss = workspace.run.loss / workspace.run.weight
+            executable.begin(0, batch)
+            with compiled.guard.stepping(), kept_buffers(compiled, executable, always=True):
+                if not executable.execute(batch, "forward", "backward", "check"):
+                    raise non_finite(compiled, executable, batch)
+            loss = executable.run.loss / executable.run.weight
         finally:
-            workspace.unbind()
-        return loss, {key: view.copy() for key, view in workspace.gradients.items()}
+            executable.unbind()
+        return loss, {key: view.copy() for key, view in executable.gradients.items()}
 
 
-def apply_gradients(net: Sequential, gradients: Mapping[str, Any]) -> None:
+def apply_gradients(compiled: Compiled, gradients: Mapping[str, Any]) -> None:
     """One step of the optimizer with gradients keyed as `parameters`."""
-    if net.optimizer is None:
+    if compiled.optimizer is None:
         raise RuntimeError("the network is not compiled: call compile(optimizer=...) first")
-    views = Views(net._memory().gradients)
+    views = ArrayMap(compiled.memory.gradients)
     if not isinstance(gradients, Mapping):
         raise TypeError(f"gradients: expected a mapping keyed as parameters, got {type(gradients).__name__}")
     if set(gradients) != set(views):
         missing, unknown = sorted(set(views) - set(gradients)), sorted(set(gradients) - set(views))
         raise ValueError(f"gradients: expected the keys of parameters; missing {missing}, unknown {unknown}")
     arrays = {
-        key: cast(real_array(f"gradient {key}", gradient), net._dtype, f"gradient {key}")
+        key: cast(real_array(f"gradient {key}", gradient), compiled.dtype, f"gradient {key}")
         for key, gradient in gradients.items()
     }
     for key, array in arrays.items():
@@ -232,24 +156,24 @@ def apply_gradients(net: Sequential, gradients: Mapping[str, Any]) -> None:
             raise NonFiniteError(
                 f"NaN or infinity in gradient {key}; nothing was changed",
                 layer=key.rpartition(".")[0],
-                step=net._steps + 1,
+                step=compiled.steps + 1,
             )
-    with net._usage.changing("apply_gradients"):
-        apply(net, views, arrays)
+    with compiled.guard.changing("apply_gradients"):
+        apply(compiled, views, arrays)
 
 
-def apply(net: Sequential, views: Views, arrays: dict[str, NDArray[Any]]) -> None:
-    optimizer = net.optimizer
+def apply(compiled: Compiled, views: ArrayMap, arrays: dict[str, NDArray[Any]]) -> None:
+    optimizer = compiled.optimizer
     assert optimizer is not None
     for key, array in arrays.items():
         views[key] = array
-    workspace = optimizer_workspace(net, optimizer)
-    workspace.begin(0, 0, optimizer.learning_rate_at(net._iterations + 1))
-    with net._usage.stepping():
-        workspace.commit()
+    executable = compiled.applying()
+    executable.begin(0, 0, optimizer.learning_rate_at(compiled.iterations + 1))
+    with compiled.guard.stepping():
+        executable.commit()
 
 
-def vjp(net: Sequential, x: Any, *, training: bool = False) -> tuple[NDArray[Any], Pullback]:
+def vjp(compiled: Compiled, x: Any, *, training: bool = False) -> tuple[NDArray[Any], Pullback]:
     """Outputs, and a function from their gradient to those of parameters and inputs.
 
     Parameters
@@ -265,28 +189,27 @@ def vjp(net: Sequential, x: Any, *, training: bool = False) -> tuple[NDArray[Any
         ``backward(dy) -> (gradients keyed as parameters, d_input)``; may be called more than once, before the
         parameters change.
     """
-    rows = net._as_rows(x)
-    rows = rows if in_place(rows, net._dtype) else cast(rows, net._dtype)
+    rows = readable_rows(rows_of(compiled, x), compiled.dtype)
     batch = len(rows)
-    with net._usage.reading("vjp"):
-        plan = net._lowering(batch, training=training).vjp()
-        workspace = Workspace(plan, net._memory(), net.seed, own_gradients=True)
-        workspace.bind(Rows(rows))
-        workspace.begin(0, batch)
-        with kept_buffers(net, workspace, always=True):
-            workspace.execute(batch, "forward")
+    with compiled.guard.reading("vjp"):
+        executable = compiled.pulling_back(batch, training=training)
+        plan = executable.plan
+        executable.bind(rows)
+        executable.begin(0, batch)
+        with kept_buffers(compiled, executable, always=True):
+            executable.execute(batch, "forward")
     d_out, d_input = plan.d_out, plan.d_input
     assert d_out is not None and d_input is not None
 
     def backward(dy: Any) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
         dy = real_array("dy", dy)
-        target = workspace.view(d_out, batch)
+        target = executable.view(d_out, batch)
         if dy.shape != target.shape:
             raise ValueError(f"dy: expected shape {target.shape}, got {dy.shape}")
-        with net._usage.reading("vjp"):
-            target[...] = cast(dy, net._dtype, "dy")
-            workspace.execute(batch, "backward")
-        gradients = {key: view.copy() for key, view in workspace.gradients.items()}
-        return gradients, workspace.view(d_input, batch).copy()
+        with compiled.guard.reading("vjp"):
+            target[...] = cast(dy, compiled.dtype, "dy")
+            executable.execute(batch, "backward")
+        gradients = {key: view.copy() for key, view in executable.gradients.items()}
+        return gradients, executable.view(d_input, batch).copy()
 
-    return workspace.view(plan.out, batch).copy(), backward
+    return executable.view(plan.out, batch).copy(), backward

@@ -90,7 +90,7 @@ class Activation(Configurable):
     def _ask(self, layer: Layer, units: int) -> None:
         """Ask for learned parameters on behalf of a layer of so many units, which is being built."""
         for name, parameter in self._learned().items():
-            if name in layer._parameter_specs:
+            if name in layer.parameter_specs:
                 raise ValueError(
                     f"{self!r}: its learned parameter {name!r} has the name of an array of {type(layer).__name__}; "
                     "rename it"

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from ._listing import Listing, Operation, plan
 from ._profile import Profile, Timing, profile
+from ._summary import describe
 
-__all__ = ["Listing", "Operation", "Profile", "Timing", "plan", "profile"]
+__all__ = ["Listing", "Operation", "Profile", "Timing", "describe", "plan", "profile"]

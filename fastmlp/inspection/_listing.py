@@ -13,13 +13,12 @@ from .._kernels import ACTIVATIONS, CODES, LOSSES, NONE
 from .._kernels import plan as core
 from ..extensions import extension_of
 from ..layers import Activation, Dense
-from .._compiler.objective import accuracy_kind, objective, reductions_of
+from .._compiler.compiled import Compiled
 from ..threads import get_num_threads
 
 if TYPE_CHECKING:
     from .._compiler.network import BuiltLayer
     from .._compiler.lower import Plan
-    from ..model import Sequential
 
 __all__ = ["Listing", "Operation", "check_training", "listing", "lowered", "plan", "table"]
 
@@ -160,12 +159,12 @@ class Listing(list[Operation]):
     __repr__ = __str__
 
 
-def plan(net: Sequential, batch: int = 32, *, training: bool | None = None) -> Listing:
+def plan(compiled: Compiled, batch: int = 32, *, training: bool | None = None) -> Listing:
     """List the operations that a step over `batch` rows runs; nothing is run, and no memory of a batch taken.
 
     Parameters
     ----------
-    net : Sequential
+    compiled : Compiled
     batch : int
         Rows of a step, at least 1.
     training : bool, optional
@@ -186,46 +185,45 @@ def plan(net: Sequential, batch: int = 32, *, training: bool | None = None) -> L
     rows = check_count("batch", batch)
     if rows > MOST_ROWS:
         raise ValueError(f"batch: expected at most {MOST_ROWS} rows, got {rows}")
-    training = check_training(net, training)
-    with net._usage.reading("plan"):
-        return listing(net, lowered(net, min(rows, ENOUGH_ROWS), training), rows, training)
+    training = check_training(compiled, training)
+    with compiled.guard.reading("plan"):
+        return listing(compiled, lowered(compiled, min(rows, ENOUGH_ROWS), training), rows, training)
 
 
-def check_training(net: Sequential, training: object) -> bool:
+def check_training(compiled: Compiled, training: object) -> bool:
     """Whether to look at a training step."""
     if training is None:
-        return net.optimizer is not None and net.loss is not None
+        return compiled.optimizer is not None and compiled.loss is not None
     if not isinstance(training, (bool, np.bool_)):
         raise TypeError(f"training: expected True, False or None, got {training!r}")
     return bool(training)
 
 
-def lowered(net: Sequential, capacity: int, training: bool) -> Plan:
+def lowered(compiled: Compiled, capacity: int, training: bool) -> Plan:
     """The plan of a step or of a prediction."""
-    net._memory()
     if not training:
-        return net._lowering(capacity, training=False).predict()
-    loss, optimizer = objective(net)
-    return net._lowering(capacity, training=True).train(loss, accuracy_kind(net), optimizer)
+        return compiled.lowering(capacity, training=False).predict()
+    loss, optimizer = compiled.objective()
+    return compiled.lowering(capacity, training=True).train(loss, compiled.accuracy_kind(), optimizer)
 
 
-def listing(net: Sequential, plan: Plan, batch: int, training: bool) -> Listing:
+def listing(compiled: Compiled, plan: Plan, batch: int, training: bool) -> Listing:
     """The operations of a plan, for so many rows, which may be more than it has memory for."""
     threads = get_num_threads()
-    walks, members = _regimes(net, plan, batch, threads)
+    walks, members = _regimes(compiled, plan, batch, threads)
     operations = []
     for section, (first, last) in plan.sections.items():
         for at in range(first, last):
             op = dict(zip(plan.ops.dtype.names or (), plan.ops[at].item(), strict=True))
-            operations.append(_operation(net, op, at, section, batch, bool(walks[at]), int(members[at])))
-    return Listing(operations, batch, training, net.dtype.name, threads)
+            operations.append(_operation(compiled, op, at, section, batch, bool(walks[at]), int(members[at])))
+    return Listing(operations, batch, training, compiled.dtype.name, threads)
 
 
-def _regimes(net: Sequential, plan: Plan, batch: int, threads: int) -> tuple[Any, Any]:
+def _regimes(compiled: Compiled, plan: Plan, batch: int, threads: int) -> tuple[Any, Any]:
     """Which operations walk and how many members each has: asked of the kernels, run by run of compiled ones."""
     number = len(plan.ops)
     walks, members = np.zeros(number, np.intp), np.ones(number, np.intp)
-    run = core.Run(plan.ops, plan.table, net._memory().counters, plan.capacity, net.dtype == np.float64)
+    run = core.Run(plan.ops, plan.table, compiled.memory.counters, plan.capacity, compiled.dtype == np.float64)
     # A compiled plan runs as a whole; where there is Python in it, each section by itself, up to the next call.
     for first, last in plan.sections.values() if plan.calls else [(0, number)]:
         calls = [at for at in range(first, last) if plan.ops["code"][at] == CODES["python"]]
@@ -236,17 +234,17 @@ def _regimes(net: Sequential, plan: Plan, batch: int, threads: int) -> tuple[Any
 
 
 def _operation(
-    net: Sequential, op: dict[str, Any], at: int, section: str, batch: int, walks: bool, threads: int
+    compiled: Compiled, op: dict[str, Any], at: int, section: str, batch: int, walks: bool, threads: int
 ) -> Operation:
     name = NAMES[op["code"]]
-    place = None if op["layer"] == NONE else net._built[op["layer"]]
+    place = None if op["layer"] == NONE else compiled.network[op["layer"]]
     key = None if place is None else place.key
     if name == "python":
-        who, reason, shape = _in_python(net, place, section, batch)
+        who, reason, shape = _in_python(compiled, place, section, batch)
         return Operation(at, section, name, key, shape, None, 1, (), False, who, reason, 0)
     shape = _shape(op, name, batch)
     work = math.prod(shape) if name in GEMMS else 0
-    fused = tuple(_fused(net, op, name))
+    fused = tuple(_fused(compiled, op, name))
     return Operation(
         at, section, name, key, shape, "walk" if walks else "split", threads, fused, True, None, None, work
     )
@@ -264,19 +262,19 @@ def _shape(op: dict[str, Any], name: str, batch: int) -> tuple[int, ...]:
     return (batch,) if name == "loss_sum" else ()
 
 
-def _fused(net: Sequential, op: dict[str, Any], name: str) -> list[str]:
+def _fused(compiled: Compiled, op: dict[str, Any], name: str) -> list[str]:
     """What an operation does besides what its name says."""
     if name in ("d_kernel", "d_kernel_sum"):
         checks = op["flag"] and (name == "d_kernel_sum" or op["a"] == NONE)  # where there are sums, these are looked at
         return ["d_bias"] * (op["bias"] != NONE) + ["check"] * bool(checks)
     if name.startswith("learned"):
-        layer: Any = net._built[op["layer"]].layer
+        layer: Any = compiled.network[op["layer"]].layer
         return list(layer.activation._learned())
     if name == "loss":
-        loss = repr(net.loss) if op["kind"] == LOSSES["program"] else LOSS_NAMES[op["kind"]]
+        loss = repr(compiled.loss) if op["kind"] == LOSSES["program"] else LOSS_NAMES[op["kind"]]
         return [loss] + ["accuracy"] * bool(op["metric"])
     if name == "penalty":
-        arenas = net._memory()
+        arenas = compiled.memory
         return [f"{one!r} of {key}" for key, one in arenas.regularizers.items() if arenas.reference(key) == op["x"]]
     found = ["batchnorm"] if name == "dense" and op["scale"] != NONE else []
     takes_one = name in ("activation", "activation_backward") or op["kind"] != ACTIVATIONS["identity"]
@@ -287,20 +285,20 @@ def _fused(net: Sequential, op: dict[str, Any], name: str) -> list[str]:
 
 
 def _in_python(
-    net: Sequential, place: BuiltLayer | None, section: str, batch: int
+    compiled: Compiled, place: BuiltLayer | None, section: str, batch: int
 ) -> tuple[str, str | None, tuple[int, ...]]:
     """What runs, why in Python, and over how much."""
     if place is None:
         if section == "commit":
-            return repr(net.optimizer), None, (net.count_params(),)
-        found = reductions_of(net)
+            return repr(compiled.optimizer), None, (sum(view.size for view in compiled.parameters.values()),)
+        found = compiled.settings().reductions
         if section == "forward":
-            return repr(net.loss), found[0].reason, (batch, net._built[-1].units)
-        keys = net._memory().regularizers
+            return repr(compiled.loss), found[0].reason, (batch, compiled.units)
+        keys = compiled.memory.regularizers
         foreign = [(key, one.reason) for key, one in zip(keys, found[-len(keys) :], strict=True) if one.reason]
         named = ", ".join(f"{keys[key]!r} of {key}" for key, _ in foreign)
         return named, "; ".join(dict.fromkeys(why for _, why in foreign)), ()
     layer, shape = place.layer, (batch, place.units)
     if isinstance(layer, (Dense, Activation)):
-        return repr(layer.activation), extension_of(layer.activation, net.dtype).reason, shape
+        return repr(layer.activation), extension_of(layer.activation, compiled.dtype).reason, shape
     return repr(layer), None, shape

@@ -12,15 +12,15 @@ import numpy as np
 from .._training import step as steps
 from ..checks import check_count
 from .._kernels import CODES, machine
-from .._training.data import Rows, as_rows, cast, in_place
+from .._training.data import Dataset, as_rows, prepare, readable_rows
 from ..threads import team
-from .._compiler.executable import Workspace
+from .._compiler.compiled import Compiled
+from .._compiler.executable import Executable
 from ._listing import HEAD, RIGHT, Listing, Operation, check_training, listing, lowered, table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..model import Sequential
 
 __all__ = ["Profile", "Timing", "profile"]
 
@@ -108,12 +108,12 @@ class Profile(list[Timing]):
     __repr__ = __str__
 
 
-def profile(net: Sequential, x: Any, y: Any = None, *, repeats: int = 9) -> Profile:
+def profile(compiled: Compiled, x: Any, y: Any = None, *, repeats: int = 9) -> Profile:
     """Run the operations of a step one by one over some data, and tell what each of them takes.
 
     Parameters
     ----------
-    net : Sequential
+    compiled : Compiled
         Nothing of it changes: the update, too, is done on copies.
     x : array_like ``(n, features)``
         All rows are one batch: give as many as a batch has.
@@ -125,7 +125,7 @@ def profile(net: Sequential, x: Any, y: Any = None, *, repeats: int = 9) -> Prof
     Returns
     -------
     Profile
-        A list of `Timing`, one for each operation of ``net.plan(n)``; ``print`` shows a table, ``to_dict()`` is for
+        A list of `Timing`, one for each operation of ``compiled.plan(n)``; ``print`` shows a table, ``to_dict()`` is for
         JSON.
 
     Raises
@@ -146,64 +146,64 @@ def profile(net: Sequential, x: Any, y: Any = None, *, repeats: int = 9) -> Prof
     """
     repeats = check_count("repeats", repeats)
     training = y is not None
-    check_training(net, training)
-    arenas = net._memory()
-    data = _data(net, x, y)
+    check_training(compiled, training)
+    arenas = compiled.memory
+    data = _data(compiled, x, y)
     batch = len(data.x)
-    with net._usage.changing("profile"):
-        plan = lowered(net, batch, training)
-        workspace = Workspace(plan, arenas.twin(), net.seed, net.optimizer if training else None)
-        bench = _Bench(net, workspace, batch, training)
-        workspace.bind(data)
+    with compiled.guard.changing("profile"):
+        plan = lowered(compiled, batch, training)
+        executable = Executable(plan, arenas.clone(), compiled.seed, compiled.optimizer if training else None)
+        bench = _Bench(compiled, executable, batch, training)
+        executable.bind(*data)
         if not training:
-            workspace.bind_out(np.empty((batch, net._built[-1].units), net.dtype))
-        with net._usage.stepping(), _kept(net, workspace):
+            executable.bind_out(np.empty((batch, compiled.units), compiled.dtype))
+        with compiled.guard.stepping(), _kept(compiled, executable):
             bench.first()
             times, whole = bench.repeat(repeats)
-        rows = listing(net, plan, batch, training)
-    peak = _peak(team()) * (0.5 if net.dtype == np.float64 else 1.0)
+        rows = listing(compiled, plan, batch, training)
+    peak = _peak(team()) * (0.5 if compiled.dtype == np.float64 else 1.0)
     return Profile(rows, np.median(times, axis=0).tolist(), float(np.median(whole)), peak, repeats)
 
 
-def _data(net: Sequential, x: Any, y: Any) -> Rows:
+def _data(compiled: Compiled, x: Any, y: Any) -> Dataset:
     """Checked data, as the calls that are profiled check it."""
     if y is not None:
-        return steps.prepare(net, x, y).readable(net.dtype)
-    rows = as_rows(x, net.input_dim)
-    return Rows(rows if in_place(rows, net.dtype) else cast(rows, net.dtype))
+        return prepare(compiled, x, y).readable(compiled.dtype)
+    rows = as_rows(x, compiled.input_dim)
+    return Dataset(readable_rows(rows, compiled.dtype))
 
 
 @contextmanager
-def _kept(net: Sequential, workspace: Workspace) -> Iterator[None]:
+def _kept(compiled: Compiled, executable: Executable) -> Iterator[None]:
     """Layers in Python see the network's own arrays: what they write there is put back."""
-    parameters = None if workspace.compiled else net._memory().flat_parameters
-    with steps.kept_buffers(net, workspace, always=True), steps.Restore(parameters, always=True):
+    parameters = None if executable.compiled else compiled.memory.flat_parameters
+    with steps.kept_buffers(compiled, executable, always=True), steps.Restore(parameters, always=True):
         yield
 
 
 class _Bench:
     """Runs a plan on copies, whole or one operation after the other."""
 
-    def __init__(self, net: Sequential, workspace: Workspace, batch: int, training: bool) -> None:
-        self.net, self.workspace, self.batch, self.training = net, workspace, batch, training
-        self.sections = workspace.plan.sections
-        self.python = workspace.plan.ops["code"] == CODES["python"]
+    def __init__(self, compiled: Compiled, executable: Executable, batch: int, training: bool) -> None:
+        self.compiled, self.executable, self.batch, self.training = compiled, executable, batch, training
+        self.sections = executable.plan.sections
+        self.python = executable.plan.ops["code"] == CODES["python"]
 
     def begin(self) -> None:
         """Open a step at the network's numbers."""
-        self.workspace.arenas.take(self.net._memory())
-        optimizer = self.workspace.optimizer
-        rate = 0.0 if optimizer is None else optimizer.learning_rate_at(self.net._iterations + 1)
-        self.workspace.begin(0, self.batch, rate)
+        self.executable.arenas.take(self.compiled.memory)
+        optimizer = self.executable.optimizer
+        rate = 0.0 if optimizer is None else optimizer.learning_rate_at(self.compiled.iterations + 1)
+        self.executable.begin(0, self.batch, rate)
 
     def first(self) -> None:
         """A step that is checked as any other."""
         self.begin()
         before = [name for name in self.sections if name != "commit"]
-        if not self.workspace.execute(self.batch, *before) and self.training:
-            raise steps.non_finite(self.net, self.workspace, self.batch)
+        if not self.executable.execute(self.batch, *before) and self.training:
+            raise steps.non_finite(self.compiled, self.executable, self.batch)
         if self.training:
-            self.workspace.commit()
+            self.executable.commit()
 
     def repeat(self, repeats: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Seconds of each operation, and of the whole in one go, by repetition."""
@@ -219,22 +219,22 @@ class _Bench:
         return times, whole
 
     def _one(self, at: int, rows: int) -> float:
-        workspace = self.workspace
+        executable = self.executable
         if not self.python[at]:
-            return float(workspace.run.timed(at, at + 1, team()))
-        call = workspace.plan.calls[int(workspace.plan.ops["kind"][at])]
+            return float(executable.run.timed(at, at + 1, team()))
+        call = executable.plan.calls[int(executable.plan.ops["kind"][at])]
         begun = time.perf_counter()
-        call(workspace, rows)
+        call(executable, rows)
         return time.perf_counter() - begun
 
     def _whole(self) -> float:
-        workspace = self.workspace
-        if workspace.compiled:
-            return float(workspace.run.timed(0, len(self.python), team()))
+        executable = self.executable
+        if executable.compiled:
+            return float(executable.run.timed(0, len(self.python), team()))
         begun = time.perf_counter()
-        workspace.execute(self.batch, *(name for name in self.sections if name != "commit"))
+        executable.execute(self.batch, *(name for name in self.sections if name != "commit"))
         if "commit" in self.sections:
-            workspace.commit()
+            executable.commit()
         return time.perf_counter() - begun
 
 

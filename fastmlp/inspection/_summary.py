@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from .._compiler.lower import Lowering
+from .._compiler.compiled import Compiled
 from ..sweeps import sweep_of
-
-if TYPE_CHECKING:
-    from ..model import Sequential
 
 __all__ = ["describe"]
 
 
-def describe(net: Sequential) -> str:
+def describe(compiled: Compiled) -> str:
     """Layers with their outputs and parameters, totals, and which operations run compiled and which in Python."""
-    title = f"Sequential, {net.dtype.name}, seed {net.seed}"
-    if not net.built:
+    title = f"Sequential, {compiled.dtype.name}, seed {compiled.seed}"
+    if not compiled.built:
         lines = [f"{title}, not built (input_dim is not known yet)"]
-        return "\n".join(lines + [f"  {layer.name or index}: {layer!r}" for index, layer in enumerate(net.layers)])
+        return "\n".join(lines + [f"  {layer.name or index}: {layer!r}" for index, layer in enumerate(compiled.layers)])
     rows = [("layer", "", "outputs", "parameters")]
-    rows.append(("", "inputs", str(net.input_dim), ""))
-    for place in net._built:
+    rows.append(("", "inputs", str(compiled.input_dim), ""))
+    for place in compiled.network:
         count = sum(view.size for view in place.layer.parameters.values())
         rows.append((place.key, place.layer.summary(), str(place.units), f"{count:,}"))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
@@ -36,18 +31,19 @@ def describe(net: Sequential) -> str:
         ).rstrip()
         for row in rows
     ]
-    dense = [place.units for place in net._built if "kernel" in place.layer.parameters]
-    total = f"{len(dense)} layers of {sum(dense)} neurons, {net.count_params():,} parameters"
-    return "\n".join([title, *lines, total, _where(net)])
+    dense = [place.units for place in compiled.network if "kernel" in place.layer.parameters]
+    numbers = sum(view.size for view in compiled.parameters.values())
+    total = f"{len(dense)} layers of {sum(dense)} neurons, {numbers:,} parameters"
+    return "\n".join([title, *lines, total, _where(compiled)])
 
 
-def _where(net: Sequential) -> str:
+def _where(compiled: Compiled) -> str:
     """What runs in Python, found by lowering."""
-    lowering = Lowering(net._built, net._memory(), 1, training=True)
-    plan = lowering.predict() if net.loss is None else lowering.evaluate(net.loss, None)
+    lowering = compiled.lowering(1, training=True)
+    plan = lowering.predict() if compiled.loss is None else lowering.evaluate(compiled.loss, None)
     python = list(plan.python)
-    if net.optimizer is not None and sweep_of(net.optimizer) is None:
-        python.append(f"optimizer {net.optimizer!r}")
+    if compiled.optimizer is not None and sweep_of(compiled.optimizer) is None:
+        python.append(f"optimizer {compiled.optimizer!r}")
     if not python:
         return "all operations run compiled"
     return "\n".join(["in Python (NumPy):", *(f"  {what}" for what in python), "all other operations run compiled"])

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from .._compiler.network import arrays as specs_of
-from .._compiler.network import flatten
+from .._compiler.network import array_specs, build_layers
 from ..checks import check_dtype, check_integer
 from ..errors import PluginError, UnknownNameError
 from ..model import Sequential
@@ -57,7 +56,7 @@ def _header(net: Sequential) -> dict[str, Any]:
         "optimizer": encode(net.optimizer, "the optimizer"),
         "loss": encode(net.loss, "the loss"),
         "metrics": [encode(metric, "a metric") for metric in net.metrics],
-        **{name: getattr(net, f"_{name}") for name in COUNTERS},
+        **net.engine.counters(),
     }
 
 
@@ -89,7 +88,7 @@ def _text(net: Sequential) -> bytes:
 
 
 def _write(net: Sequential, file: BinaryIO) -> None:
-    with net._usage.reading("save"):
+    with net.engine.guard.reading("save"):
         header = np.frombuffer(_text(net), dtype=np.uint8)
         contents: dict[str, Any] = {HEADER: header, **(_views(net) if net.built else {})}
         np.savez(file, **contents)
@@ -262,16 +261,15 @@ def _rebuild(archive: Archive, verify: bool) -> Sequential:
     if header.optimizer is not None:
         net.compile(header.optimizer, header.loss, header.metrics)
     _fill(_views(net) if net.built else {}, archive)
-    for name, count in header.counters.items():
-        setattr(net, f"_{name}", count)
+    net.engine.restore_counters(header.counters)
     return net
 
 
 def _check_sizes(net: Sequential, input_dim: int, members: Mapping[str, zipfile.ZipInfo]) -> None:
     """Compare header and arrays before there is memory: a damaged number could ask for any amount of it."""
-    built = flatten(list(net.layers), input_dim)
+    built = build_layers(net.layers, input_dim)
     for which in ("parameter", "buffer"):
-        for key, spec in specs_of(built, which).items():
+        for key, spec in array_specs(built, which).items():
             name = f"{which}s/{key}"
             if name not in members:
                 raise ValueError(f"damaged file: {name} is missing")

@@ -1,0 +1,300 @@
+"""``Compiled``: a network below its façade. It owns all that lives as long as the network, and all that it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import losses, metrics, optimizers
+from .._kernels import callers
+from ..checks import check_integer
+from ..errors import NotBuiltError, UnknownNameError
+from ..layers import Layer
+from ..registry import metrics as metric_registry
+from . import fastpath
+from .executable import Executable
+from .lower import Lowering
+from .memory import Arenas, ArrayMap
+from .network import BuiltLayer, build_layers
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Compiled", "metric_name"]
+
+
+class Compiled:
+    """A network ready to run.
+
+    It owns the layers, their memory, the guard against use while the network changes, the counters, the optimizer, the
+    loss, the metrics, and every executable: for training, evaluation, prediction, the optimizer alone, and
+    vector-Jacobian products. One rule says when an executable is stale: when what it was lowered from is no longer what
+    is set (`Settings`), or when a batch is larger than it has memory for.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    dtype : numpy.dtype
+        float32 or float64.
+    seed : int
+    """
+
+    def __init__(self, layers: Sequence[Layer], dtype: np.dtype[Any], seed: int) -> None:
+        self.layers: tuple[Layer, ...] = tuple(layers)
+        self.dtype = dtype
+        self.seed = seed
+        self.guard = callers.Usage()
+        self.network: list[BuiltLayer] = []
+        self.optimizer: optimizers.Optimizer | None = None
+        self.loss: losses.Loss | None = None
+        self.metrics: tuple[metrics.Metric, ...] = ()
+        self.stop_training = False  # asked of `fit`
+        self._arenas: Arenas | None = None
+        self._drop_executables()
+
+    def _drop_executables(self) -> None:
+        self._training: Executable | None = None
+        self._evaluating: Executable | None = None
+        self._applying: Executable | None = None
+        self._predicting: list[Executable] = []  # idle ones: several threads may predict at once
+        self._pulling_back: list[Executable] = []  # idle ones of `vjp`
+
+    # -- building ------------------------------------------------------------------------------------------------
+
+    @property
+    def built(self) -> bool:
+        """Whether the network has parameters."""
+        return self._arenas is not None
+
+    @property
+    def memory(self) -> Arenas:
+        """The memory of a network that is built."""
+        if self._arenas is None:
+            raise NotBuiltError(
+                "the network has no parameters yet: give input_dim, call build(n), or pass data to it first"
+            )
+        return self._arenas
+
+    @property
+    def input_dim(self) -> int | None:
+        """Number of features, once it is known."""
+        return self.network[0].inputs if self.network else None
+
+    @property
+    def units(self) -> int:
+        """Number of outputs of a network that is built."""
+        return self.network[-1].units
+
+    def build(self, input_dim: int) -> None:
+        """Lay out and initialize the parameters for `input_dim` features."""
+        inputs = check_integer("input_dim", input_dim, 1)
+        if not self.layers:
+            raise ValueError("a network needs at least one layer")
+        if self.built:
+            if inputs != self.input_dim:
+                raise ValueError(f"already built for {self.input_dim} features, got {inputs}")
+            return
+        with self.guard.changing("build"):
+            network = build_layers(self.layers, inputs)
+            arenas = Arenas(network, self.dtype)
+            arenas.initialize(network, self.seed)
+            self.network, self._arenas = network, arenas
+            self._drop_executables()
+            if self.optimizer is not None:
+                self._reset_optimizer(self.optimizer)
+
+    def unbuild(self) -> None:
+        """Go back to before `build`, for a first call that was refused."""
+        self.network, self._arenas = [], None
+        self._drop_executables()
+
+    # -- what to train for ---------------------------------------------------------------------------------------
+
+    def compile(
+        self,
+        optimizer: optimizers.Optimizer,
+        loss: losses.Loss | None,
+        metrics: tuple[metrics.Metric, ...],
+    ) -> None:
+        """Choose optimizer, loss and metrics; the optimizer's state starts anew."""
+        with self.guard.changing("compile"):
+            if self.built:
+                self._reset_optimizer(optimizer)
+            self.optimizer, self.loss, self.metrics = optimizer, loss, metrics
+            self._drop_executables()
+
+    def _reset_optimizer(self, optimizer: optimizers.Optimizer) -> None:
+        self.memory.reset_state(optimizer, Settings.update_of(optimizer) is not None)
+        self.iterations = 0
+
+    def objective(self) -> tuple[losses.Loss, optimizers.Optimizer]:
+        """Return loss and optimizer of a network that is compiled for training."""
+        if self.loss is None or self.optimizer is None:
+            raise RuntimeError("the network is not compiled: call compile(optimizer=..., loss=...) first")
+        return self.loss, self.optimizer
+
+    def accuracy_kind(self) -> str | None:
+        """Return what ``"accuracy"`` means here, if it is asked for."""
+        loss, _ = self.objective()
+        if not any(map(is_compiled, self.metrics)):
+            return None
+        if loss.accuracy != "shape":
+            return loss.accuracy
+        return "categorical" if self.units > 1 else "binary"
+
+    def named_metrics(self) -> list[tuple[str, metrics.Metric | None]]:
+        """Return the metrics by their names in logs; None stands for the accuracy that the loss's kernel counts.
+
+        Beside a loss that runs in Python, accuracy is computed in NumPy too.
+        """
+        named: list[tuple[str, metrics.Metric | None]] = []
+        for metric in self.metrics:
+            counted: metrics.Metric | None = metric
+            if is_compiled(metric):
+                counted = metrics.Accuracy(self.accuracy_kind()) if self.settings().loss_runs_in_python else None
+            named.append((metric_name(metric), counted))
+        return named
+
+    # -- counters ------------------------------------------------------------------------------------------------
+    # The kernels count too, so they live in memory: steps key dropout, iterations are the optimizer's, epochs key
+    # shuffling.
+
+    def _count(self, number: int) -> int:
+        return 0 if self._arenas is None else int(self._arenas.counters[number])
+
+    @property
+    def steps(self) -> int:
+        """Steps done."""
+        return self._count(0)
+
+    @property
+    def iterations(self) -> int:
+        """Steps of this optimizer."""
+        return self._count(1)
+
+    @iterations.setter
+    def iterations(self, value: int) -> None:
+        self.memory.counters[1] = value
+
+    @property
+    def epochs(self) -> int:
+        """Epochs begun by `fit`, which never counts from 0 again."""
+        return self._count(2)
+
+    @epochs.setter
+    def epochs(self, value: int) -> None:
+        self.memory.counters[2] = value
+
+    def counters(self) -> dict[str, int]:
+        """Return all counters by name."""
+        return {"steps": self.steps, "iterations": self.iterations, "epochs": self.epochs}
+
+    def restore_counters(self, counters: dict[str, int]) -> None:
+        """Put the counters back to what `counters` returned."""
+        if self._arenas is not None:
+            self._arenas.counters[:] = [counters[name] for name in ("steps", "iterations", "epochs")]
+
+    # -- executables ---------------------------------------------------------------------------------------------
+
+    def settings(self) -> Settings:
+        """Return what plans depend on, as it is set now."""
+        return Settings.of(self)
+
+    def lowering(self, capacity: int, *, training: bool) -> Lowering:
+        """Return what makes one plan for batches of up to `capacity` rows."""
+        return Lowering(self.network, self.memory, capacity, training=training)
+
+    def training(self, rows: int) -> Executable:
+        """Return the executable of a training step for batches of up to `rows`."""
+        loss, optimizer = self.objective()
+        settings = self.settings()
+        if self._training is None or not self._training.serves(rows, settings):
+            plan = self.lowering(rows, training=True).train(loss, self.accuracy_kind(), optimizer)
+            self._training = Executable(plan, self.memory, self.seed, optimizer, settings=settings)
+            fastpath.add_to_training(self, self._training)
+        return self._training
+
+    def evaluating(self, rows: int) -> Executable:
+        """Return the executable of an evaluation for batches of up to `rows`."""
+        loss, _ = self.objective()
+        settings = self.settings()
+        if self._evaluating is None or not self._evaluating.serves(rows, settings, of_optimizer=False):
+            plan = self.lowering(rows, training=False).evaluate(loss, self.accuracy_kind())
+            self._evaluating = Executable(plan, self.memory, self.seed, settings=settings)
+        return self._evaluating
+
+    def applying(self) -> Executable:
+        """Return the executable of the optimizer alone, which runs on no rows."""
+        assert self.optimizer is not None
+        settings = self.settings()
+        if self._applying is None or not self._applying.serves(0, settings):
+            plan = self.lowering(0, training=True).step(self.optimizer)
+            self._applying = Executable(plan, self.memory, self.seed, self.optimizer, settings=settings)
+            self._applying.bind(np.empty((0, 1), self.dtype))
+        return self._applying
+
+    def take_predicting(self, rows: int) -> Executable:
+        """Return an executable of predictions that nobody uses, for batches of up to `rows`; `give_back` it."""
+        try:
+            executable = self._predicting.pop()
+        except IndexError:
+            pass
+        else:
+            if executable.plan.capacity >= rows:
+                return executable
+        plan = self.lowering(rows, training=False).predict()
+        executable = Executable(plan, self.memory, self.seed)
+        fastpath.add_to_predicting(self, executable)
+        return executable
+
+    def give_back(self, executable: Executable) -> None:
+        """Take back an executable of predictions."""
+        self._predicting.append(executable)
+
+    def pulling_back(self, rows: int, *, training: bool) -> Executable:
+        """Return an executable of a vector-Jacobian product, with gradients of its own."""
+        plan = self.lowering(rows, training=training).vjp()
+        return Executable(plan, self.memory, self.seed, own_gradients=True)
+
+    # -- the fast path -------------------------------------------------------------------------------------------
+
+    def train_fast(self, x: Any, y: Any) -> dict[str, float] | None:
+        """Run one step whose arguments need no conversion; None, and nothing has changed, where they do."""
+        return fastpath.train(self._training, x, y)  # type: ignore[no-any-return]
+
+    def predict_fast(self, x: Any, batch_size: int | None, out: NDArray[Any] | None) -> NDArray[Any] | None:
+        """Predict in one piece where the arguments need no conversion; None where they do."""
+        return fastpath.predict(self._predicting, x, batch_size, out)  # type: ignore[no-any-return]
+
+    # -- what it holds -------------------------------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> ArrayMap:
+        """Learned arrays by key, writable views."""
+        return ArrayMap(self.memory.parameters)
+
+    @property
+    def buffers(self) -> ArrayMap:
+        """Arrays that are kept but not learned, by key."""
+        return ArrayMap(self.memory.buffers)
+
+    @property
+    def optimizer_state(self) -> dict[str, ArrayMap]:
+        """What the optimizer keeps, by key of the parameter, then by name."""
+        return {key: ArrayMap(state) for key, state in self.memory.state.items()}
+
+
+def metric_name(metric: metrics.Metric) -> str:
+    """Return a metric's name in logs; an object of the user's own class needs no registered one."""
+    try:
+        return metric_registry.identify(metric)
+    except UnknownNameError:
+        return type(metric).__name__
+
+
+def is_compiled(metric: metrics.Metric) -> bool:
+    """Return whether a metric is counted by the loss's kernel: accuracy of the kind that goes with the loss."""
+    return type(metric) is metrics.Accuracy and metric.kind is None

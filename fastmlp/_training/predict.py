@@ -1,0 +1,48 @@
+"""``predict``: outputs by running statistics, without dropout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._compiler.compiled import Compiled
+from ..checks import check_count, check_out
+from .data import readable_rows, rows_of, unbuilt_if_refused
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["predict"]
+
+PREDICT_ROWS = 1024  # rows of a prediction that are in flight at a time
+
+
+def predict(compiled: Compiled, x: Any, batch_size: int | None, out: NDArray[Any] | None) -> NDArray[Any]:
+    """Return the outputs of the rows of `x`, in pieces that bound the memory."""
+    chunk = PREDICT_ROWS if batch_size is None else check_count("batch_size", batch_size)
+    dtype = compiled.dtype
+    with unbuilt_if_refused(compiled):
+        rows = rows_of(compiled, x, empty=True)
+        units = compiled.units
+        if out is not None:
+            check_out(out, (len(rows), units), dtype)
+    if out is None:
+        out = np.empty((len(rows), units), dtype)
+    elif np.may_share_memory(out, rows):
+        rows = rows.copy()  # outputs would be written over rows that are still to be read
+    if not len(rows):
+        return out
+    with compiled.guard.reading("predict"):
+        executable = compiled.take_predicting(min(chunk, len(rows)))
+        try:
+            for at in range(0, len(rows), chunk):
+                part = rows[at : at + chunk]
+                executable.bind_out(out[at : at + chunk])
+                executable.bind(readable_rows(part, dtype))
+                executable.begin(0, len(part))
+                executable.execute(len(part), "forward")
+        finally:
+            executable.unbind()
+            compiled.give_back(executable)
+    return out

@@ -1,0 +1,48 @@
+"""``Activation``: an activation as a layer of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..activations import Activation as ActivationFunction
+from ..registry import activations as activation_registry
+from ..registry import layers as registry
+from ._base import Layer
+
+if TYPE_CHECKING:
+    from .._compiler.base import Base as Lowering
+
+
+@registry.builtin("activation")
+class Activation(Layer):
+    """``a = g(x)``.
+
+    Parameters
+    ----------
+    activation : name or Activation
+    name : str, optional
+
+    Notes
+    -----
+    Parameters: those of the activation that are `fastmlp.learned`.
+    """
+
+    tells_output = True
+    looked_past = True
+
+    def __init__(self, activation: Any, *, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.activation = activation_registry.get(activation)
+
+    @property
+    def output_activation(self) -> ActivationFunction:
+        """The activation."""
+        activation: ActivationFunction = self.activation
+        return activation
+
+    def build(self, input_dim: int) -> int:
+        self.activation._ask(self, input_dim)
+        return input_dim
+
+    def lower(self, to: Lowering) -> None:
+        to.activation(self, self.activation)

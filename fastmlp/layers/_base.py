@@ -1,0 +1,140 @@
+"""``Layer``: what a layer asks for when it is built, how it runs, and how it lowers to operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..checks import check_integer
+from ..configurable import Configurable
+from ..registry import initializers as initializer_registry
+from ..registry import layers as registry
+from ..regularizers import regularizer_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .._compiler.base import Base as Lowering
+    from ..activations import Activation
+
+Backward = Callable[["NDArray[Any]"], "tuple[NDArray[Any], dict[str, NDArray[Any]]]"]
+
+
+class ParameterSpec(NamedTuple):
+    """A parameter that a layer asked for while it was built."""
+
+    shape: tuple[int, ...]
+    initializer: Any
+    decay: bool
+    regularizer: Any = None
+
+
+class BufferSpec(NamedTuple):
+    """An array that a layer keeps but does not learn."""
+
+    shape: tuple[int, ...]
+    value: float
+
+
+class Layer(Configurable):
+    """Base of all layers.
+
+    A layer of one's own writes `build` and `forward` (it runs in NumPy), or `compose`.
+
+    Parameters
+    ----------
+    name : str, optional
+        The first part of the keys of its parameters; default: its index in the network.
+
+    Attributes
+    ----------
+    parameters, buffers : dict of str to ndarray
+        Views into the network's memory, once it is built.
+    """
+
+    tells_output: bool = False  # whether `output_activation` says all about what the outputs are
+    looked_past: bool = False  # whether an initializer is recommended by what comes after this layer, too
+
+    def __init__(self, *, name: str | None = None) -> None:
+        self.name = _check_name(name)
+        self.owned = False  # whether a network has it
+        self.recommended_initializer = "lecun_normal"  # set by the network, which knows the activation that follows
+
+    def begin_build(self) -> None:
+        """Forget what an earlier build asked for."""
+        self.parameter_specs: dict[str, ParameterSpec] = {}
+        self.buffer_specs: dict[str, BufferSpec] = {}
+        self.parameters: dict[str, NDArray[Any]] = {}
+        self.buffers: dict[str, NDArray[Any]] = {}
+
+    def add_parameter(
+        self, name: str, shape: tuple[int, ...], initializer: Any = "zeros", *, decay: bool = False
+    ) -> None:
+        """Ask for a learned array; `decay` tells weight decay to shrink it. To be called from `build`.
+
+        What the layer keeps as ``<name>_regularizer``, if anything, is the penalty of this array.
+        """
+        shape = self._check_array(name, shape)
+        penalty = regularizer_of(getattr(self, f"{name}_regularizer", None))
+        self.parameter_specs[name] = ParameterSpec(shape, initializer_registry.get(initializer), decay, penalty)
+
+    def add_buffer(self, name: str, shape: tuple[int, ...], value: float = 0.0) -> None:
+        """Ask for an array that is kept and saved but not learned. To be called from `build`."""
+        shape = self._check_array(name, shape)
+        self.buffer_specs[name] = BufferSpec(shape, float(value))
+
+    def _check_array(self, name: object, shape: object) -> tuple[int, ...]:
+        if not isinstance(name, str) or not name or "." in name:
+            raise ValueError(f"name of an array: expected a string without dots, got {name!r}")
+        if name in self.parameter_specs or name in self.buffer_specs:
+            raise ValueError(f"{type(self).__name__} asks for {name!r} twice")
+        if not isinstance(shape, (tuple, list)):
+            raise TypeError(f"shape of {name!r}: expected a tuple of integers, got {shape!r}")
+        return tuple(check_integer(f"shape of {name!r}", n, 0) for n in shape)
+
+    def build(self, input_dim: int) -> int:
+        """Ask for parameters, given the number of inputs; return the number of outputs."""
+        return input_dim
+
+    def forward(self, x: NDArray[Any], *, training: bool, rng: np.random.Generator) -> tuple[NDArray[Any], Backward]:
+        """Return the outputs ``(batch, units)`` of `x` ``(batch, inputs)``, and what takes their gradient back.
+
+        ``backward(dy)`` returns ``(d_input, {name: gradient})``.
+        """
+        raise NotImplementedError(
+            f"{type(self).__qualname__} has neither forward(self, x, *, training, rng) nor compose"
+        )
+
+    def compose(self, input_dim: int) -> list[Layer] | None:
+        """Return the layers that this one stands for, or None if it stands for itself."""
+        return None
+
+    def lower(self, to: Lowering) -> None:
+        """Add this layer's operations; a layer that has none of its own runs in Python."""
+        to.python_layer(self)
+
+    @property
+    def output_activation(self) -> Activation | None:
+        """The activation whose values are the outputs, if there is one."""
+        return None
+
+    def summary(self) -> str:
+        """One line of ``net.summary()``."""
+        return repr(self)
+
+    # Two layers of one configuration are still two layers.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+registry.base = Layer
+
+
+def _check_name(name: object) -> str | None:
+    if name is None:
+        return None
+    if not isinstance(name, str) or not name or "." in name or name.isdigit():
+        raise ValueError(f"name: expected a string without dots that is not a number, got {name!r}")
+    return name

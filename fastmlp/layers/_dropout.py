@@ -1,0 +1,36 @@
+"""``Dropout``: units set to zero at random while a network trains."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..checks import check_share
+from ..registry import layers as registry
+from ._base import Layer
+
+if TYPE_CHECKING:
+    from .._compiler.base import Base as Lowering
+
+
+@registry.builtin("dropout")
+class Dropout(Layer):
+    """In training ``y = mask x / (1 - rate)``, a mask bit being 0 with probability `rate`; else ``y = x``.
+
+    Bits come from a counter-based generator, keyed by seed, step, layer and element.
+
+    Parameters
+    ----------
+    rate : float
+        In [0, 1).
+    name : str, optional
+    """
+
+    tells_output = True
+    looked_past = True
+
+    def __init__(self, rate: float, *, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.rate = check_share("rate", rate)
+
+    def lower(self, to: Lowering) -> None:
+        to.dropout(self)
