@@ -40,10 +40,14 @@ def hyperparameters(compiled: Compiled, n: int) -> NDArray[np.float64]:
     """Return what the optimizer is given at each of the next `n` steps: the learning rate."""
     optimizer = compiled.optimizer
     assert optimizer is not None
-    if not callable(optimizer.learning_rate):
-        return np.full(n, optimizer.learning_rate)
-    first = compiled.iterations + 1
-    return np.array([optimizer.learning_rate_at(step) for step in range(first, first + n)])
+    rows = np.empty(n)
+    rate = optimizer.learning_rate
+    if callable(rate):
+        first = compiled.iterations + 1
+        rows[:] = [optimizer.learning_rate_at(step) for step in range(first, first + n)]
+    else:
+        rows.fill(rate)
+    return rows
 
 
 def step(compiled: Compiled, executable: Executable, offset: int, batch: int) -> bool:
