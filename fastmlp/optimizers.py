@@ -50,7 +50,7 @@ class Optimizer(Configurable):
         self.learning_rate = learning_rate
 
     @property
-    def learning_rate(self) -> LearningRate:
+    def learning_rate(self) -> Any:  # LearningRate; type checkers would refuse `learning_rate *= 0.5` of a union
         """A number, or a function of the step; what is set holds from the next step on."""
         return self._learning_rate
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ..activations import Activation as ActivationFunction
 from ..activations import Identity
 from ..checks import check_integer
+from ..configurable import init_parameters
 from ..layers import Layer
 
 __all__ = ["BuiltLayer", "array_specs", "build_layers", "check_layers"]
@@ -46,12 +47,21 @@ def _build(layers: Sequence[Layer], prefix: str, inputs: int, built: list[BuiltL
         if parts is not None:
             check_layers(f"compose of {layer!r}", parts)
             inputs = _build(parts, key + ".", inputs, built)
+            _tell_units(layer, inputs)
             continue
         layer.recommended_initializer = _recommended(layers[index:])
         units = check_integer(f"outputs of layer {key!r}", layer.build(inputs), 1)
+        _tell_units(layer, units)
         built.append(BuiltLayer(key, layer, inputs, units))
         inputs = units
     return inputs
+
+
+def _tell_units(layer: Layer, units: int) -> None:
+    """Let a layer know its number of outputs, unless that is a setting of its own."""
+    of_class = type(layer)
+    if not hasattr(of_class, "units") and "units" not in init_parameters(of_class):
+        layer.units = units
 
 
 def _recommended(layers: Sequence[Layer]) -> str:
