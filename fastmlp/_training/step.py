@@ -37,7 +37,7 @@ class Restore:
 
 
 def hyperparameters(compiled: Compiled, n: int) -> NDArray[np.float64]:
-    """Return what the optimizer is given at each of the next `n` steps: the learning rate."""
+    """Return what the optimizer is given at each of the next `n` steps, a row a step: the learning rate."""
     optimizer = compiled.optimizer
     assert optimizer is not None
     rows = np.empty(n)
@@ -55,7 +55,7 @@ def step(compiled: Compiled, executable: Executable, offset: int, batch: int) ->
 
     False, and no step, if the weights of the batch sum to 0: then no row of it counts.
     """
-    executable.begin(offset, batch, *hyperparameters(compiled, 1))
+    executable.begin(offset, batch, hyperparameters(compiled, 1)[0])
     if executable.run.weight == 0:
         return False
     with compiled.guard.stepping(), kept_buffers(compiled, executable):
@@ -179,7 +179,7 @@ def apply(compiled: Compiled, views: ArrayMap, arrays: dict[str, NDArray[Any]]) 
     for key, array in arrays.items():
         views[key] = array
     executable = compiled.applying()
-    executable.begin(0, 0, *hyperparameters(compiled, 1))
+    executable.begin(0, 0, hyperparameters(compiled, 1)[0])
     with compiled.guard.stepping():
         executable.commit()
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._compiler.executable import Executable
 from ..threads import team
 from . import step as steps
 
 if TYPE_CHECKING:
     from .._compiler.compiled import Compiled
-    from .._compiler.executable import Executable
     from .means import RunningMeans
     from .source import Block
 
 __all__ = ["MOST_BATCHES", "run_stretch"]
 
 MOST_BATCHES = 4096  # of a stretch: hyper-parameters are filled ahead for so many steps
+KEEPS_OUTPUTS = hasattr(Executable, "bind_kept")  # else metrics in NumPy send every step through Python
 COME_BACK = 0.1  # seconds after which a compiled call comes back, so that Ctrl-C is answered
 
 
@@ -42,13 +43,24 @@ def run_stretch(
     deadline = time.monotonic() + seconds if seconds < math.inf else math.inf
     block.check_loss(compiled)
     means.follow()
-    executable = compiled.training(size) if training else compiled.evaluating(size)
+    keeps = KEEPS_OUTPUTS and bool(means.in_numpy)
+    executable = _executable(compiled, size, training=training, keeps=keeps)
     executable.bind(*block.data, block.order)
     try:
-        run = _run_stepwise if means.in_numpy or not executable.compiled else _run_compiled
-        return run(compiled, executable, size, at, end, means, training, deadline)
+        if not executable.compiled or (means.in_numpy and not keeps):
+            return _run_stepwise(compiled, executable, size, at, end, means, training, deadline)
+        if keeps:
+            return _run_keeping(compiled, executable, block, at, end, means, training, deadline)
+        return _run_compiled(compiled, executable, size, at, end, means, training, deadline)
     finally:
         executable.unbind()
+
+
+def _executable(compiled: Compiled, size: int, *, training: bool, keeps: bool) -> Executable:
+    """Return what runs batches of up to `size` rows, and keeps their outputs if NumPy is going to read these."""
+    make: Any = compiled.training if training else compiled.evaluating
+    executable: Executable = make(size, keep_outputs=True) if keeps else make(size)
+    return executable
 
 
 def _ends(compiled: Compiled, training: bool, deadline: float) -> bool:
@@ -65,6 +77,7 @@ def _run_compiled(
     means: RunningMeans,
     training: bool,
     deadline: float,
+    **keeping: int,
 ) -> int:
     """Run many steps in one call, which counts them where they are run."""
     run, sections = executable.run, executable.plan.sections
@@ -75,7 +88,7 @@ def _run_compiled(
         seconds = COME_BACK if deadline == math.inf else min(COME_BACK, deadline - time.monotonic())
         begun = compiled.steps
         at, finite = run.epoch(
-            first, last, at, end, size, compiled.seed, hyper, team(), means.sums, seconds, not training
+            first, last, at, end, size, compiled.seed, hyper, team(), means.sums, seconds, not training, **keeping
         )
         if not finite:
             batch = min(size, end - at)
@@ -84,6 +97,29 @@ def _run_compiled(
         if _ends(compiled, training, deadline):
             break
         hyper = hyper[compiled.steps - begun :]
+    return at
+
+
+def _run_keeping(
+    compiled: Compiled,
+    executable: Executable,
+    block: Block,
+    at: int,
+    end: int,
+    means: RunningMeans,
+    training: bool,
+    deadline: float,
+) -> int:
+    """Run many steps in one call, and let metrics in NumPy read the outputs that these kept, many batches at a time."""
+    size = block.batch_size
+    kept = means.room_for_outputs(size)
+    executable.bind_kept(kept)
+    while at < end:
+        begun, until = at, min(end, at + len(kept))
+        at = _run_compiled(compiled, executable, size, at, until, means, training, deadline, kept_from=begun)
+        means.add_kept(kept[: at - begun], block, begun)
+        if _ends(compiled, training, deadline):
+            break
     return at
 
 
