@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._kernels import ARENA, CODES, SHIFT
+from .._kernels import ARENA, SHIFT
 from .._kernels import plan as core
 from ..threads import team
 from .memory import Arenas, aligned
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..optimizers import Optimizer
-    from .lower import Plan, Tensor
+    from .plan import Plan, Tensor
     from .settings import Settings
 
 __all__ = ["Executable"]
@@ -93,9 +93,9 @@ class Executable:
         segments: list[Segment] = []
         start = first
         for at in range(first, last):
-            if self.plan.ops["code"][at] == CODES["python"]:
+            if at in self.plan.calls:
                 segments += [(start, at)] if at > start else []
-                segments.append(self.plan.calls[int(self.plan.ops["kind"][at])])
+                segments.append(self.plan.calls[at])
                 start = at + 1
         return segments + ([(start, last)] if last > start else [])
 
@@ -179,7 +179,7 @@ class Executable:
         for name, array in self._data.items():
             if array is not None and not np.isfinite(array[index]).all():
                 return name
-        for place, tensor, once in self.plan.stages:
+        for place, tensor, once in self.plan.traces:
             if not np.isfinite(self.view(tensor, 1 if once else batch)).all():
                 return place
         return "gradients" if np.isfinite(self.run.loss) else "loss"

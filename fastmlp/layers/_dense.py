@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..checks import check_integer
 from ..activations import Activation as ActivationFunction
-from ..activations import Identity
 from ..registry import activations as activation_registry
 from ..registry import initializers as initializer_registry
 from ..registry import layers as registry
 from ..regularizers import regularizer_of
-from ._base import Layer
-
-if TYPE_CHECKING:
-    from .._compiler.base import Base as Lowering
+from ._base import Compiler, Layer
 
 
 @registry.builtin("dense")
@@ -78,7 +74,7 @@ class Dense(Layer):
         self.activation._ask(self, self.units)
         return self.units
 
-    def lower(self, to: Lowering) -> None:
-        to.dense(self)
-        if type(self.activation) is not Identity:
-            to.activation(self, self.activation)
+    def lower(self, to: Compiler, x: Any) -> Any:
+        bias = to.key("bias") if self.use_bias else None
+        z = to.op("dense", x, units=self.units, kernel=to.key("kernel"), bias=bias)
+        return to.op("activation", z, activation=self.activation)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..checks import check_number, check_share
 from ..registry import layers as registry
 from ..regularizers import regularizer_of
-from ._base import Layer
-
-if TYPE_CHECKING:
-    from .._compiler.base import Base as Lowering
+from ._base import Compiler, Layer
 
 
 @registry.builtin("batch_norm")
@@ -62,5 +59,6 @@ class BatchNorm(Layer):
         self.add_buffer("running_var", (input_dim,), 1.0)
         return input_dim
 
-    def lower(self, to: Lowering) -> None:
-        to.batchnorm(self)
+    def lower(self, to: Compiler, x: Any) -> Any:
+        keys = {name: to.key(name) for name in ("gamma", "beta", "running_mean", "running_var")}
+        return to.op("batchnorm", x, keys=keys, momentum=self.momentum, epsilon=self.epsilon)

@@ -1,0 +1,15 @@
+"""The operations, one file each: shapes, forward, backward, cost, and what a listing shows."""
+
+from . import activation, batchnorm, dense, dropout, gather, parametric, python_activation, python_layer, softmax
+
+__all__ = [
+    "activation",
+    "batchnorm",
+    "dense",
+    "dropout",
+    "gather",
+    "parametric",
+    "python_activation",
+    "python_layer",
+    "softmax",
+]
