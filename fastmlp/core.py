@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-import fastmlp._kernels.callers as callers
+import fastmlp._kernels.concurrency as concurrency
 
 from ._kernels import level, load
 
@@ -20,8 +20,8 @@ __all__ = [
     "NONE",
     "OP",
     "SHIFT",
-    "callers",
-    "door",
+    "concurrency",
+    "fastpath",
     "level",
     "machine",
     "plan",
@@ -29,8 +29,8 @@ __all__ = [
 ]
 
 plan: Any = load(level, "plan")
-program: Any = load(level, "program")
-door: Any = load(level, "door")
+program: Any = load(level, "vm")
+fastpath: Any = load(level, "plan_fastpath")
 
 OP: np.dtype[Any] = np.asarray(plan.op_template()).dtype  # the C struct of an operation, field by field
 CODES: dict[str, int] = plan.CODES
@@ -45,4 +45,4 @@ NONE = -1
 
 def machine() -> Any:
     """What measures the processor; loaded when it is asked for."""
-    return load(level, "machine")
+    return load(level, "peak")

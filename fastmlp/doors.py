@@ -1,6 +1,6 @@
 """Doors: the short way of a call through a workspace, for plans that need no Python.
 
-What a door takes is looked at in `fastmlp/_kernels/door.pyx`; for all else it returns None, and the caller goes the
+What a door takes is looked at in `fastmlp/_kernels/plan_fastpath.pyx`; for all else it returns None, and the caller goes the
 long way, which is `steps` and `evaluation`.
 """
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .core import door as core
+from .core import fastpath as core
 from .objective import is_compiled, named_metrics, objective, recorded_parts, reductions_of
 from .sweeps import sweep_of
 
@@ -32,7 +32,7 @@ def _common(net: Sequential, workspace: Workspace) -> tuple[Any, ...]:
 def with_predict_door(net: Sequential, workspace: Workspace) -> Workspace:
     """A workspace of `predict`, with its door if it can have one."""
     if workspace.compiled:
-        workspace.door = core.PredictDoor(*_common(net, workspace), empty=np.empty)
+        workspace.fastpath = core.PredictFastPath(*_common(net, workspace), empty=np.empty)
     return workspace
 
 
@@ -53,10 +53,10 @@ def with_train_door(net: Sequential, workspace: Workspace) -> Workspace:
             and all(is_compiled(metric) for _, metric in named)
         )
 
-    workspace.door = core.TrainDoor(
+    workspace.fastpath = core.TrainFastPath(
         *_common(net, workspace),
         labels=np.dtype(np.int64) if loss.labels else None,
-        shares=loss.accuracy in ("binary", "categorical"),
+        probabilities=loss.accuracy in ("binary", "categorical"),
         settings=core.Settings("_learning_rate", fits, optimizer, *net.metrics, *recorded_parts(net)),
         metric=named[0][0] if named else None,
     )

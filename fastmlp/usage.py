@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .core import callers
+from .core import concurrency
 
 __all__ = ["Usage"]
 
-Usage: Any = callers.Usage
+Usage: Any = concurrency.AccessGuard

@@ -82,7 +82,7 @@ class Workspace:
         self.step = 0
         self._segments = {name: self._split(*bounds) for name, bounds in plan.sections.items()}
         self.compiled = not plan.calls
-        self.door: Any = None  # the short way through it, if there is one
+        self.fastpath: Any = None  # the short way through it, if there is one
 
     def _split(self, first: int, last: int) -> list[Segment]:
         """Runs of compiled operations, and Python calls between them."""

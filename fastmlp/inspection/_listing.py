@@ -231,7 +231,7 @@ def _regimes(net: Sequential, plan: Plan, batch: int, threads: int) -> tuple[Any
         calls = [at for at in range(first, last) if plan.ops["code"][at] == CODES["python"]]
         for begin, end in zip([first, *(at + 1 for at in calls)], [*calls, last], strict=True):
             if begin < end:
-                run.regimes(begin, end, batch, threads, walks, members)
+                run.schedule(begin, end, batch, threads, walks, members)
     return walks, members
 
 
