@@ -29,9 +29,9 @@ def level(request):
 
 
 @pytest.fixture
-def faces(level):
+def bindings(level):
     """The kernels of a level, one by one."""
-    return _kernels.load(level, "faces")
+    return _kernels.load(level, "bindings")
 
 
 @pytest.fixture(params=["float32", "float64"])

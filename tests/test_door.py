@@ -366,7 +366,7 @@ def test_errors_of_the_long_way(what, long_ways, snapshot, same_bits):
     usual = data(loss)
     net, twin = (warm(network(loss), *usual) for _ in range(2))
     before = snapshot(net)
-    twin._training.door = None
+    twin._training.fastpath = None
     for _ in range(2):
         error, expected = (refused(lambda one=one: one.train_on_batch(x, y)) for one in (net, twin))
         assert (type(error), str(error)) == (type(expected), str(expected))
@@ -708,18 +708,18 @@ def asked():
         found.append(threading.get_ident())
         return threads.team()
 
-    core.callers.teams_of(team)
-    core.callers.ask_again()
+    core.concurrency.set_thread_source(team)
+    core.concurrency.forget_thread_count()
     yield found
-    core.callers.teams_of(threads.team)
-    core.callers.ask_again()
+    core.concurrency.set_thread_source(threads.team)
+    core.concurrency.forget_thread_count()
 
 
 def test_the_number_of_threads_is_asked_once(asked, same_bits):
     """By each thread of Python; and again where it is set."""
     net = warm(network(), X, LABELS)
     asked.clear()
-    core.callers.ask_again()
+    core.concurrency.forget_thread_count()
 
     def use():
         for _ in range(3):

@@ -166,7 +166,7 @@ def test_gradients_are_those_of_the_loss(name):
 @pytest.fixture
 def teams():
     """Teams also where there is next to nothing to do."""
-    module = load(level, "team")
+    module = load(level, "plan_schedule")
     before = module.set_grain(1.0)
     yield
     module.set_grain(before)

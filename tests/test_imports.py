@@ -263,7 +263,7 @@ def test_kernels_import_each_other_downward():
     graph = {}
     for path in KERNELS:
         # one that is compiled once for all levels is in the package above them
-        names = [".callers" if name == "..callers" else name for name in cimports(path)]
+        names = [".concurrency" if name == "..concurrency" else name for name in cimports(path)]
         assert not [name for name in names if name.startswith(("fastmlp", "..", "numpy"))], path.name
         siblings = {name[1:] for name in names if name.startswith(".")} - {path.stem}
         assert siblings <= {other.stem for other in KERNELS}, path.name

@@ -392,7 +392,7 @@ def test_a_parameter_makes_a_network_fit_what_it_could_not():
 @pytest.fixture
 def teams():
     """Teams also where there is next to nothing to do."""
-    module = load(level, "team")
+    module = load(level, "plan_schedule")
     before = module.set_grain(1.0)
     yield
     module.set_grain(before)

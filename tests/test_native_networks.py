@@ -83,7 +83,7 @@ def native(tmp_path_factory):
 @pytest.fixture
 def teams():
     """Teams also where there is next to nothing to do."""
-    module = load(level, "team")
+    module = load(level, "plan_schedule")
     before = module.set_grain(1.0)
     yield
     module.set_grain(before)

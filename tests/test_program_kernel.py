@@ -18,7 +18,7 @@ SMOOTH = ("add", "sub", "mul", "max", "min", "abs", "neg", "tanh", "sin", "cos",
 @pytest.fixture
 def kernels(level, monkeypatch):
     """The module of a level; programs are loaded into it."""
-    module = _kernels.load(level, "program")
+    module = _kernels.load(level, "vm")
     monkeypatch.setattr(_assembly, "core", module)
     return module
 

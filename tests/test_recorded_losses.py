@@ -159,7 +159,7 @@ def test_the_same_as_in_python(cls, units, dtype):
 @pytest.fixture
 def teams():
     """Teams also where there is next to nothing to do."""
-    module = load(level, "team")
+    module = load(level, "plan_schedule")
     before = module.set_grain(1.0)
     yield
     module.set_grain(before)
@@ -210,7 +210,7 @@ def test_accuracy_is_compiled_beside_it(units):
     y = (y > 0.5).astype(float)
     assert net.evaluate(x, y)["accuracy"] == other.evaluate(x, y)["accuracy"]
     assert net.train_on_batch(x, y)["accuracy"] == other.train_on_batch(x, y)["accuracy"]
-    assert net._training.door is not None
+    assert net._training.fastpath is not None
 
 
 @pytest.mark.parametrize("first", ["train_on_batch", "fit", "evaluate", "loss_and_gradients"])

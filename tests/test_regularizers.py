@@ -314,7 +314,7 @@ def test_a_layer_in_python_and_one_of_ones_own(contents):
 @pytest.fixture
 def teams():
     """Teams also where there is next to nothing to do."""
-    module = load(level, "team")
+    module = load(level, "plan_schedule")
     before = module.set_grain(1.0)
     yield
     module.set_grain(before)
@@ -395,7 +395,7 @@ def test_ways_through_a_step_give_the_same_bits(same):
             part = slice(at, at + 20)
             nets[0].train_on_batch(x[part], y[part])
             nets[1].train_on_batch(x[part], y[part], np.ones(20))
-    assert nets[0]._training.door is not None
+    assert nets[0]._training.fastpath is not None
     nets[2].fit(x, y, epochs=2, batch_size=20, shuffle=False)
     nets[3].fit(x, y, epochs=2, batch_size=20, shuffle=False, callbacks=[Watch()])
     nets[4].fit(x.astype("f8"), y.astype("f8"), epochs=2, batch_size=20, shuffle=False)

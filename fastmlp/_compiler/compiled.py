@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import losses, metrics, optimizers
-from .._kernels import callers
+from .._kernels import concurrency
 from ..checks import check_integer
 from ..errors import NotBuiltError, UnknownNameError
 from ..layers import Layer
@@ -46,7 +46,7 @@ class Compiled:
         self.layers: tuple[Layer, ...] = tuple(layers)
         self.dtype = dtype
         self.seed = seed
-        self.guard = callers.Usage()
+        self.guard = concurrency.AccessGuard()
         self.network: list[BuiltLayer] = []
         self.optimizer: optimizers.Optimizer | None = None
         self.loss: losses.Loss | None = None

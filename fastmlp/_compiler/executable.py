@@ -79,7 +79,7 @@ class Executable:
         self.step = 0
         self._segments = {name: self._split(*bounds) for name, bounds in plan.sections.items()}
         self.compiled = not plan.calls
-        self.door: Any = None  # the fast path through it, if there is one
+        self.fastpath: Any = None  # the fast path through it, if there is one
 
     def serves(self, rows: int, settings: Settings, *, of_optimizer: bool = True) -> bool:
         """Return whether this may run batches of up to `rows` under `settings`."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import losses
-from .._kernels import door as core
+from .._kernels import fastpath as core
 
 if TYPE_CHECKING:
     from .compiled import Compiled
@@ -33,7 +33,7 @@ def _common(compiled: Compiled, executable: Executable) -> tuple[Any, ...]:
 def add_to_predicting(compiled: Compiled, executable: Executable) -> None:
     """Give an executable of predictions its fast path, if it can have one."""
     if executable.compiled:
-        executable.door = core.PredictDoor(*_common(compiled, executable), empty=np.empty)
+        executable.fastpath = core.PredictFastPath(*_common(compiled, executable), empty=np.empty)
 
 
 def add_to_training(compiled: Compiled, executable: Executable) -> None:
@@ -55,10 +55,10 @@ def add_to_training(compiled: Compiled, executable: Executable) -> None:
     traced = [*compiled.memory.regularizers.values()]
     if losses.kernel_of(loss) is None:
         traced.insert(0, loss)  # type: ignore[arg-type]
-    executable.door = core.TrainDoor(
+    executable.fastpath = core.TrainFastPath(
         *_common(compiled, executable),
         labels=np.dtype(np.int64) if loss.labels else None,
-        shares=loss.accuracy in ("binary", "categorical"),
+        probabilities=loss.accuracy in ("binary", "categorical"),
         settings=core.Settings("_learning_rate", fits, optimizer, *compiled.metrics, *traced),
         metric=named[0][0] if named else None,
     )

@@ -19,7 +19,7 @@ except ModuleNotFoundError as error:
         "`python setup.py build_ext --inplace`"
     ) from error
 
-from . import callers
+from . import concurrency
 
 __all__ = [
     "ACTIVATIONS",
@@ -32,8 +32,8 @@ __all__ = [
     "OP",
     "SHIFT",
     "available",
-    "callers",
-    "door",
+    "concurrency",
+    "fastpath",
     "level",
     "levels",
     "load",
@@ -96,8 +96,9 @@ def _choose() -> str:
 level: str = _choose()
 
 plan: Any = load(level, "plan")
-program: Any = load(level, "program")
-door: Any = load(level, "door")
+vm: Any = load(level, "vm")
+program = vm
+fastpath: Any = load(level, "plan_fastpath")
 
 OP: np.dtype[Any] = np.asarray(plan.op_template()).dtype  # the C struct of an operation, field by field
 CODES: dict[str, int] = plan.CODES
@@ -112,4 +113,4 @@ NONE = -1
 
 def machine() -> Any:
     """Load what measures the processor's peak, when it is asked for."""
-    return load(level, "machine")
+    return load(level, "peak")

@@ -1,11 +1,11 @@
-"""The class that runs a plan, for those who run it without going through Python."""
-from .operands cimport op_t, run_t
-from .trial cimport trial_t
+"""The class that runs a plan, for the fast path, which doesn't go through Python."""
+from .plan_ops cimport op_t, run_t
+from .plan_autotune cimport autotune_t
 
 
 cdef class Run:
     cdef run_t run
-    cdef trial_t trial
+    cdef autotune_t tuner
     cdef Py_buffer[9] views
     cdef bint[9] bound
     cdef op_t *ops
@@ -17,7 +17,7 @@ cdef class Run:
     cdef void *raw_scratch
 
     cdef Py_ssize_t scratch_of(self, const op_t *op) noexcept nogil
-    cdef Py_ssize_t kept_of(self, const op_t *op) noexcept nogil
+    cdef Py_ssize_t prepack_of(self, const op_t *op) noexcept nogil
     cdef void size_scratch(self) noexcept nogil
     cdef int prepare(self, int threads) except -1
     cdef void open(self, const Py_ssize_t *index, Py_ssize_t batch) noexcept nogil

@@ -1,4 +1,4 @@
-"""NumPy twins of the kernels: same name and arguments as in `faces.pyx`, the formula and nothing else.
+"""NumPy twins of the kernels: same name and arguments as in `bindings.pyx`, the formula and nothing else.
 
 Tests and benchmarks take them as the oracle; no user's code runs here. A twin writes into its output arrays
 as the kernel does, and computes in their dtype, or in float64 where it says so, rounded at the end. m is the
@@ -13,14 +13,14 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-# Place in the tuple = number of the kind, as in ACTIVATIONS, LOSSES and METRICS of `plan.pyx`.
+# A name's place is its code, as in ACTIVATIONS, LOSSES and METRICS of `plan.pyx`.
 ACTIVATIONS = ("identity", "relu", "leaky_relu", "sigmoid", "tanh", "exponential", "sin", "cos", "relu_by_sign")
 LOSSES = (
     "half_squared_error", "mean_squared_error", "sparse_softmax_crossentropy", "softmax_crossentropy",
     "sigmoid_crossentropy", "sparse_crossentropy", "crossentropy", "binary_crossentropy",
 )  # fmt: skip
 METRICS = ("none", "sparse", "categorical", "binary")
-# The same for ELEMENTARY of `faces.pyx`.
+# The same for ELEMENTARY of `bindings.pyx`.
 ELEMENTARY = (
     "exp", "expm1", "log", "log1p", "sigmoid", "tanh", "erf", "sin", "cos", "sinh", "cosh", "arctan", "arcsinh",
 )  # fmt: skip
@@ -33,12 +33,12 @@ def _sigmoid(z: Array) -> Any:
 
 
 @np.errstate(all="ignore")
-def activation_forward(kind: int, z: Array, a: Array, slope: float = 0.0) -> None:
+def activation_forward(code: int, z: Array, a: Array, alpha: float = 0.0) -> None:
     """``a = g(z)``, elementwise; z and a of one shape. ReLU is ``0 if z < 0 else z``, which keeps a NaN.
 
     By sign, it is -0 where z < 0 and +0 where z is 0 of either sign: then `a` alone tells the derivative.
     """
-    match ACTIVATIONS[kind]:
+    match ACTIVATIONS[code]:
         case "identity":
             a[...] = z
         case "relu":
@@ -46,7 +46,7 @@ def activation_forward(kind: int, z: Array, a: Array, slope: float = 0.0) -> Non
         case "relu_by_sign":
             a[...] = np.where(z < 0, -0.0, z + 0.0)
         case "leaky_relu":
-            a[...] = np.where(z < 0, slope * z, z)
+            a[...] = np.where(z < 0, alpha * z, z)
         case "sigmoid":
             a[...] = _sigmoid(z)
         case "tanh":
@@ -61,13 +61,13 @@ def activation_forward(kind: int, z: Array, a: Array, slope: float = 0.0) -> Non
 
 @np.errstate(all="ignore")
 def activation_backward(
-    kind: int, z: Array, a: Array, da: Array, dz: Array, slope: float = 0.0, at_zero: float = 1.0
+    code: int, z: Array, a: Array, da: Array, dz: Array, alpha: float = 0.0, at_zero: float = 1.0
 ) -> None:
     """``dz = da g'(z)`` for ``a = g(z)``, elementwise, all of one shape; dz may be da.
 
     The mask of ReLU is the comparison z >= 0, and `at_zero` at 0 of either sign; EQUATIONS, row 6.
     """
-    match ACTIVATIONS[kind]:
+    match ACTIVATIONS[code]:
         case "identity":
             dz[...] = da
         case "relu":
@@ -75,7 +75,7 @@ def activation_backward(
         case "relu_by_sign":
             dz[...] = np.where(np.signbit(a) | np.isnan(a), 0, da)
         case "leaky_relu":
-            dz[...] = np.where(z < 0, slope * da, da)
+            dz[...] = np.where(z < 0, alpha * da, da)
         case "sigmoid":
             dz[...] = da * (a * (1 - a))
         case "tanh":
@@ -112,8 +112,8 @@ def dense_forward(
     bias: Array | None,
     z: Array,
     a: Array,
-    kind: int = 0,
-    slope: float = 0.0,
+    activation: int = 0,
+    alpha: float = 0.0,
     index: Array | None = None,
     threads: int = 1,
 ) -> None:
@@ -124,7 +124,7 @@ def dense_forward(
     """
     product = (x if index is None else x[index]) @ kernel
     z[...] = product if bias is None else product + bias
-    activation_forward(kind, z, a, slope)
+    activation_forward(activation, z, a, alpha)
 
 
 def dense_backward(
@@ -134,23 +134,23 @@ def dense_backward(
     d_kernel: Array,
     d_bias: Array,
     d_input: Array,
-    kind: int = 0,
+    activation: int = 0,
     z: Array | None = None,
     a: Array | None = None,
-    slope: float = 0.0,
+    alpha: float = 0.0,
     at_zero: float = 1.0,
     threads: int = 1,
 ) -> None:
     """``d_kernel = x^T d``, ``d_bias = sum_i d_i``, ``d_input = (d kernel^T) * g'(z)``; EQUATIONS, row 15.
 
     x, d_input, z and a (batch, inputs), kernel and d_kernel (inputs, units), d (batch, units), d_bias
-    (units,). ``a = g(z)``, of number `kind`, is what made x; kind 0 needs neither. `threads` changes nothing.
+    (units,). ``a = g(z)``, of code `activation`, made x; the identity needs neither. `threads` changes nothing.
     """
     d_kernel[...] = x.T @ d
     column_sums(d, d_bias)
     d_input[...] = d @ kernel.T
     if z is not None and a is not None:
-        activation_backward(kind, z, a, d_input, d_input, slope, at_zero)
+        activation_backward(activation, z, a, d_input, d_input, alpha, at_zero)
 
 
 def column_sums(x: Array, out: Array) -> None:
@@ -215,14 +215,14 @@ def softmax_backward(a: Array, da: Array, dz: Array) -> None:
     dz[...] = a * (da - (da * a).sum(axis=1, keepdims=True))
 
 
-def loss(kind: int, z: Array, a: Array, y: Array, weight: Array, values: Array, dz: Array) -> None:
+def loss(code: int, z: Array, a: Array, y: Array, weight: Array, values: Array, dz: Array) -> None:
     """The loss of each row, and its gradient times the row's weight; in float64.
 
     z (logits), a (outputs), dz (m, n), weight and values (m,), y (m, n), or (m,) of labels for sparse kinds.
     The kinds that contain softmax or sigmoid read z and write a, and dz is the gradient by z; the others read
     a, and dz is the gradient by a. Probabilities are kept off 0 by 1e-38 (float32) or 1e-300.
     """
-    name, n, logits, output = LOSSES[kind], z.shape[1], z.astype(np.float64), a.astype(np.float64)
+    name, n, logits, output = LOSSES[code], z.shape[1], z.astype(np.float64), a.astype(np.float64)
     if name.startswith("sparse"):
         y = np.eye(n)[y]
     if name.endswith("softmax_crossentropy"):  # -sum y log softmax(z)

@@ -219,7 +219,7 @@ def _schedule(compiled: Compiled, plan: Plan, batch: int, threads: int) -> tuple
         calls = [at for at in range(first, last) if at in plan.calls]
         for begin, end in zip([first, *(at + 1 for at in calls)], [*calls, last], strict=True):
             if begin < end:
-                run.regimes(begin, end, batch, threads, walks, members)
+                run.schedule(begin, end, batch, threads, walks, members)
     return walks, members
 
 

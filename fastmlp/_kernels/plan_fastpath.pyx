@@ -1,0 +1,335 @@
+"""The fast path: where a call's arguments are the usual ones, no Python runs between it and the kernels.
+
+A fast path looks at the arguments, at the settings and at who else uses the network. If all is as usual, it runs the
+plan on the caller's arrays. If anything is not, it returns None and has changed nothing: then the general path, which
+is Python, does what there is to do, or says what is wrong.
+"""
+from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
+from cpython.dict cimport PyDict_Next
+from cpython.pythread cimport PyThread_get_thread_ident
+from cpython.ref cimport PyObject
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memset
+
+from ..concurrency cimport AccessGuard, thread_count   # compiled once for all levels, in the package above
+from .plan_ops cimport OUT, TARGET, WEIGHT, X
+from .plan cimport Run
+from .simd cimport real
+
+cdef extern from "Python.h":
+    object PyObject_GenericGetDict(object, void *)   # vars(object)
+
+
+cdef bint in_place(const Py_buffer *rows, Py_ssize_t columns) noexcept:
+    """Return whether the kernels can read rows of `columns` numbers where they are; one number a row may be 1-D."""
+    cdef Py_ssize_t size = rows.itemsize
+    if rows.ndim == 2:
+        if rows.shape[1] != columns or (columns > 1 and rows.strides[1] != size):
+            return False
+    elif rows.ndim != 1 or columns != 1:
+        return False
+    return rows.strides[0] % size == 0 and <size_t> rows.buf % size == 0
+
+
+cdef bint dense(const Py_buffer *rows, Py_ssize_t columns) noexcept:
+    """Return whether rows that are `in_place` follow each other without gaps."""
+    return rows.shape[0] == 1 or rows.strides[0] == columns * rows.itemsize
+
+
+cdef bint disjoint(const Py_buffer *x, const Py_buffer *out) noexcept:
+    """Return whether no byte from the first to the last of the rows `x` belongs to `out`, which is dense."""
+    cdef const char *first = <const char *> x.buf
+    cdef const char *last = first + (x.shape[0] - 1) * x.strides[0]
+    cdef const char *output = <const char *> out.buf
+    return (max(first, last) + x.shape[1] * x.itemsize <= output
+            or output + out.shape[0] * out.shape[1] * out.itemsize <= min(first, last))
+
+
+cdef bint are_labels(const Py_buffer *y, Py_ssize_t classes) noexcept:
+    """Return whether every number is a class, 0 .. classes - 1."""
+    cdef const int64_t *labels = <const int64_t *> y.buf
+    cdef Py_ssize_t i
+    cdef bint fine = True
+    for i in range(y.shape[0]):
+        fine &= <uint64_t> labels[i] < <uint64_t> classes
+    return fine
+
+
+cdef bint are_probabilities(const Py_buffer *y, Py_ssize_t columns, const real *like) noexcept:
+    """Return whether every number is in [0, 1]; NaN is not."""
+    cdef const real *row
+    cdef Py_ssize_t i, j
+    cdef bint fine = True
+    for i in range(y.shape[0]):
+        row = <const real *> (<const char *> y.buf + i * y.strides[0])
+        for j in range(columns):
+            fine &= (row[j] >= 0) & (row[j] <= 1)
+    return fine
+
+
+cdef class Settings:
+    """The attributes of the optimizer and of other objects, as they were when the plan was last found to match them.
+
+    A changed attribute shows in nanoseconds, as another object; only then `fits()` is called.
+
+    Parameters
+    ----------
+    rate : str
+        The name of the optimizer's learning rate: the one attribute that the plan doesn't depend on.
+    fits : callable
+        Returns whether the plan matches the attributes as they are now.
+    optimizer, others : object
+    """
+    cdef object rate, fits, learning_rate
+    cdef tuple things
+    cdef list values
+
+    def __init__(self, str rate, fits, *things):
+        self.rate, self.fits, self.things = rate, fits, things
+        self.values = self.now()
+
+    cdef list now(self):
+        return [value for thing in self.things for name, value in PyObject_GenericGetDict(thing, NULL).items()
+                if name is not self.rate]
+
+    cdef bint same(self) except -1:
+        """Return whether every value is the one that was found; read the learning rate, whatever it is."""
+        cdef Py_ssize_t at, k = 0, n = len(self.values)
+        cdef PyObject *name
+        cdef PyObject *value
+        self.learning_rate = None
+        for thing in self.things:
+            settings = PyObject_GenericGetDict(thing, NULL)
+            at = 0
+            while PyDict_Next(settings, &at, &name, &value):
+                if <object> name is self.rate:
+                    self.learning_rate = <object> value
+                elif k < n and <object> value is self.values[k]:
+                    k += 1
+                else:
+                    return False
+        return k == n
+
+    cdef bint match(self) except -1:
+        """Return whether the plan matches what is set now."""
+        if self.same():
+            return True
+        if not self.fits():
+            return False
+        self.values = self.now()
+        return self.same()
+
+    cdef double rate_at(self, Py_ssize_t step) except? -1:
+        """Return the learning rate of a step."""
+        if type(self.learning_rate) is float:
+            return self.learning_rate
+        return self.things[0].learning_rate_at(step)
+
+
+cdef class FastPath:
+    """A plan without Python operations, and what a call must bring to run it directly.
+
+    Parameters
+    ----------
+    run : Run
+        All of its operations are run.
+    guard : AccessGuard
+    seed : int
+    order : ndarray
+        0, 1, 2 and so on, for as many rows as the plan takes.
+    array : type
+        numpy.ndarray; its subclasses may override what is read here, and take the general path.
+    dtype : dtype
+    inputs, units : int
+        Columns of x, and of what the network gives.
+    """
+    cdef Run run
+    cdef AccessGuard guard
+    cdef uint64_t seed
+    cdef const Py_ssize_t[::1] order
+    cdef object array, dtype
+    cdef Py_ssize_t inputs, units
+
+    def __init__(self, Run run not None, AccessGuard guard not None, seed, order, array, dtype, Py_ssize_t inputs,
+                 Py_ssize_t units):
+        self.run, self.guard, self.seed, self.order = run, guard, seed, order
+        self.array, self.dtype, self.inputs, self.units = array, dtype, inputs, units
+
+    cdef bint look(self, array, dtype, Py_ssize_t columns, Py_buffer *rows) except -1:
+        """Return whether an argument can be read where it is; the caller releases `rows` in any case."""
+        if type(array) is not self.array:
+            return False
+        found = array.dtype
+        if found is not dtype and found != dtype:   # one that was unpickled is equal, but not the same
+            return False
+        PyObject_GetBuffer(array, rows, PyBUF_STRIDES)
+        return in_place(rows, columns) and 1 <= rows.shape[0] <= self.order.shape[0]
+
+    cdef void lend(self, int arena, const Py_buffer *rows) noexcept nogil:
+        """Point an arena at rows that are held until `close`."""
+        self.run.run.base[arena] = rows.buf
+        self.run.run.ld[arena] = rows.strides[0] // rows.itemsize
+
+    cdef void open(self, const Py_buffer *x, double learning_rate) noexcept nogil:
+        """Begin a step over these rows, which have no weights."""
+        self.lend(X, x)
+        self.run.run.base[WEIGHT] = NULL
+        self.run.run.seed = self.seed
+        self.run.run.learning_rate = learning_rate
+        self.run.open(&self.order[0], x.shape[0])
+
+    cdef void close(self) noexcept nogil:
+        """Let go of the caller's arrays."""
+        self.run.run.base[X] = self.run.run.base[TARGET] = self.run.run.base[OUT] = NULL
+
+
+cdef class TrainFastPath(FastPath):
+    """The fast path of ``train_on_batch``: one step without weights.
+
+    Parameters
+    ----------
+    labels : dtype or None
+        int64, where targets are labels.
+    probabilities : bool
+        Whether targets must lie in [0, 1].
+    settings : Settings
+    metric : str or None
+        The name of the compiled metric.
+    """
+    cdef object labels, metric
+    cdef bint probabilities
+    cdef Settings settings
+
+    def __init__(self, *common, labels, bint probabilities, Settings settings not None, metric):
+        FastPath.__init__(self, *common)
+        self.labels, self.probabilities, self.settings, self.metric = labels, probabilities, settings, metric
+
+    cdef train(self, x, y):
+        """Run a step and return its loss and metric; None if the general path must do it."""
+        cdef Py_buffer xs, ys
+        cdef bint done = False
+        memset(&xs, 0, sizeof(xs))
+        memset(&ys, 0, sizeof(ys))
+        try:
+            if (self.look(x, self.dtype, self.inputs, &xs) and xs.ndim == 2 and self.look_at_targets(y, &ys)
+                    and xs.shape[0] == ys.shape[0]):
+                done = self.step(&xs, &ys)
+        finally:
+            PyBuffer_Release(&xs)
+            PyBuffer_Release(&ys)
+        return self.logs() if done else None
+
+    cdef bint look_at_targets(self, y, Py_buffer *ys) except -1:
+        """Return whether targets can be read where they are, and are in range."""
+        if self.labels is not None:
+            return self.look(y, self.labels, 1, ys) and dense(ys, 1) and are_labels(ys, self.units)
+        if not self.look(y, self.dtype, self.units, ys):
+            return False
+        if not self.probabilities:
+            return True
+        if self.run.double_precision:
+            return are_probabilities(ys, self.units, <const double *> NULL)
+        return are_probabilities(ys, self.units, <const float *> NULL)
+
+    cdef bint step(self, const Py_buffer *x, const Py_buffer *y) except -1:
+        """Run a step; False if there was none: the network is in use, its plan outdated, or a number not finite."""
+        cdef double learning_rate
+        cdef int threads
+        cdef bint fine
+        if not self.guard.start_changing(PyThread_get_thread_ident()):   # from here on nobody else makes a new plan
+            return False
+        try:
+            if not self.settings.match():
+                return False
+            learning_rate = self.settings.rate_at(self.run.counters[1] + 1)
+            threads = thread_count()
+            self.run.prepare(threads)
+            with nogil:
+                self.lend(TARGET, y)
+                self.open(x, learning_rate)
+                self.run.go(0, self.run.n_ops, threads)
+                self.close()
+                fine = self.run.finite(threads)
+                if fine:
+                    self.run.count()
+        finally:
+            self.guard.stop_changing()
+        return fine
+
+    cdef dict logs(self):
+        """Return the loss and the metric of the step."""
+        cdef double weight = self.run.run.weight, loss = self.run.run.loss / weight, hits = self.run.run.metric / weight
+        return {"loss": loss} if self.metric is None else {"loss": loss, self.metric: hits}
+
+
+cdef class PredictFastPath(FastPath):
+    """The fast path of ``predict``, for rows that make one batch.
+
+    Parameters
+    ----------
+    empty : callable
+        numpy.empty.
+    """
+    cdef object empty
+
+    def __init__(self, *common, empty):
+        FastPath.__init__(self, *common)
+        self.empty = empty
+
+    cdef predict(self, x, batch_size, out):
+        """Return the outputs of these rows; None if the general path must do it."""
+        cdef Py_buffer xs, outputs
+        memset(&xs, 0, sizeof(xs))
+        memset(&outputs, 0, sizeof(outputs))
+        try:
+            if not self.look(x, self.dtype, self.inputs, &xs) or xs.ndim != 2:
+                return None
+            if batch_size is not None and (type(batch_size) is not int or batch_size < xs.shape[0]):
+                return None
+            result = self.empty((xs.shape[0], self.units), self.dtype) if out is None else out
+            if (self.look(result, self.dtype, self.units, &outputs) and outputs.ndim == 2
+                    and outputs.shape[0] == xs.shape[0] and dense(&outputs, self.units) and not outputs.readonly
+                    and disjoint(&xs, &outputs) and self.forward(&xs, &outputs)):
+                return result
+            return None
+        finally:
+            PyBuffer_Release(&xs)
+            PyBuffer_Release(&outputs)
+
+    cdef bint forward(self, const Py_buffer *x, const Py_buffer *out) except -1:
+        """Write the outputs of these rows; False if another thread changes the network."""
+        cdef unsigned long thread = PyThread_get_thread_ident()
+        cdef int threads
+        if not self.guard.start_reading(thread):
+            return False
+        try:
+            threads = thread_count()
+            self.run.prepare(threads)
+            with nogil:
+                self.lend(OUT, out)
+                self.open(x, 0.0)
+                self.run.go(0, self.run.n_ops, threads)
+                self.close()
+        finally:
+            self.guard.stop_reading(thread)
+        return True
+
+
+def train(executable, x, y):
+    """Run a step by the fast path of an executable; None if it has none, or the general path must do it."""
+    if executable is None:
+        return None
+    fastpath = executable.fastpath
+    return (<TrainFastPath> fastpath).train(x, y) if type(fastpath) is TrainFastPath else None
+
+
+def predict(list idle not None, x, batch_size, out):
+    """Predict by the fast path of an idle executable; None if none is idle, or the general path must do it."""
+    if not idle:
+        return None
+    executable = idle.pop()
+    try:
+        fastpath = executable.fastpath
+        return (<PredictFastPath> fastpath).predict(x, batch_size, out) if type(fastpath) is PredictFastPath else None
+    finally:
+        idle.append(executable)
