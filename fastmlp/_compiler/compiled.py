@@ -17,13 +17,15 @@ from . import fastpath
 from .executable import Executable
 from .lower import Lowering
 from .memory import Arenas, ArrayMap
-from .network import BuiltLayer, build_layers
+from .network import Network, build_network
 from .settings import Settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Compiled", "metric_name"]
+
+NOT_BUILT = "the network has no parameters yet: give input_dim, call build(n), or pass data to it first"
 
 
 class Compiled:
@@ -47,7 +49,7 @@ class Compiled:
         self.dtype = dtype
         self.seed = seed
         self.guard = concurrency.AccessGuard()
-        self.network: list[BuiltLayer] = []
+        self._network: Network | None = None
         self.optimizer: optimizers.Optimizer | None = None
         self.loss: losses.Loss | None = None
         self.metrics: tuple[metrics.Metric, ...] = ()
@@ -73,20 +75,25 @@ class Compiled:
     def memory(self) -> Arenas:
         """The memory of a network that is built."""
         if self._arenas is None:
-            raise NotBuiltError(
-                "the network has no parameters yet: give input_dim, call build(n), or pass data to it first"
-            )
+            raise NotBuiltError(NOT_BUILT)
         return self._arenas
+
+    @property
+    def network(self) -> Network:
+        """The layers of a network that is built."""
+        if self._network is None:
+            raise NotBuiltError(NOT_BUILT)
+        return self._network
 
     @property
     def input_dim(self) -> int | None:
         """Number of features, once it is known."""
-        return self.network[0].inputs if self.network else None
+        return None if self._network is None else self._network.inputs
 
     @property
     def units(self) -> int:
         """Number of outputs of a network that is built."""
-        return self.network[-1].units
+        return self.network.units
 
     def build(self, input_dim: int) -> None:
         """Lay out and initialize the parameters for `input_dim` features."""
@@ -98,17 +105,17 @@ class Compiled:
                 raise ValueError(f"already built for {self.input_dim} features, got {inputs}")
             return
         with self.guard.changing("build"):
-            network = build_layers(self.layers, inputs)
+            network = build_network(self.layers, inputs)
             arenas = Arenas(network, self.dtype)
             arenas.initialize(network, self.seed)
-            self.network, self._arenas = network, arenas
+            self._network, self._arenas = network, arenas
             self._drop_executables()
             if self.optimizer is not None:
                 self._reset_optimizer(self.optimizer)
 
     def unbuild(self) -> None:
         """Go back to before `build`, for a first call that was refused."""
-        self.network, self._arenas = [], None
+        self._network = self._arenas = None
         self._drop_executables()
 
     # -- what to train for ---------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .. import losses
@@ -11,6 +11,7 @@ from ..optimizers import Optimizer
 from .emit import Emitter
 from .fuse import fuse
 from .ir import Graph, Operation, Value
+from .ops.add import emit_sum
 from .ops.check import add_checks
 from .ops.gather import add_where_needed, callers_rows
 from .ops.loss import add_loss, takes_last_activation
@@ -21,7 +22,7 @@ from .records import pack_records
 
 if TYPE_CHECKING:
     from .memory import Arenas
-    from .network import BuiltLayer
+    from .network import BuiltLayer, Network
 
 __all__ = ["Lowering"]
 
@@ -31,7 +32,7 @@ class Lowering(Emitter):
 
     Parameters
     ----------
-    network : list of BuiltLayer
+    network : Network
     memory : Arenas
         Where the parameters lie.
     capacity : int
@@ -55,15 +56,15 @@ class Lowering(Emitter):
         Columns of all layers.
     """
 
-    def __init__(self, network: list[BuiltLayer], memory: Arenas, capacity: int, *, training: bool) -> None:
-        super().__init__(memory, capacity, max(max(place.inputs, place.units) for place in network))
+    def __init__(self, network: Network, memory: Arenas, capacity: int, *, training: bool) -> None:
+        super().__init__(memory, capacity, max(max(place.inputs, place.units) for place in network.layers))
         self.network = network
         self.graph = graph_of(network, memory, training=training)
         self.keep = self.checks = False
         self.checked: set[str] = set()
         self.derived: set[Operation] = set()
         self.sums: list[dict[str, object]] = []
-        self.widths = sum(place.units for place in network)
+        self.widths = sum(place.units for place in network.layers)
         self._out: Tensor | None = None
         self._gradients: dict[Value, Tensor] = {}
         self._needed: dict[Value, bool] = {}
@@ -172,6 +173,8 @@ class Lowering(Emitter):
             if operation.output in self._gradients and passes:
                 self.index = operation.index
                 operation.backward(self)
+                if operation.output is not graph.input:
+                    del self._gradients[operation.output]
         self.end_group()
         if self.sums:
             self.records[-1]["barrier"] = self.sums[-1]["barrier"] = True
@@ -201,9 +204,14 @@ class Lowering(Emitter):
         return self._gradients[value]
 
     def give(self, value: Value, d: Tensor) -> None:
-        """Say where the gradient of a value lies, if it is wanted."""
-        if self.needs(value):
-            self._gradients[value] = d
+        """Say where the gradient of a value lies, if it is wanted; those of several readers add up."""
+        if not self.needs(value):
+            return
+        if value in self._gradients:
+            total = self.tensor(value.units)
+            emit_sum(self, self._gradients[value], d, total)
+            d = total
+        self._gradients[value] = d
 
     def new_gradient(self, value: Value) -> Tensor:
         """Return memory for the gradient of a value, beside that of the operation that makes it."""
@@ -213,15 +221,15 @@ class Lowering(Emitter):
         return self._buffer(0, value.units)
 
     def in_place(self, d: Tensor) -> Tensor:
-        """Return where an operation writes that may write over the gradient that it reads."""
-        return d
+        """Return where an operation writes that may write over the gradient it reads, unless somebody else reads it."""
+        readers = sum(other.ref == d.ref for other in self._gradients.values())
+        return d if readers < 2 else self.tensor(d.units)
 
     # -- the end -------------------------------------------------------------------------------------------------
 
     def layer_of(self, key: str) -> int:
         """Return the number of the layer that has a parameter."""
-        prefix = key.rpartition(".")[0]
-        return next(number for number, place in enumerate(self.network) if place.key == prefix)
+        return self.network.number_of(key)
 
     def _finish(
         self,
@@ -257,11 +265,18 @@ class Lowering(Emitter):
         )
 
 
-def graph_of(network: list[BuiltLayer], memory: Arenas, *, training: bool) -> Graph:
+def graph_of(network: Network, memory: Arenas, *, training: bool) -> Graph:
     """Return the graph of a network, as its layers hand it over."""
-    graph = Graph(network[0].inputs, memory.dtype, memory.kernels, training=training)
-    value = graph.input
-    for graph.index, graph.layer in enumerate(network):
-        value = graph.layer.layer.lower(graph, value)
-    graph.output = value
+    graph = Graph(network.inputs, memory.dtype, memory.kernels, training=training)
+    numbers = {id(place.layer): number for number, place in enumerate(network.layers)}
+
+    def lower(chain: Sequence[BuiltLayer], value: Value) -> Value:
+        for place in chain:
+            outputs = [lower(branch, value) for branch in place.branches]
+            graph.layer, graph.index = place, numbers[id(place.layer)]
+            layer = place.layer
+            value = layer.join(graph, value, outputs) if outputs else layer.lower(graph, value)
+        return value
+
+    graph.output = lower(network.chain, graph.input)
     return graph

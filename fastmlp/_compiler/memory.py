@@ -11,7 +11,7 @@ import numpy as np
 
 from .._kernels import ARENA, SHIFT
 from ..checks import check_range, real_array
-from .network import BuiltLayer, array_specs
+from .network import Network
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,12 +80,12 @@ class Arenas:
     What lies between two arrays stays zero, so that sweeps may go over it.
     """
 
-    def __init__(self, built: list[BuiltLayer], dtype: Any) -> None:
+    def __init__(self, network: Network, dtype: Any) -> None:
         self.dtype = np.dtype(dtype)
         self._offsets: dict[str, tuple[int, int]] = {}
-        self.specs = array_specs(built, "parameter")
+        self.specs = network.specs("parameter")
         self.size, shapes = self._lay_out(self.specs, "parameters")
-        buffers = array_specs(built, "buffer")
+        buffers = network.specs("buffer")
         buffer_size, buffer_shapes = self._lay_out(buffers, "buffers")
         self.flat_parameters = aligned(self.size, self.dtype)
         self.flat_gradients = aligned(self.size, self.dtype)
@@ -100,7 +100,7 @@ class Arenas:
         self.state: dict[str, dict[str, NDArray[Any]]] = {key: {} for key in shapes}
         for key, spec in buffers.items():
             self.buffers[key][...] = spec.value
-        for place in built:
+        for place in network.layers:
             for name in place.layer.parameter_specs:
                 place.layer.parameters[name] = self.parameters[f"{place.key}.{name}"]
             for name in place.layer.buffer_specs:
@@ -130,9 +130,9 @@ class Arenas:
         arena, offset = self._offsets[key]
         return arena << SHIFT | offset
 
-    def initialize(self, built: list[BuiltLayer], seed: int) -> None:
+    def initialize(self, network: Network, seed: int) -> None:
         """First values of the parameters; each layer draws from a generator of its own."""
-        for number, place in enumerate(built):
+        for number, place in enumerate(network.layers):
             rng = np.random.default_rng([seed, number])
             for name, spec in place.layer.parameter_specs.items():
                 key = f"{place.key}.{name}"

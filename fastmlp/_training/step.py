@@ -86,7 +86,7 @@ def non_finite(compiled: Compiled, executable: Executable, batch: int) -> NonFin
     step = compiled.steps + 1
     kept = "; the network is as it was after the step before"
     if isinstance(where, int):
-        key = compiled.network[where].key
+        key = compiled.network.layers[where].key
         return NonFiniteError(
             f"NaN or infinity in the output of layer {key!r} at step {step}: lower the learning rate, scale the "
             f"inputs, or look at the parameters{kept}",

@@ -228,7 +228,7 @@ def _operation(
 ) -> Operation:
     name, note = plan.names[at], plan.notes[at]
     layer = plan.layers[at]
-    key = None if layer == NONE else compiled.network[layer].key
+    key = None if layer == NONE else compiled.network.layers[layer].key
     shape = note.shape_of(batch)
     if at in plan.calls:
         return Operation(at, section, name, key, shape, None, 1, (), False, note.python, note.reason, 0)

@@ -16,7 +16,7 @@ def describe(compiled: Compiled) -> str:
         return "\n".join(lines + [f"  {layer.name or index}: {layer!r}" for index, layer in enumerate(compiled.layers)])
     rows = [("layer", "", "outputs", "parameters")]
     rows.append(("", "inputs", str(compiled.input_dim), ""))
-    for place in compiled.network:
+    for place in compiled.network.layers:
         count = sum(view.size for view in place.layer.parameters.values())
         rows.append((place.key, place.layer.summary(), str(place.units), f"{count:,}"))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
@@ -31,7 +31,7 @@ def describe(compiled: Compiled) -> str:
         ).rstrip()
         for row in rows
     ]
-    dense = [place.units for place in compiled.network if "kernel" in place.layer.parameters]
+    dense = [place.units for place in compiled.network.layers if "kernel" in place.layer.parameters]
     numbers = sum(view.size for view in compiled.parameters.values())
     total = f"{len(dense)} layers of {sum(dense)} neurons, {numbers:,} parameters"
     return "\n".join([title, *lines, total, _where(compiled)])

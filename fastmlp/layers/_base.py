@@ -66,6 +66,8 @@ class Layer(Configurable):
     tells_output: bool = False  # whether `output_activation` says all about what the outputs are
     looked_past: bool = False  # whether an initializer is recommended by what comes after this layer, too
 
+    trainable: bool = True
+
     def __init__(self, *, name: str | None = None) -> None:
         self.name = _check_name(name)
         self.owned = False  # whether a network has it
@@ -119,6 +121,18 @@ class Layer(Configurable):
     def compose(self, input_dim: int) -> list[Layer] | None:
         """Return the layers that this one stands for, or None if it stands for itself."""
         return None
+
+    def branches(self) -> Sequence[Sequence[Layer]]:
+        """Return chains of layers that all take the inputs of this one, which joins their outputs; usually none."""
+        return ()
+
+    def build_join(self, input_dim: int, units: Sequence[int]) -> int:
+        """Return the number of outputs of a layer with branches, given its inputs and the outputs of each branch."""
+        raise NotImplementedError(f"{type(self).__qualname__} has branches, but no build_join(self, input_dim, units)")
+
+    def join(self, to: Compiler, x: Any, outputs: Sequence[Any]) -> Any:
+        """Hand over what makes one value of the outputs of the branches, beside the inputs `x`."""
+        raise NotImplementedError(f"{type(self).__qualname__} has branches, but no join(self, to, x, outputs)")
 
     def lower(self, to: Compiler, x: Any) -> Any:
         """Hand this layer's operations over, on the value `x`; return the last one's output.

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from .._compiler.network import array_specs, build_layers
+from .._compiler.network import build_network
 from ..checks import check_dtype, check_integer
 from ..errors import PluginError, UnknownNameError
 from ..model import Sequential
@@ -267,9 +267,9 @@ def _rebuild(archive: Archive, verify: bool) -> Sequential:
 
 def _check_sizes(net: Sequential, input_dim: int, members: Mapping[str, zipfile.ZipInfo]) -> None:
     """Compare header and arrays before there is memory: a damaged number could ask for any amount of it."""
-    built = build_layers(net.layers, input_dim)
+    built = build_network(net.layers, input_dim)
     for which in ("parameter", "buffer"):
-        for key, spec in array_specs(built, which).items():
+        for key, spec in built.specs(which).items():
             name = f"{which}s/{key}"
             if name not in members:
                 raise ValueError(f"damaged file: {name} is missing")

@@ -1,9 +1,10 @@
 """The operations, one file each: shapes, forward, backward, cost, and what a listing shows."""
 
-from . import activation, batchnorm, dense, dropout, gather, parametric, python_activation, python_layer, softmax
+from . import activation, add, batchnorm, dense, dropout, gather, parametric, python_activation, python_layer, softmax
 
 __all__ = [
     "activation",
+    "add",
     "batchnorm",
     "dense",
     "dropout",
