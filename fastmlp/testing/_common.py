@@ -80,14 +80,14 @@ def _overrides_get_config(made: Any) -> bool:
 
 
 def _same_config(made: Any, again: Any, what: str) -> None:
-    from ..configurable import _same
+    from ..configurable import same_values
 
     mine, other = made.get_config(), again.get_config()
     wrong = sorted(key for key in {*mine, *other} if key not in mine or key not in other)
     expect(not wrong, f"{what}: only one of the two configurations has {wrong}")
     for key, value in mine.items():
         expect(
-            _same(value, other[key]),
+            same_values(value, other[key]),
             f"{what} changed {key!r} from {value!r} to {other[key]!r}: keep what __init__ takes, unchanged or in a "
             "form that it takes again",
         )
