@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import registry
-from ..configuration import REGISTRIES as KINDS
 from ..errors import PluginError, UnknownNameError
 from ..learnable import Learned
 from . import _fingerprint
@@ -46,7 +45,7 @@ def encode(value: Any, where: str) -> Any:
         return {"kind": "dict", "items": items}
     if isinstance(value, Learned):
         return {"kind": "learned", **value.get_config()}
-    for kind in KINDS:
+    for kind in registry.KINDS:
         of_kind: registry.Registry[Any] = getattr(registry, kind)
         if of_kind.base is not None and isinstance(value, of_kind.base):
             return _encode_object(value, kind, of_kind)
@@ -98,7 +97,7 @@ def decode(value: Any, *, verify: bool = True) -> Any:
     if not isinstance(value, dict):
         return value
     kind = value.get("kind")
-    if isinstance(kind, str) and kind in KINDS:
+    if isinstance(kind, str) and kind in registry.KINDS:
         return _decode_object(_record(value), verify)
     if isinstance(kind, str) and kind in DECODERS:
         return DECODERS[kind](value, verify)

@@ -6,8 +6,7 @@ import re
 from typing import Any
 
 from ..errors import PluginError, UnknownNameError
-from ..registry import Registry
-from ..registry._plugins import NAME, canonical
+from ..registry import Registry, is_distribution, same_distribution
 
 __all__ = ["advice", "check_version", "loaded_class", "version_of"]
 
@@ -20,7 +19,7 @@ def version_of(of_kind: Registry[Any], name: str) -> str | None:
     if not distribution:
         return None
     for plugin in of_kind.plugins():
-        if canonical(plugin.distribution) == canonical(distribution):
+        if same_distribution(plugin.distribution, distribution):
             return plugin.version if VERSION.fullmatch(plugin.version) else None
     return _installed(distribution)
 
@@ -29,7 +28,7 @@ def _installed(distribution: str) -> str | None:
     """The version of a distribution that may have no plugin of that kind; its metadata alone is read."""
     from importlib import metadata
 
-    if not NAME.fullmatch(distribution):
+    if not is_distribution(distribution):
         return None
     try:
         return metadata.version(distribution)
@@ -62,7 +61,7 @@ def advice(of_kind: Registry[Any], name: str, version: str | None) -> str:
             f"{plain!r} comes from no installed package: run the code that registers it "
             f"(fastmlp.registry.{of_kind.plural}.register), as it was when the network was saved"
         )
-    if not NAME.fullmatch(distribution):
+    if not is_distribution(distribution):
         return f"{distribution!r} can't be the name of a distribution"
     installed = version_of(of_kind, name)
     here = "is not installed here" if installed is None else f"{installed} is installed here"

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import NonFiniteError, UnknownNameError
 from ..layers import Activation, Dense, Layer
-from ..model import Sequential
+from ..model import Sequential, load
 from ..optimizers import SGD
 from ..threads import num_threads
 from ._numbers import draw
@@ -164,8 +164,6 @@ def threads(subject: Subject) -> None:
 def file(subject: Subject) -> None:
     """Make a saved network load: every value of get_config() must be a number, a string, a list or registered."""
     import tempfile
-
-    from ..serialization import load
 
     made = subject.make()
     try:
