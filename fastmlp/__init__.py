@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import activations, callbacks, errors, initializers, layers, losses, metrics, optimizers, registry, regularizers
+from ._tracing.trainable import learned
 from .configuration import config, show_config
 from .errors import DuplicateNameError, NonFiniteError, NotBuiltError, PluginError, UnknownNameError
-from .learnable import learned
 from .model import Sequential
 from .threads import get_num_threads, num_threads, set_num_threads
 

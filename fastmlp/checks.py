@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "TOLERANCE",
     "check_count",
     "check_dtype",
     "check_integer",
@@ -23,10 +22,6 @@ __all__ = [
     "check_share",
     "real_array",
 ]
-
-
-# What a compiled form may differ from NumPy by, as a share of the largest number on the way.
-TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 
 def check_integer(name: str, value: object, least: int) -> int:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .core import door as core
-from .objective import is_compiled, named_metrics, objective, recorded_parts, reductions_of
-from .sweeps import sweep_of
+from .lowering import update_of
+from .objective import executions_of, is_compiled, named_metrics, objective, traced_parts
 
 if TYPE_CHECKING:
     from .model import Sequential
@@ -47,8 +47,8 @@ def with_train_door(net: Sequential, workspace: Workspace) -> Workspace:
     def fits() -> bool:
         """Whether the plan and what is done about metrics are right for what is set now."""
         return (
-            workspace.sweep == sweep_of(optimizer)
-            and workspace.reductions == reductions_of(net)
+            workspace.update == update_of(optimizer)
+            and workspace.executions == executions_of(net)
             and list(vars(optimizer)) == settings
             and all(is_compiled(metric) for _, metric in named)
         )
@@ -57,7 +57,7 @@ def with_train_door(net: Sequential, workspace: Workspace) -> Workspace:
         *_common(net, workspace),
         labels=np.dtype(np.int64) if loss.labels else None,
         shares=loss.accuracy in ("binary", "categorical"),
-        settings=core.Settings("_learning_rate", fits, optimizer, *net.metrics, *recorded_parts(net)),
+        settings=core.Settings("learning_rate", fits, optimizer, *net.metrics, *traced_parts(net)),
         metric=named[0][0] if named else None,
     )
     return workspace

@@ -134,6 +134,21 @@ def _check_name(name: object) -> str | None:
     return name
 
 
+def _add_trainable(layer: Layer, activation: _activations.Activation, units: int) -> None:
+    """Ask for the trainable parameters of an activation, for a layer of so many units that is being built."""
+    parameters = activation.trainable_parameters()
+    for name, parameter in parameters.items():
+        if name in layer._parameter_specs:
+            raise ValueError(
+                f"{activation!r}: its learned parameter {name!r} has the name of an array of {type(layer).__name__}; "
+                "rename it"
+            )
+        shape = (units if parameter.per == "unit" else 1,)
+        layer.add_parameter(name, shape, {"name": "constant", "value": parameter.value})
+    if parameters:
+        _activations.check_trainable(activation, _activations.execution_of(activation, np.float64))
+
+
 @registry.builtin("dense")
 class Dense(Layer):
     """``z = x kernel + bias``, ``a = g(z)`` (row 1).
@@ -185,7 +200,7 @@ class Dense(Layer):
         self.add_parameter("kernel", (input_dim, self.units), initializer, decay=True)
         if self.use_bias:
             self.add_parameter("bias", (self.units,), self.bias_initializer)
-        self.activation._ask(self, self.units)
+        _add_trainable(self, self.activation, self.units)
         return self.units
 
     def lower(self, to: Lowering) -> None:
@@ -213,7 +228,7 @@ class Activation(Layer):
         self.activation = activation_registry.get(activation)
 
     def build(self, input_dim: int) -> int:
-        self.activation._ask(self, input_dim)
+        _add_trainable(self, self.activation, input_dim)
         return input_dim
 
     def lower(self, to: Lowering) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import evaluation, losses, metrics, optimizers, steps, sweeps
+from . import evaluation, losses, metrics, optimizers, steps
 from .building import BuiltLayer, check_layers, flatten
 from .callbacks import Callback, History
 from .checks import check_dtype, check_integer, check_seed
@@ -180,7 +180,7 @@ class Sequential:
         return self._metrics
 
     def _reset_optimizer(self, optimizer: optimizers.Optimizer) -> None:
-        self._memory().reset_state(optimizer, sweeps.sweep_of(optimizer) is not None)
+        self._memory().reset_state(optimizer, optimizers.execution_of(optimizer).mode != "python")
         self._iterations = 0
 
     def _check_output(self, loss: losses.Loss) -> None:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from . import losses, metrics, optimizers
+from . import losses, metrics, optimizers, regularizers
 from .errors import UnknownNameError
 from .registry import metrics as metric_registry
-from .regularizers import Regularizer
 
 if TYPE_CHECKING:
+    from ._tracing.execution import Execution
     from .model import Sequential
-    from .reductions import Reduction
 
 __all__ = [
     "accuracy_kind",
     "copy_of",
+    "executions_of",
     "is_compiled",
     "metric_name",
     "named_metrics",
     "objective",
-    "recorded_parts",
-    "reductions_of",
+    "traced_parts",
 ]
 
 
@@ -33,25 +32,23 @@ def objective(net: Sequential) -> tuple[losses.Loss, optimizers.Optimizer]:
     return loss, optimizer
 
 
-def recorded_parts(net: Sequential) -> tuple[losses.Loss | Regularizer, ...]:
-    """What is recorded, if it can be, beside the optimizer and activations: a loss without a kernel, regularizers."""
-    regularizers = tuple(net._memory().regularizers.values())
+def traced_parts(net: Sequential) -> tuple[losses.Loss | regularizers.Regularizer, ...]:
+    """What is traced, if it can be, beside the optimizer and activations: a loss without a kernel, regularizers."""
+    penalties = tuple(net._memory().regularizers.values())
     loss, _ = objective(net)
-    return regularizers if losses.kernel_of(loss) is not None else (loss, *regularizers)
+    return penalties if losses.builtin_kernel(loss) is not None else (loss, *penalties)
 
 
-def reductions_of(net: Sequential) -> tuple[Reduction, ...]:
+def executions_of(net: Sequential) -> tuple[Execution[Any], ...]:
     """What a plan is made for, beside its optimizer: what those parts are now; nothing where there are none."""
     arenas = net._memory()
     loss, _ = objective(net)
-    by_kernel = losses.kernel_of(loss) is not None
+    by_kernel = losses.builtin_kernel(loss) is not None
     if by_kernel and not arenas.regularizers:
         return ()
-    from .reductions import loss_reduction, penalty_reduction
-
-    of_loss = [] if by_kernel else [loss_reduction(loss, net.dtype, net._built[-1].units)]
+    of_loss = [] if by_kernel else [losses.execution_of(loss, net.dtype, net._built[-1].units)]
     of_parameters = [
-        penalty_reduction(regularizer, net.dtype, arenas.parameters[key].shape)
+        regularizers.execution_of(regularizer, net.dtype, arenas.parameters[key].shape)
         for key, regularizer in arenas.regularizers.items()
     ]
     return (*of_loss, *of_parameters)
@@ -59,7 +56,7 @@ def reductions_of(net: Sequential) -> tuple[Reduction, ...]:
 
 def _loss_runs_in_python(net: Sequential) -> bool:
     loss, _ = objective(net)
-    return losses.kernel_of(loss) is None and reductions_of(net)[0].program is None
+    return losses.builtin_kernel(loss) is None and executions_of(net)[0].mode == "python"
 
 
 def accuracy_kind(net: Sequential) -> str | None:

@@ -17,7 +17,7 @@ from .data import check_range
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .activations import Activation, Kernel
+    from .activations import Activation, KernelSpec
     from .optimizers import Optimizer
 
 __all__ = ["Arenas", "Counter", "Views", "aligned"]
@@ -78,7 +78,7 @@ class Views(Mapping[str, "NDArray[Any]"]):
 class Arenas:
     """Parameters, gradients, optimizer state and buffers, each contiguous; an array begins on a cache line.
 
-    What lies between two arrays stays zero, so that sweeps may go over it.
+    What lies between two arrays stays zero, so that updates may go over it.
     """
 
     def __init__(self, built: list[BuiltLayer], dtype: Any) -> None:
@@ -93,7 +93,7 @@ class Arenas:
         self.flat_buffers = aligned(buffer_size, self.dtype)
         self.flat_state = aligned(0, self.dtype)
         self.regularizers = {key: spec.regularizer for key, spec in self.specs.items() if spec.regularizer is not None}
-        self.kernels: dict[int, tuple[Activation, Kernel | None]] = {}  # how activations run in plans, by their id
+        self.kernels: dict[int, tuple[Activation, KernelSpec | None]] = {}  # how activations run in plans, by their id
         self.counters = np.zeros(3, dtype=np.int64)  # steps done, the optimizer's, epochs
         self.parameters = self._views(self.flat_parameters, shapes)
         self.gradients = self._views(self.flat_gradients, shapes)

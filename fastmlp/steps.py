@@ -13,9 +13,9 @@ from .checks import real_array
 from .data import Rows, cast, check_range, check_targets, check_weights, in_place
 from .doors import with_train_door
 from .errors import NonFiniteError
-from .objective import accuracy_kind, is_compiled, named_metrics, objective, reductions_of
+from .lowering import update_of
+from .objective import accuracy_kind, executions_of, is_compiled, named_metrics, objective
 from .state import Views
-from .sweeps import sweep_of
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -76,15 +76,15 @@ def train_workspace(net: Sequential, rows: int) -> Workspace:
     """The workspace of training, for batches of up to `rows`, made anew where it is too small or for other settings."""
     loss, optimizer = objective(net)
     workspace: Workspace | None = net._training
-    found = reductions_of(net)
+    found = executions_of(net)
     if (
         workspace is None
         or workspace.plan.capacity < rows
-        or workspace.sweep != sweep_of(optimizer)
-        or workspace.reductions != found
+        or workspace.update != update_of(optimizer)
+        or workspace.executions != found
     ):
         plan = net._lowering(rows, training=True).train(loss, accuracy_kind(net), optimizer)
-        workspace = Workspace(plan, net._memory(), net.seed, optimizer, reductions=found)
+        workspace = Workspace(plan, net._memory(), net.seed, optimizer, executions=found)
         workspace = with_train_door(net, workspace)
         net._training = workspace
     return workspace
@@ -93,18 +93,18 @@ def train_workspace(net: Sequential, rows: int) -> Workspace:
 def evaluation_workspace(net: Sequential, rows: int) -> Workspace:
     """As `train_workspace`, for `evaluate`."""
     loss, _ = objective(net)
-    found = reductions_of(net)
+    found = executions_of(net)
     workspace: Workspace | None = net._evaluating
-    if workspace is None or workspace.plan.capacity < rows or workspace.reductions != found:
+    if workspace is None or workspace.plan.capacity < rows or workspace.executions != found:
         plan = net._lowering(rows, training=False).evaluate(loss, accuracy_kind(net))
-        workspace = net._evaluating = Workspace(plan, net._memory(), net.seed, reductions=found)
+        workspace = net._evaluating = Workspace(plan, net._memory(), net.seed, executions=found)
     return workspace
 
 
 def optimizer_workspace(net: Sequential, optimizer: optimizers.Optimizer) -> Workspace:
     """As `train_workspace`, for `apply_gradients`: the optimizer alone, on no rows."""
     workspace: Workspace | None = net._applying
-    if workspace is None or workspace.sweep != sweep_of(optimizer):
+    if workspace is None or workspace.update != update_of(optimizer):
         plan = net._lowering(0, training=True).step(optimizer)
         workspace = Workspace(plan, net._memory(), net.seed, optimizer)
         workspace.bind(Rows(np.empty((0, 1), net._dtype)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .lowering import Lowering
-from .sweeps import sweep_of
+from .optimizers import execution_of
 
 if TYPE_CHECKING:
     from .model import Sequential
@@ -46,7 +46,7 @@ def _where(net: Sequential) -> str:
     lowering = Lowering(net._built, net._memory(), 1, training=True)
     plan = lowering.predict() if net.loss is None else lowering.evaluate(net.loss, None)
     python = list(plan.python)
-    if net.optimizer is not None and sweep_of(net.optimizer) is None:
+    if net.optimizer is not None and execution_of(net.optimizer).mode == "python":
         python.append(f"optimizer {net.optimizer!r}")
     if not python:
         return "all operations run compiled"

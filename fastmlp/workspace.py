@@ -9,17 +9,17 @@ import numpy as np
 
 from .core import ARENA, CODES, SHIFT
 from .core import plan as core
+from .lowering import update_of
 from .state import Arenas, aligned
-from .sweeps import sweep_of
 from .threads import team
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ._tracing.execution import Execution
     from .data import Rows
     from .lowering import Plan, Tensor
     from .optimizers import Optimizer
-    from .reductions import Reduction
 
 __all__ = ["Workspace"]
 
@@ -36,8 +36,8 @@ class Workspace:
         The network's; a plan that runs beside others can be given gradients of its own.
     seed : int
     optimizer : Optimizer, optional
-    reductions : tuple
-        What the plan was made for, beside the optimizer; see `fastmlp.objective.reductions_of`.
+    executions : tuple
+        What the plan was made for, beside the optimizer; see `fastmlp.objective.executions_of`.
     own_gradients : bool
     """
 
@@ -48,15 +48,15 @@ class Workspace:
         seed: int,
         optimizer: Optimizer | None = None,
         *,
-        reductions: tuple[Reduction, ...] = (),
+        executions: tuple[Execution[Any], ...] = (),
         own_gradients: bool = False,
     ) -> None:
         self.plan = plan
         self.arenas = arenas
         self.seed = seed
         self.optimizer = optimizer
-        self.sweep = None if optimizer is None else sweep_of(optimizer)  # what the plan was made for
-        self.reductions = reductions
+        self.update = None if optimizer is None else update_of(optimizer)  # what the plan was made for
+        self.executions = executions
         self.backward: dict[int, Any] = {}  # what Python layers gave back
         self.work = aligned(plan.work, arenas.dtype)
         self.run = core.Run(plan.ops, plan.table, arenas.counters, plan.capacity, arenas.dtype == np.float64)

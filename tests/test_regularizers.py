@@ -173,7 +173,7 @@ class Plain(fm.optimizers.Optimizer):
 
 
 class Signs(Plain):
-    """Recorded."""
+    """Traced."""
 
     elementwise = True
 
@@ -266,8 +266,8 @@ REASONS = {
     "maximum": (lambda w: (np.max(w), w * 0), "max"),
     "transposed": (lambda w: ((w.T * w.T).sum(), 2 * w), ".T"),
     "no sum": (lambda w: (0.0, w * 0), "not a sum"),
-    "another in NumPy": (lambda w: (w.sum(), w * 0 + (1 if isinstance(w, np.ndarray) else 2)), "it gives the gradient"),
-    "another value": (lambda w: (w.sum() * (1 if isinstance(w, np.ndarray) else 2), w * 0 + 1), "it gives the value"),
+    "another in NumPy": (lambda w: (w.sum(), w * 0 + (1 if isinstance(w, np.ndarray) else 2)), "gradient: traced, it gives"),
+    "another value": (lambda w: (w.sum() * (1 if isinstance(w, np.ndarray) else 2), w * 0 + 1), "value: traced, it gives"),
 }
 
 
@@ -553,7 +553,7 @@ def test_plugins_of_this_kind(plugin, capsys):
     )
     assert cli.main(["plugins", "--load"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "ridge" in line]
-    assert line.split()[:5] == ["regularizer", "ridge", "ridge", "1.0", "recorded"]
+    assert line.split()[:5] == ["regularizer", "ridge", "ridge", "1.0", "traced"]
     assert cli.main(["plugins", "check", "ridge"]) == 0
     assert "regularizers ridge  of_the_loss" in capsys.readouterr().out
     net = fm.Sequential([Dense(3, kernel_regularizer="ridge")], input_dim=2)

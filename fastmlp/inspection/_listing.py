@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..activations import execution_of
 from ..checks import check_count
 from ..core import ACTIVATIONS, CODES, LOSSES, NONE
 from ..core import plan as core
-from ..extensions import extension_of
 from ..layers import Activation, Dense
-from ..objective import accuracy_kind, objective, reductions_of
+from ..objective import accuracy_kind, executions_of, objective
 from ..threads import get_num_threads
 
 if TYPE_CHECKING:
@@ -271,7 +271,7 @@ def _fused(net: Sequential, op: dict[str, Any], name: str) -> list[str]:
         return ["d_bias"] * (op["bias"] != NONE) + ["check"] * bool(checks)
     if name.startswith("learned"):
         layer: Any = net._built[op["layer"]].layer
-        return list(layer.activation._learned())
+        return list(layer.activation.trainable_parameters())
     if name == "loss":
         loss = repr(net.loss) if op["kind"] == LOSSES["program"] else LOSS_NAMES[op["kind"]]
         return [loss] + ["accuracy"] * bool(op["metric"])
@@ -293,7 +293,7 @@ def _in_python(
     if place is None:
         if section == "commit":
             return repr(net.optimizer), None, (net.count_params(),)
-        found = reductions_of(net)
+        found = executions_of(net)
         if section == "forward":
             return repr(net.loss), found[0].reason, (batch, net._built[-1].units)
         keys = net._memory().regularizers
@@ -302,5 +302,5 @@ def _in_python(
         return named, "; ".join(dict.fromkeys(why for _, why in foreign)), ()
     layer, shape = place.layer, (batch, place.units)
     if isinstance(layer, (Dense, Activation)):
-        return repr(layer.activation), extension_of(layer.activation, net.dtype).reason, shape
+        return repr(layer.activation), execution_of(layer.activation, net.dtype).reason, shape
     return repr(layer), None, shape

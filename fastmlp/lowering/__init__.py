@@ -10,19 +10,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import losses
+from .. import losses, optimizers
 from ..core import ARENA, LOSSES, METRICS, NONE, OP, SHIFT
 from ..optimizers import Optimizer
-from ..sweeps import sweep_of
 from ._backward import is_kernel
 from ._base import Base, Plan, Stage, Tensor
 from ._penalties import Penalties
 from ._python import loss_call, optimizer_call
 
 if TYPE_CHECKING:
-    from ..losses import Loss
+    from .._tracing.execution import Execution
+    from ..losses import KernelSpec, Loss
 
-__all__ = ["Base", "Lowering", "Plan", "Tensor"]
+__all__ = ["Base", "Lowering", "Plan", "Tensor", "update_of"]
+
+
+def update_of(optimizer: Optimizer) -> tuple[Execution[optimizers.KernelSpec], tuple[float, ...]]:
+    """Return how an optimizer runs, and the constants of its plan: hyper-parameters beside the learning rate."""
+    execution = optimizers.execution_of(optimizer)
+    if execution.kernel is None:
+        return execution, ()
+    if optimizer.scheduled():
+        raise NotImplementedError(f"{optimizer!r}: of the hyper-parameters only learning_rate may be a function yet")
+    return execution, tuple(optimizer.hyperparameters_at(1, execution.kernel.hyperparameters[1:]))
 
 
 class Lowering(Penalties):
@@ -91,7 +101,8 @@ class Lowering(Penalties):
         A last softmax or sigmoid whose cross-entropy is taken goes into the loss: it reads the logits, and writes
         probabilities and the gradient of the logits.
         """
-        kernel = losses.kernel_of(loss)
+        execution = losses.execution_of(loss, self.arenas.dtype, self.built[-1].units)
+        kernel = execution.kernel if execution.mode == "builtin" else None
         nodes = self.nodes
         joint, from_logits = False, kernel is not None and bool(getattr(loss, "from_logits", False))
         if kernel is not None and kernel.joint and not from_logits and nodes:
@@ -104,7 +115,7 @@ class Lowering(Penalties):
         d = self._d(0, z.units)
         fields: dict[str, Any] = {"z": z.ref, "ldz": z.ld, "a": out.ref, "lda": out.ld, "d": d.ref, "ldd": d.ld}
         if kernel is None:
-            self._recorded_loss(loss, metric, z, d, fields)
+            self._traced_loss(loss, execution, metric, z, d, fields)
             return stages, z
         name = kernel.of_logits if joint or from_logits else kernel.of_output
         assert name is not None
@@ -115,20 +126,27 @@ class Lowering(Penalties):
         self._emit("loss", kind=LOSSES[name], metric=METRICS[metric] if metric else 0, **fields)
         self._emit_later("loss_sum", metric=bool(metric), barrier=False)
 
-    def _recorded_loss(self, loss: Loss, metric: str | None, z: Tensor, d: Tensor, fields: dict[str, Any]) -> None:
+    def _traced_loss(
+        self,
+        loss: Loss,
+        execution: Execution[KernelSpec],
+        metric: str | None,
+        z: Tensor,
+        d: Tensor,
+        fields: dict[str, Any],
+    ) -> None:
         """A loss without a kernel: its program, or its Python code."""
-        from ..reductions import loss_reduction  # what kernels need no part of
-
-        found = loss_reduction(loss, self.arenas.dtype, z.units)
-        if found.program is None:
-            self._emit_python(loss_call(loss, z, d), f"loss {loss!r} ({found.reason})")
+        found = execution.kernel
+        if found is None or found.program is None:
+            self._emit_python(loss_call(loss, z, d), f"loss {loss!r} ({execution.reason})")
             return
         fields |= {"extension": self._loaded(found.program), "slope": found.scale, "rate": found.shift}
         self._loss("program", metric, units=z.units, row_cost=2 * found.operations * z.units, **fields)
 
     def _optimizer(self, optimizer: Optimizer) -> None:
-        sweep = sweep_of(optimizer)
-        if sweep is None:
+        execution, constants = update_of(optimizer)
+        kernel = execution.kernel
+        if kernel is None:
             self._emit_python(optimizer_call(), f"optimizer {optimizer!r}")
             return
         size = self.arenas.size
@@ -138,10 +156,13 @@ class Lowering(Penalties):
                 f"{optimizer!r} keeps other state than when the network was compiled (was its momentum changed?): "
                 "call compile again"
             )
-        fields: dict[str, Any] = dict(sweep.fields)
-        if sweep.program is not None:
-            fields |= {"extension": self._loaded(sweep.program), "kind": slots}
-        self._emit(sweep.code, size=size, slots=size, cost=32 * size, **fields)
+        fields: dict[str, Any] = dict(zip(kernel.hyperparameters[1:], constants, strict=True))
+        if kernel.name == "sgd":
+            fields = {"rate": fields["momentum"], "flag": kernel.nesterov}
+        if kernel.program is not None:
+            fields = {"extension": self._loaded(kernel.program), "kind": slots}
+        code = "sweep" if kernel.program is not None else kernel.name
+        self._emit(code, size=size, slots=size, cost=32 * size, **fields)
 
     def _finish(
         self,

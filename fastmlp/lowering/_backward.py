@@ -98,7 +98,7 @@ class Backward(Forward):
         assert kernel is not None
         return {
             "kind": stage.code,
-            "slope": kernel.slope,
+            "slope": kernel.alpha,
             "at_zero": kernel.at_zero,
             "extension": self._address(kernel),
             "z": stage.z.ref,
@@ -178,5 +178,5 @@ class Backward(Forward):
 
 def is_kernel(activation: activations.Activation, name: str | None) -> bool:
     """Whether an activation is the built-in of that name."""
-    kernel = activations.kernel_of(activation)
+    kernel = activations.builtin_kernel(activation)
     return kernel is not None and kernel.name == name

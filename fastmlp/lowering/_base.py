@@ -13,9 +13,9 @@ from ..core import ARENA, CODES, NONE, SHIFT
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .._tracing.assembly import Assembled
     from ..building import BuiltLayer
     from ..layers import Layer
-    from ..program import Assembled
     from ..state import Arenas
 
 READ = 8  # multiply-adds that take as long as reading or writing a number of a kernel
@@ -58,7 +58,7 @@ class Stage:
         self.x = x
         self.out = out
         self.z = out  # before the activation
-        self.kernel: activations.Kernel | None = None  # the fused activation, and its number
+        self.kernel: activations.KernelSpec | None = None  # the fused activation, and its number
         self.code = 0
         self.extra: dict[str, Any] = {}
 
@@ -132,7 +132,7 @@ class Base:
             self.nodes.append(Node("python_activation", self._place, activation))
         elif kernel.name == "softmax":
             self.nodes.append(Node("softmax", self._place, activation))
-        elif kernel.learned:
+        elif kernel.parameters:
             self.nodes.append(Node("learned", self._place, activation))
         elif kernel.name != "identity":
             self.nodes.append(Node("activation", self._place, activation))
@@ -150,27 +150,21 @@ class Base:
         """Add a layer that runs in NumPy."""
         self.nodes.append(Node("python_layer", self._place))
 
-    def _kernel(self, activation: activations.Activation) -> activations.Kernel | None:
+    def _kernel(self, activation: activations.Activation) -> activations.KernelSpec | None:
         """How an activation runs in the plan, if it can: found once for all plans of a network, which so agree."""
         known = self.arenas.kernels
         if id(activation) not in known:
-            kernel = activations.kernel_of(activation)
-            if kernel is None:
-                from ..extensions import check_learns, extension_of  # what built-ins need no part of
-
-                found = extension_of(activation, self.arenas.dtype)
-                check_learns(activation, found)
-                if found.handle is not None:
-                    kernel = activations.Kernel("extension", **found.fields())
-            known[id(activation)] = activation, kernel
+            execution = activations.execution_of(activation, self.arenas.dtype)
+            activations.check_trainable(activation, execution)
+            known[id(activation)] = activation, execution.kernel
         kernel = known[id(activation)][1]
-        if kernel is not None and kernel.handle is not None:
-            self._kept.append(kernel.handle)
+        if kernel is not None and kernel.extension is not None:
+            self._kept.append(kernel.extension)
         return kernel
 
     @staticmethod
-    def _address(kernel: activations.Kernel) -> int:
-        return 0 if kernel.handle is None else int(kernel.handle.address)
+    def _address(kernel: activations.KernelSpec) -> int:
+        return 0 if kernel.extension is None else int(kernel.extension.address)
 
     def _loaded(self, program: Assembled) -> int:
         """The address of a program, which lives as long as the plan."""

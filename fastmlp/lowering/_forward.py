@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .. import activations
 from ..core import ACTIVATIONS, ARENA, NONE, SHIFT
 from ._base import READ, Base, Node, Stage, Tensor
 from ._python import activation_forward, layer_forward
@@ -64,7 +65,7 @@ class Forward(Base):
             "a": stage.out.ref,
             "lda": stage.out.ld,
             "kind": stage.code,
-            "slope": kernel.slope,
+            "slope": kernel.alpha,
             "at_zero": kernel.at_zero,
             "extension": self._address(kernel),
         }
@@ -183,7 +184,7 @@ class Forward(Base):
             a=stage.out.ref,
             lda=stage.out.ld,
             kind=ACTIVATIONS[kernel.name],
-            slope=kernel.slope,
+            slope=kernel.alpha,
             extension=self._address(kernel),
             row_cost=2 * kernel.operations * x.units,
         )
@@ -196,7 +197,7 @@ class Forward(Base):
         assert kernel is not None
         stage = Stage("learned", node.place, x, out or self._tensor(x.units))
         rows = []
-        for name in kernel.learned:
+        for name in kernel.parameters:
             per_unit = self.built[node.place].layer.parameters[name].size == x.units
             ld = self._stride(x.units) if per_unit else 1
             slopes = self._allocate(self.capacity * ld) if keep else NONE
@@ -245,13 +246,11 @@ class Forward(Base):
     def _forward_python_activation(
         self, node: Node, x: Tensor, fused: dict[str, Node], keep: bool, out: Tensor | None
     ) -> Stage:
-        from ..extensions import extension_of
-
         assert node.activation is not None
         stage = Stage("python_activation", node.place, x, out or self._tensor(x.units))
         stage.extra = {"activation": node.activation}
         key = self.built[node.place].key
-        reason = extension_of(node.activation, self.arenas.dtype).reason
+        reason = activations.execution_of(node.activation, self.arenas.dtype).reason
         self._emit_python(
             activation_forward(node.activation, x, stage.out, key),
             f"layer {key}: activation {node.activation!r} ({reason})",

@@ -150,7 +150,7 @@ def optimizer_call() -> Call:
     """``optimizer.update`` of every parameter; if one fails, or spoils its state, all are put back."""
 
     def call(workspace: Any, batch: int) -> None:
-        arenas, optimizer = workspace.arenas, workspace.optimizer
+        arenas, optimizer = workspace.arenas, workspace.optimizer.at_step(workspace.iteration)
         parameters = arenas.flat_parameters.copy()
         states = {key: dict(state) for key, state in arenas.state.items()}
         values = {key: {name: array.copy() for name, array in state.items()} for key, state in states.items()}

@@ -25,7 +25,6 @@ from ..building import flatten
 from ..checks import check_dtype, check_integer
 from ..errors import PluginError, UnknownNameError
 from ..model import Sequential
-from ..recorded import Recorded  # noqa: F401  registers the name that files use
 from ._archive import UNREADABLE, Archive
 from ._objects import check_size, decode, encode
 
