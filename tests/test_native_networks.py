@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp._kernels import level, load
 from fastmlp.activations import execution_of
 from fastmlp.layers import Activation, BatchNorm, Dense
 
@@ -78,15 +77,6 @@ def native(tmp_path_factory):
 
     kernel = fm.activations.NativeKernel(float32=pair("f32"), float64=pair("f64"), params=("scale",))
     return type("NativeSoftsign", (Softsign,), {"native": kernel})
-
-
-@pytest.fixture
-def teams():
-    """Teams also where there is next to nothing to do."""
-    module = load(level, "team")
-    before = module.set_grain(1.0)
-    yield
-    module.set_grain(before)
 
 
 STACKS = {

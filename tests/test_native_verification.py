@@ -221,7 +221,7 @@ def test_what_verify_asks_of_the_activation(library):
 
     with pytest.raises(TypeError, match=r"no forward in NumPy to compare it with .*write it beside the kernel"):
         verify(Bare(), "float64")
-    Bare.forward = lambda self, z: np.array(2 * z)  # can't be recorded, so it has no derivative
+    Bare.forward = lambda self, z: np.array(2 * z)  # can't be traced, so it has no derivative
     with pytest.raises(TypeError, match="no backward in NumPy"):
         verify(Bare(), "float64")
     Bare.forward = Double.forward

@@ -6,7 +6,6 @@ import pytest
 
 import fastmlp as fm
 from fastmlp import lowering
-from fastmlp._kernels import level, load
 from fastmlp.activations import execution_of
 from fastmlp.core import CODES
 from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
@@ -161,15 +160,6 @@ def test_gradients_are_those_of_the_loss(name):
     slope = sum(np.vdot(gradients[key], along[key]) for key in gradients)
     h = 1e-5
     assert slope == pytest.approx((loss(h) - loss(-h)) / (2 * h), 1e-6, 1e-6)
-
-
-@pytest.fixture
-def teams():
-    """Teams also where there is next to nothing to do."""
-    module = load(level, "team")
-    before = module.set_grain(1.0)
-    yield
-    module.set_grain(before)
 
 
 @pytest.mark.parametrize("name", ["swish", "mish", "leaky", "snake"])

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp._kernels import level, load
 from fastmlp.layers import BatchNorm, Dense
 from fastmlp.lowering._base import WALK_BYTES
 
@@ -154,15 +153,6 @@ def test_the_same_as_in_python(cls, units, dtype):
 
 
 # -- bits ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def teams():
-    """Teams also where there is next to nothing to do."""
-    module = load(level, "team")
-    before = module.set_grain(1.0)
-    yield
-    module.set_grain(before)
 
 
 @pytest.mark.parametrize(("units", "width"), [(1, 9), (600, 9), (1, 40_000), (4, 25_000), (600, 500)])

@@ -9,7 +9,6 @@ import pytest
 
 import fastmlp as fm
 from fastmlp import lowering
-from fastmlp._kernels import level, load
 from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
 
 PER = ("layer", "unit")
@@ -387,15 +386,6 @@ def test_a_parameter_makes_a_network_fit_what_it_could_not():
 
 
 # -- bits ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def teams():
-    """Teams also where there is next to nothing to do."""
-    module = load(level, "team")
-    before = module.set_grain(1.0)
-    yield
-    module.set_grain(before)
 
 
 def trained(stack, per, dtype, threads, snapshot, rows, batch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -43,13 +43,13 @@ class ArraySum(NamedTuple):
     shift: float
 
 
-def traced(code: Hashable, function: Callable[..., Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> ArraySum:
+def traced(owner: type, function: Callable[..., Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> ArraySum:
     """Return the programs of a function of one array, compared with NumPy.
 
     Parameters
     ----------
-    code : hashable
-        Whose code it is: equal graphs of equal code are compared once.
+    owner : type
+        The class whose code it is: equal graphs of one class are compared once.
     function : callable
         ``function(w) -> (value, gradient)``, one number and an array of the shape of `w`.
     dtype : {float32, float64}
@@ -75,7 +75,7 @@ def traced(code: Hashable, function: Callable[..., Any], dtype: np.dtype[Any], s
         _compare(function, found, programs, dtype, shape)
         return programs
 
-    return checked((code, *found.key(), dtype, shape if found.graph.asked else len(shape)), make)
+    return checked((owner, *found.key(), dtype, shape if found.graph.asked else len(shape)), make)
 
 
 def _compare(

@@ -8,7 +8,7 @@ must not become a number, since a NaN stops a training.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,12 +24,12 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 
 class Difference(NamedTuple):
-    """Where compiled code differs from NumPy: the point nearest to zero, in words, and both values there."""
+    """Where compiled code differs from NumPy: the point nearest to zero, both values there, and how many points do."""
 
     point: str
     found: str
     expected: str
-    count: int
+    points: int
 
     def __str__(self) -> str:
         return f"it gives {self.found} at {self.point}, where NumPy gives {self.expected}"
@@ -41,7 +41,7 @@ def difference(
     largest: NDArray[Any],
     inputs: Mapping[str, NDArray[Any]],
     dtype: np.dtype[Any],
-    wrong: NDArray[np.bool_] | Literal[False] = False,
+    wrong: NDArray[np.bool_] | None = None,
 ) -> Difference | None:
     """Return where values differ from NumPy's, if they do.
 
@@ -64,6 +64,7 @@ def difference(
         allowed = TOLERANCE[dtype.name] * np.maximum(largest, np.abs(expected[0]))
         low, high = np.minimum.reduce(expected) - allowed, np.maximum.reduce(expected) + allowed
         asked = np.isfinite(low) & np.isfinite(high)
+        wrong = np.zeros(found.shape, np.bool_) if wrong is None else wrong
         wrong = wrong | (asked & ~((low <= found) & (found <= high)))
         wrong |= np.logical_and.reduce([np.isnan(one) for one in expected]) & np.isfinite(found)
     if not wrong.any():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -189,13 +189,13 @@ class Traced(NamedTuple):
     operations: int
 
 
-def traced(code: Hashable, make: Made, parameters: Mapping[str, float], dtype: np.dtype[Any]) -> Traced:
+def traced(owner: type, make: Made, parameters: Mapping[str, float], dtype: np.dtype[Any]) -> Traced:
     """Return the programs of functions, compared with NumPy.
 
     Parameters
     ----------
-    code : hashable
-        Whose code it is: equal graphs of equal code are compared once.
+    owner : type
+        The class whose code it is: equal graphs of one class are compared once.
     make : callable
         Makes the functions with values in place of trainable parameters.
     parameters : mapping of str to float
@@ -218,7 +218,7 @@ def traced(code: Hashable, make: Made, parameters: Mapping[str, float], dtype: n
         reads_z = any(0 in slots for _, _, *slots in backward.code)
         return Traced(Extension(*programs), reads_z, len(forward.code) + len(backward.code))
 
-    return checked((code, *found.key(), dtype), load)
+    return checked((owner, *found.key(), dtype), load)
 
 
 def derivative_in_numpy(make: Made, values: Mapping[str, float], z: NDArray[Any]) -> NDArray[Any]:

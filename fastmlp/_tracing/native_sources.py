@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from _ctypes import FUNCFLAG_PYTHONAPI, CFuncPtr
+from _ctypes import FUNCFLAG_PYTHONAPI, CFuncPtr, _Pointer, _SimpleCData
 from typing import Any, NamedTuple
 
 __all__ = ["read_capsule", "read_pair"]
@@ -76,9 +76,9 @@ def _read(function: Any, what: str, wanted: Signature) -> int:
 
 def _refuse_python(function: Any, what: str) -> None:
     """Refuse functions that need the GIL: threads of the plan have none, and may wait while one of them holds it."""
-    kept = function._objects
+    kept = getattr(function, "_objects", None)  # what ctypes keeps alive for it
     thunk = any(type(value).__name__ == "CThunkObject" for value in kept.values()) if kept else False
-    if thunk or function._flags_ & FUNCFLAG_PYTHONAPI:
+    if thunk or getattr(function, "_flags_", 0) & FUNCFLAG_PYTHONAPI:
         raise TypeError(
             f"{what}: expected a compiled function, got one that needs the GIL; write forward and derivative in NumPy "
             "and leave native away, or compile it"
@@ -115,13 +115,13 @@ def _word(kind: Any) -> str:
         return "void"
     if not isinstance(kind, type):
         return repr(kind)
-    if issubclass(kind, ctypes._Pointer):
-        return f"{_word(kind._type_)}*"
+    code: Any = getattr(kind, "_type_", "")
+    if issubclass(kind, _Pointer):
+        return f"{_word(code)}*"
     if issubclass(kind, ctypes.c_void_p):
         dtype = getattr(kind, "_dtype_", None)  # of numpy.ctypeslib.ndpointer
         return "void*" if dtype is None else f"{dtype}*"
-    code = getattr(kind, "_type_", "")
-    if isinstance(code, str) and issubclass(kind, ctypes._SimpleCData) and code in "fdhHiIlLqQ":
+    if isinstance(code, str) and issubclass(kind, _SimpleCData) and code in "fdhHiIlLqQ":
         family = "float" if code in "fd" else "int" if code.islower() else "uint"
         return f"{family}{8 * ctypes.sizeof(kind)}"
     return kind.__name__

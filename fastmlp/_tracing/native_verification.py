@@ -173,7 +173,7 @@ class Native:
         if wrong is not None:
             self.fail(
                 f"at {wrong.point} it gives {wrong.found}, and {self.part} in NumPy {wrong.expected} "
-                f"({wrong.count} of {got.size} values differ); correct one of them "
+                f"({wrong.points} of {got.size} values differ); correct one of them "
                 "(a subclass that changes forward or derivative sets a native of its own, or None)"
             )
 

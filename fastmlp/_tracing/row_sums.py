@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -32,13 +32,13 @@ class RowSum(NamedTuple):
     shift: float
 
 
-def traced(code: Hashable, function: Callable[..., Any], dtype: np.dtype[Any], units: int) -> RowSum:
+def traced(owner: type, function: Callable[..., Any], dtype: np.dtype[Any], units: int) -> RowSum:
     """Return the program of a function of two arrays ``(batch, units)``, compared with NumPy.
 
     Parameters
     ----------
-    code : hashable
-        Whose code it is: equal graphs of equal code are compared once.
+    owner : type
+        The class whose code it is: equal graphs of one class are compared once.
     function : callable
         ``function(y_true, y_pred) -> (value (batch,), gradient (batch, units))``.
     dtype : {float32, float64}
@@ -56,7 +56,7 @@ def traced(code: Hashable, function: Callable[..., Any], dtype: np.dtype[Any], u
         _compare(function, found, program, dtype, units)
         return RowSum(program, found.scale, found.shift)
 
-    return checked((code, *found.key(), dtype, units), make)
+    return checked((owner, *found.key(), dtype, units), make)
 
 
 def _compare(
