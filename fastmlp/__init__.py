@@ -26,7 +26,7 @@ if not hand_over(__name__, __path__):  # a source tree without kernels: from her
     from ._version import __version__
     from .configuration import config, show_config
     from .errors import DuplicateNameError, NonFiniteError, NotBuiltError, PluginError, UnknownNameError
-    from .learnable import learned
+    from ._tracing.trainable import learned
     from .model import Sequential, load
     from .threads import get_num_threads, num_threads, set_num_threads
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "TOLERANCE",
     "cast",
     "check_count",
     "check_dtype",
@@ -26,10 +25,6 @@ __all__ = [
     "in_place",
     "real_array",
 ]
-
-
-# What a compiled form may differ from NumPy by, as a share of the largest number on the way.
-TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 
 def check_integer(name: str, value: object, least: int) -> int:

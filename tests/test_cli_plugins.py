@@ -167,14 +167,14 @@ def test_load_tells_how_each_runs(good, capsys):
     assert "speed" not in json.loads(capsys.readouterr().out)["plugins"][0]
     assert cli.main(["plugins", "--json", "--load"]) == 0
     found = {one["name"]: one for one in json.loads(capsys.readouterr().out)["plugins"]}
-    assert found["w3cube"]["speed"] in ("recorded", "python")
-    assert found["w3plain"]["speed"] in ("recorded", "python")
+    assert found["w3cube"]["speed"] in ("traced", "python")
+    assert found["w3plain"]["speed"] in ("traced", "python")
     assert (found["w3flat"]["speed"], found["w3flat"]["status"]) == (None, "available")
     assert (found["broken"]["status"], found["broken"]["reason"]) == ("failed", "SystemExit: no")
     assert cli.main(["plugins", "--load"]) == 0
     table = capsys.readouterr().out
     assert re.search(r"^kind +name +distribution +version +speed$", table, re.MULTILINE)
-    assert re.search(r"^activation +w3cube +good-one +1\.2 +(recorded|python)", table, re.MULTILINE)
+    assert re.search(r"^activation +w3cube +good-one +1\.2 +(traced|python)", table, re.MULTILINE)
     assert re.search(r"^activation +broken +broken-one +1\.0 +failed: SystemExit: no$", table, re.MULTILINE)
 
 

@@ -117,12 +117,10 @@ ROWS = """
 core
 errors = checks = configurable = threads = usage
 registry
-learnable
-native = program
-recording
+_tracing
 activations = initializers = losses = metrics = optimizers = regularizers = constraints = schedules = callbacks
-agreement
-data = extensions = sweeps = recorded = reductions
+native
+data
 lowering
 layers
 building
@@ -142,8 +140,6 @@ __init__
 """
 ROW = {room.strip(): number for number, row in enumerate(ROWS.strip().splitlines()) for room in row.split("=")}
 DOORS = {  # inside functions: methods of Sequential whose body lives below it, and the version
-    ("activations", "extensions"),
-    ("activations", "recorded"),
     ("model", "summary"),
     ("model", "training"),
     ("model", "serialization"),

@@ -6,7 +6,6 @@ import pytest
 
 import fastmlp as fm
 from fastmlp import core, lowering
-from fastmlp._kernels import level, load
 from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
 
 FIRST, LAST = 20, 5
@@ -43,15 +42,6 @@ class Cube(fm.activations.Activation):
 
     def derivative(self, z, a):
         return 3 * z**2
-
-
-@pytest.fixture
-def teams():
-    """Teams also where there is next to nothing to do."""
-    module = load(level, "plan_schedule")
-    before = module.set_grain(1.0)
-    yield
-    module.set_grain(before)
 
 
 def train(stack, dtype, threads, snapshot, rows=150, batch=70):

@@ -8,7 +8,6 @@ import pytest
 
 import fastmlp as fm
 from fastmlp import cli
-from fastmlp._kernels import level, load
 from fastmlp.core import CHUNK
 from fastmlp.layers import BatchNorm, Dense, Layer
 from fastmlp.lowering._base import WALK_BYTES
@@ -173,7 +172,7 @@ class Plain(fm.optimizers.Optimizer):
 
 
 class Signs(Plain):
-    """Recorded."""
+    """Traced."""
 
     elementwise = True
 
@@ -266,8 +265,14 @@ REASONS = {
     "maximum": (lambda w: (np.max(w), w * 0), "max"),
     "transposed": (lambda w: ((w.T * w.T).sum(), 2 * w), ".T"),
     "no sum": (lambda w: (0.0, w * 0), "not a sum"),
-    "another in NumPy": (lambda w: (w.sum(), w * 0 + (1 if isinstance(w, np.ndarray) else 2)), "it gives the gradient"),
-    "another value": (lambda w: (w.sum() * (1 if isinstance(w, np.ndarray) else 2), w * 0 + 1), "it gives the value"),
+    "another in NumPy": (
+        lambda w: (w.sum(), w * 0 + (1 if isinstance(w, np.ndarray) else 2)),
+        "gradient: traced, it gives",
+    ),
+    "another value": (
+        lambda w: (w.sum() * (1 if isinstance(w, np.ndarray) else 2), w * 0 + 1),
+        "value: traced, it gives",
+    ),
 }
 
 
@@ -309,15 +314,6 @@ def test_a_layer_in_python_and_one_of_ones_own(contents):
 
 
 # -- bits ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def teams():
-    """Teams also where there is next to nothing to do."""
-    module = load(level, "plan_schedule")
-    before = module.set_grain(1.0)
-    yield
-    module.set_grain(before)
 
 
 @pytest.mark.parametrize("width", [9, 25_000], ids=["walk", "split"])
@@ -553,7 +549,7 @@ def test_plugins_of_this_kind(plugin, capsys):
     )
     assert cli.main(["plugins", "--load"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "ridge" in line]
-    assert line.split()[:5] == ["regularizer", "ridge", "ridge", "1.0", "recorded"]
+    assert line.split()[:5] == ["regularizer", "ridge", "ridge", "1.0", "traced"]
     assert cli.main(["plugins", "check", "ridge"]) == 0
     assert "regularizers ridge  of_the_loss" in capsys.readouterr().out
     net = fm.Sequential([Dense(3, kernel_regularizer="ridge")], input_dim=2)

@@ -18,7 +18,7 @@ from .executable import Executable
 from .lower import Lowering
 from .memory import Arenas, ArrayMap
 from .network import Network, build_network
-from .settings import Settings
+from .settings import Current, TrainingSettings, forward_settings, training_settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,11 +58,14 @@ class Compiled:
         self._drop_executables()
 
     def _drop_executables(self) -> None:
+        self._forward_settings = Current(lambda: forward_settings(self))
+        self._training_settings = Current(lambda: training_settings(self))
+        self._lowered_from: object = None
         self._training: Executable | None = None
         self._evaluating: Executable | None = None
         self._applying: Executable | None = None
         self._predicting: list[Executable] = []  # idle ones: several threads may predict at once
-        self._pulling_back: list[Executable] = []  # idle ones of `vjp`
+        self._pulling_back: dict[bool, list[Executable]] = {False: [], True: []}  # idle ones of `vjp`, by training
 
     # -- building ------------------------------------------------------------------------------------------------
 
@@ -134,7 +137,7 @@ class Compiled:
             self._drop_executables()
 
     def _reset_optimizer(self, optimizer: optimizers.Optimizer) -> None:
-        self.memory.reset_state(optimizer, Settings.update_of(optimizer) is not None)
+        self.memory.reset_state(optimizer, optimizers.execution_of(optimizer).mode != "python")
         self.iterations = 0
 
     def objective(self) -> tuple[losses.Loss, optimizers.Optimizer]:
@@ -206,12 +209,16 @@ class Compiled:
 
     # -- executables ---------------------------------------------------------------------------------------------
 
-    def settings(self) -> Settings:
-        """Return what plans depend on, as it is set now."""
-        return Settings.of(self)
+    def settings(self) -> TrainingSettings:
+        """Return what plans of training and evaluation depend on, as it is set now."""
+        return self._training_settings.get()
 
     def lowering(self, capacity: int, *, training: bool) -> Lowering:
         """Return what makes one plan for batches of up to `capacity` rows."""
+        forward = self._forward_settings.get()
+        if forward is not self._lowered_from:  # activations run as they did for earlier plans only if they are the same
+            self.memory.executions.clear()
+            self._lowered_from = forward
         return Lowering(self.network, self.memory, capacity, training=training)
 
     def training(self, rows: int) -> Executable:
@@ -220,7 +227,7 @@ class Compiled:
         settings = self.settings()
         if self._training is None or not self._training.serves(rows, settings):
             plan = self.lowering(rows, training=True).train(loss, self.accuracy_kind(), optimizer)
-            self._training = Executable(plan, self.memory, self.seed, optimizer, settings=settings)
+            self._training = Executable(plan, self.memory, self.seed, settings, optimizer)
             fastpath.add_to_training(self, self._training)
         return self._training
 
@@ -228,9 +235,9 @@ class Compiled:
         """Return the executable of an evaluation for batches of up to `rows`."""
         loss, _ = self.objective()
         settings = self.settings()
-        if self._evaluating is None or not self._evaluating.serves(rows, settings, of_optimizer=False):
+        if self._evaluating is None or not self._evaluating.serves(rows, settings):
             plan = self.lowering(rows, training=False).evaluate(loss, self.accuracy_kind())
-            self._evaluating = Executable(plan, self.memory, self.seed, settings=settings)
+            self._evaluating = Executable(plan, self.memory, self.seed, settings)
         return self._evaluating
 
     def applying(self) -> Executable:
@@ -239,32 +246,39 @@ class Compiled:
         settings = self.settings()
         if self._applying is None or not self._applying.serves(0, settings):
             plan = self.lowering(0, training=True).step(self.optimizer)
-            self._applying = Executable(plan, self.memory, self.seed, self.optimizer, settings=settings)
+            self._applying = Executable(plan, self.memory, self.seed, settings, self.optimizer)
             self._applying.bind(np.empty((0, 1), self.dtype))
         return self._applying
 
     def take_predicting(self, rows: int) -> Executable:
-        """Return an executable of predictions that nobody uses, for batches of up to `rows`; `give_back` it."""
-        try:
-            executable = self._predicting.pop()
-        except IndexError:
-            pass
-        else:
-            if executable.plan.capacity >= rows:
-                return executable
-        plan = self.lowering(rows, training=False).predict()
-        executable = Executable(plan, self.memory, self.seed)
-        fastpath.add_to_predicting(self, executable)
+        """Return an executable of predictions that nobody uses, for batches of up to `rows`; `give_predicting` it back."""
+        settings = self._forward_settings.get()
+        executable = _taken(self._predicting, rows, settings)
+        if executable is None:
+            plan = self.lowering(rows, training=False).predict()
+            executable = Executable(plan, self.memory, self.seed, settings)
+            fastpath.add_to_predicting(self, executable)
         return executable
 
-    def give_back(self, executable: Executable) -> None:
+    def give_predicting(self, executable: Executable) -> None:
         """Take back an executable of predictions."""
         self._predicting.append(executable)
 
-    def pulling_back(self, rows: int, *, training: bool) -> Executable:
-        """Return an executable of a vector-Jacobian product, with gradients of its own."""
-        plan = self.lowering(rows, training=training).vjp()
-        return Executable(plan, self.memory, self.seed, own_gradients=True)
+    def take_pulling_back(self, rows: int, *, training: bool) -> Executable:
+        """Return an executable of a vector-Jacobian product that nobody uses; `give_pulling_back` it back.
+
+        It has gradients of its own, so several may be in use at a time.
+        """
+        settings = self._forward_settings.get()
+        executable = _taken(self._pulling_back[training], rows, settings)
+        if executable is None:
+            plan = self.lowering(rows, training=training).vjp()
+            executable = Executable(plan, self.memory, self.seed, settings, own_gradients=True)
+        return executable
+
+    def give_pulling_back(self, executable: Executable, *, training: bool) -> None:
+        """Take back an executable of a vector-Jacobian product."""
+        self._pulling_back[training].append(executable)
 
     # -- the fast path -------------------------------------------------------------------------------------------
 
@@ -305,3 +319,14 @@ def metric_name(metric: metrics.Metric) -> str:
 def is_compiled(metric: metrics.Metric) -> bool:
     """Return whether a metric is counted by the loss's kernel: accuracy of the kind that goes with the loss."""
     return type(metric) is metrics.Accuracy and metric.kind is None
+
+
+def _taken(idle: list[Executable], rows: int, settings: object) -> Executable | None:
+    """Take an idle executable that serves so many rows; those that no longer do are forgotten."""
+    while True:
+        try:
+            executable = idle.pop()  # one call, so that two threads never get the same
+        except IndexError:
+            return None
+        if executable.serves(rows, settings):
+            return executable

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from ..optimizers import Optimizer
     from .plan import Plan, Tensor
-    from .settings import Settings
 
 __all__ = ["Executable"]
 
@@ -33,9 +32,9 @@ class Executable:
     arenas : Arenas
         The network's; a plan that runs beside others can be given gradients of its own.
     seed : int
-    optimizer : Optimizer, optional
-    settings : Settings, optional
+    settings : object
         What the plan was lowered from.
+    optimizer : Optimizer, optional
     own_gradients : bool
     """
 
@@ -44,9 +43,9 @@ class Executable:
         plan: Plan,
         arenas: Arenas,
         seed: int,
+        settings: object,
         optimizer: Optimizer | None = None,
         *,
-        settings: Settings | None = None,
         own_gradients: bool = False,
     ) -> None:
         self.plan = plan
@@ -81,12 +80,9 @@ class Executable:
         self.compiled = not plan.calls
         self.fastpath: Any = None  # the fast path through it, if there is one
 
-    def serves(self, rows: int, settings: Settings, *, of_optimizer: bool = True) -> bool:
+    def serves(self, rows: int, settings: object) -> bool:
         """Return whether this may run batches of up to `rows` under `settings`."""
-        mine = self.settings
-        if mine is None or self.plan.capacity < rows or mine[1:] != settings[1:]:
-            return False
-        return not of_optimizer or mine.update == settings.update
+        return self.settings is settings and self.plan.capacity >= rows
 
     def _split(self, first: int, last: int) -> list[Segment]:
         """Runs of compiled operations, and Python calls between them."""

@@ -42,23 +42,18 @@ def add_to_training(compiled: Compiled, executable: Executable) -> None:
     named = compiled.named_metrics()
     if not executable.compiled or any(metric is not None for _, metric in named):
         return
-    attributes = list(vars(optimizer))
 
     def fits() -> bool:
         """Return whether the plan is right for what is set now."""
-        return (
-            executable.serves(0, compiled.settings())
-            and list(vars(optimizer)) == attributes
-            and all(metric is None for _, metric in compiled.named_metrics())
-        )
+        return executable.serves(0, compiled.settings())
 
-    traced = [*compiled.memory.regularizers.values()]
-    if losses.kernel_of(loss) is None:
-        traced.insert(0, loss)  # type: ignore[arg-type]
+    objects: list[Any] = [*compiled.memory.regularizers.values()]
+    if losses.builtin_kernel(loss) is None:
+        objects.insert(0, loss)
     executable.fastpath = core.TrainFastPath(
         *_common(compiled, executable),
         labels=np.dtype(np.int64) if loss.labels else None,
         probabilities=loss.accuracy in ("binary", "categorical"),
-        settings=core.Settings("_learning_rate", fits, optimizer, *compiled.metrics, *traced),
+        settings=core.Settings("learning_rate", fits, optimizer, *compiled.metrics, *objects),
         metric=named[0][0] if named else None,
     )

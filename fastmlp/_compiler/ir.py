@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import activations
-from ..activations import Activation
+from ..activations import Activation, KernelSpec
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from .._tracing.execution import Execution
     from .lower import Lowering
     from .network import BuiltLayer
     from .plan import Tensor
@@ -113,7 +114,7 @@ class Graph:
     inputs : int
         Columns of the data.
     dtype : numpy.dtype
-    specs : dict
+    executions : dict
         How activations run, by their id: found once for all plans of a network, which so agree.
     training : bool
         Whether it is for a training step: statistics of the batch, and dropout.
@@ -135,14 +136,14 @@ class Graph:
         self,
         inputs: int,
         dtype: np.dtype[Any],
-        specs: dict[int, tuple[Any, Any]],
+        executions: dict[int, tuple[Activation, Execution[KernelSpec]]],
         *,
         training: bool,
     ) -> None:
         self.input = self.output = Value(inputs)
         self.dtype = dtype
         self.training = training
-        self._specs = specs
+        self._executions = executions
         self.operations: list[Operation] = []
 
     def op(self, name: str, *inputs: Value, **values: Any) -> Value:
@@ -153,25 +154,13 @@ class Graph:
         """Return the full key of an array of the layer at hand."""
         return f"{self.layer.key}.{name}"
 
-    def activation_spec(self, activation: Activation) -> Any:
-        """Return how an activation runs in a plan; None if it can't."""
-        if id(activation) not in self._specs:
-            spec = activations.kernel_of(activation)
-            if spec is None:
-                from ..extensions import check_learns, extension_of  # built-ins with kernels never need it
-
-                found = extension_of(activation, self.dtype)
-                check_learns(activation, found)
-                if found.handle is not None:
-                    spec = activations.Kernel("extension", **found.fields())
-            self._specs[id(activation)] = activation, spec
-        return self._specs[id(activation)][1]
-
-    def reason_for_python(self, activation: Activation) -> str | None:
-        """Return why an activation runs in Python."""
-        from ..extensions import extension_of
-
-        return extension_of(activation, self.dtype).reason
+    def execution_of(self, activation: Activation) -> Execution[KernelSpec]:
+        """Return how an activation runs in a plan, or why it can't."""
+        if id(activation) not in self._executions:
+            execution = activations.execution_of(activation, self.dtype)
+            activations.check_trainable(activation, execution)
+            self._executions[id(activation)] = activation, execution
+        return self._executions[id(activation)][1]
 
     def add(self, operation: Operation) -> Value:
         """Add an operation that is made; return its output."""

@@ -267,7 +267,7 @@ class Lowering(Emitter):
 
 def graph_of(network: Network, memory: Arenas, *, training: bool) -> Graph:
     """Return the graph of a network, as its layers hand it over."""
-    graph = Graph(network.inputs, memory.dtype, memory.kernels, training=training)
+    graph = Graph(network.inputs, memory.dtype, memory.executions, training=training)
     numbers = {id(place.layer): number for number, place in enumerate(network.layers)}
 
     def lower(chain: Sequence[BuiltLayer], value: Value) -> Value:

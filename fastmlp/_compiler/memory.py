@@ -16,7 +16,8 @@ from .network import Network
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..activations import Activation, Kernel
+    from .._tracing.execution import Execution
+    from ..activations import Activation, KernelSpec
     from ..optimizers import Optimizer
 
 __all__ = ["Arenas", "ArrayMap", "aligned"]
@@ -92,7 +93,7 @@ class Arenas:
         self.flat_buffers = aligned(buffer_size, self.dtype)
         self.flat_state = aligned(0, self.dtype)
         self.regularizers = {key: spec.regularizer for key, spec in self.specs.items() if spec.regularizer is not None}
-        self.kernels: dict[int, tuple[Activation, Kernel | None]] = {}  # how activations run in plans, by their id
+        self.executions: dict[int, tuple[Activation, Execution[KernelSpec]]] = {}  # how activations run, by their id
         self.counters = np.zeros(3, dtype=np.int64)  # steps done, the optimizer's, epochs
         self.parameters = self._views(self.flat_parameters, shapes)
         self.gradients = self._views(self.flat_gradients, shapes)

@@ -192,7 +192,7 @@ def vjp(compiled: Compiled, x: Any, *, training: bool = False) -> tuple[NDArray[
     rows = readable_rows(rows_of(compiled, x), compiled.dtype)
     batch = len(rows)
     with compiled.guard.reading("vjp"):
-        executable = compiled.pulling_back(batch, training=training)
+        executable = compiled.take_pulling_back(batch, training=training)
         plan = executable.plan
         executable.bind(rows)
         executable.begin(0, batch)

@@ -92,7 +92,7 @@ def _describe(plugin: Plugin, of_kind: Registry[Any], plugins: list[Plugin], ign
 
 def _load(of_kind: Registry[Any], plugin: Plugin) -> Row:
     """What importing a plugin adds to its row: how it runs, or that it failed and why."""
-    from ..testing import speed_of_class
+    from ..testing import execution_mode
 
     try:
         cls = of_kind.resolve(plugin.qualified)
@@ -100,7 +100,7 @@ def _load(of_kind: Registry[Any], plugin: Plugin) -> Row:
         return {"speed": None, "speed_reason": None, "status": "failed", "reason": of_kind.failed()[plugin.qualified]}
     except SystemExit as error:  # a plugin may do anything while it is imported
         return {"speed": None, "speed_reason": None, "status": "failed", "reason": f"SystemExit: {error}"}
-    speed, reason = speed_of_class(of_kind.plural, cls)
+    speed, reason = execution_mode(of_kind.plural, cls)
     return {"speed": speed, "speed_reason": reason}
 
 

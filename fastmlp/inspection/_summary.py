@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._compiler.compiled import Compiled
-from ..sweeps import sweep_of
+from ..optimizers import execution_of
 
 __all__ = ["describe"]
 
@@ -42,7 +42,7 @@ def _where(compiled: Compiled) -> str:
     lowering = compiled.lowering(1, training=True)
     plan = lowering.predict() if compiled.loss is None else lowering.evaluate(compiled.loss, None)
     python = list(plan.python)
-    if compiled.optimizer is not None and sweep_of(compiled.optimizer) is None:
+    if compiled.optimizer is not None and execution_of(compiled.optimizer).mode == "python":
         python.append(f"optimizer {compiled.optimizer!r}")
     if not python:
         return "all operations run compiled"

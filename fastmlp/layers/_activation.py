@@ -8,6 +8,7 @@ from ..activations import Activation as ActivationFunction
 from ..registry import activations as activation_registry
 from ..registry import layers as registry
 from ._base import Compiler, Layer
+from ._parametric import add_trainable_parameters
 
 
 @registry.builtin("activation")
@@ -38,7 +39,7 @@ class Activation(Layer):
         return activation
 
     def build(self, input_dim: int) -> int:
-        self.activation._ask(self, input_dim)
+        add_trainable_parameters(self, self.activation, input_dim)
         return input_dim
 
     def lower(self, to: Compiler, x: Any) -> Any:

@@ -11,6 +11,7 @@ from ..registry import initializers as initializer_registry
 from ..registry import layers as registry
 from ..regularizers import regularizer_of
 from ._base import Compiler, Layer
+from ._parametric import add_trainable_parameters
 
 
 @registry.builtin("dense")
@@ -71,7 +72,7 @@ class Dense(Layer):
         self.add_parameter("kernel", (input_dim, self.units), initializer, decay=True)
         if self.use_bias:
             self.add_parameter("bias", (self.units,), self.bias_initializer)
-        self.activation._ask(self, self.units)
+        add_trainable_parameters(self, self.activation, self.units)
         return self.units
 
     def lower(self, to: Compiler, x: Any) -> Any:

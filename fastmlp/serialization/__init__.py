@@ -25,7 +25,6 @@ from .._compiler.network import build_network
 from .._version import __version__
 from ..checks import check_dtype, check_integer
 from ..errors import PluginError, UnknownNameError
-from ..recorded import Recorded  # noqa: F401  registers the name that files use
 from ._archive import UNREADABLE, Archive
 from ._objects import check_size, decode, encode
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import registry
+from .._tracing.trainable import Learned
 from ..errors import PluginError, UnknownNameError
-from ..learnable import Learned
 from . import _fingerprint
 from ._origins import advice, check_version, loaded_class, version_of
 

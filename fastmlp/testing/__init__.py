@@ -17,11 +17,11 @@ from ..errors import UnknownNameError
 from ..registry import KINDS, same_distribution
 from . import _activations, _initializers, _layers, _losses, _optimizers, _others
 from ._common import FIRST, copies, loads
+from ._execution import execution_mode
 from ._outcome import ConformanceError, Failure, Outcome, Skipped, describe_error
-from ._speed import speed_of_class
 from ._subject import Subject, registry_of, subject_of
 
-__all__ = ["Check", "ConformanceError", "Outcome", "check", "checks", "checks_of", "speed_of_class"]
+__all__ = ["Check", "ConformanceError", "Outcome", "check", "checks", "checks_of", "execution_mode"]
 
 Function = Callable[[Subject], "str | None"]
 

@@ -25,17 +25,17 @@ class Activated(Operation):
 
     Attributes
     ----------
-    spec : activations.Kernel or None
+    spec : activations.KernelSpec or None
         How the activation runs.
     z : Tensor
         What it is taken of; the way back may read it.
     """
 
-    spec: activations.Kernel | None = None
+    spec: activations.KernelSpec | None = None
     code: int = 0
     z: Tensor
 
-    def fuse(self, spec: activations.Kernel) -> None:
+    def fuse(self, spec: activations.KernelSpec) -> None:
         """Take an activation in."""
         self.spec = spec
 
@@ -59,10 +59,10 @@ class Activated(Operation):
     def _activation_fields(self, to: Lowering) -> dict[str, Any]:
         spec = self.spec
         assert spec is not None
-        if spec.handle is not None:
-            to.kept.append(spec.handle)
-        address = 0 if spec.handle is None else int(spec.handle.address)
-        return {"activation": self.code, "alpha": spec.slope, "extension": address}
+        if spec.extension is not None:
+            to.kept.append(spec.extension)
+        address = 0 if spec.extension is None else int(spec.extension.address)
+        return {"activation": self.code, "alpha": spec.alpha, "extension": address}
 
     def derivative_fields(self, to: Lowering) -> dict[str, Any]:
         """Return what the derivative reads; z and a have one layout."""
@@ -86,7 +86,7 @@ class Activated(Operation):
 class Activation(Activated):
     """``a = g(x)``, elementwise, by a kernel, a traced program or native functions."""
 
-    def __init__(self, index: int, units: int, x: Value, *, spec: activations.Kernel) -> None:
+    def __init__(self, index: int, units: int, x: Value, *, spec: activations.KernelSpec) -> None:
         super().__init__(index, units, x)
         self.fuse(spec)
 
@@ -110,13 +110,14 @@ class Activation(Activated):
 @builder("activation")
 def add_activation(graph: Graph, x: Value, *, activation: activations.Activation) -> Value:
     """Add an activation by the way in which it runs; the identity adds nothing."""
-    spec = graph.activation_spec(activation)
+    execution = graph.execution_of(activation)
+    spec = execution.kernel
     if spec is None:
-        return graph.op("python_activation", x, activation=activation)
+        return graph.op("python_activation", x, activation=activation, reason=execution.reason)
     if spec.name == "softmax":
         return graph.op("softmax", x)
-    if spec.learned:
-        return graph.op("parametric", x, spec=spec, parameters=[graph.key(name) for name in spec.learned])
+    if spec.parameters:
+        return graph.op("parametric", x, spec=spec, parameters=[graph.key(name) for name in spec.parameters])
     if spec.name == "identity":
         return x
     return graph.add(Activation(graph.index, x.units, x, spec=spec))

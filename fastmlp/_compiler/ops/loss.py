@@ -26,7 +26,7 @@ __all__ = ["add_loss", "takes_last_activation"]
 
 def takes_last_activation(graph: Graph, loss: losses.Loss) -> bool:
     """Return whether the loss is computed jointly with the last operation, an activation; it is removed then."""
-    kernel = losses.kernel_of(loss)
+    kernel = losses.builtin_kernel(loss)
     if kernel is None or not kernel.joint or from_logits(loss) or not graph.operations:
         return False
     last = graph.operations[-1]
@@ -44,7 +44,7 @@ def from_logits(loss: losses.Loss) -> bool:
 
 def add_loss(to: Lowering, loss: losses.Loss, metric: str | None, z: Tensor, d: Tensor, *, joint: bool) -> Tensor:
     """Add the loss of what the network gives in `z`, with the gradient in `d`; return where the predictions are."""
-    kernel = losses.kernel_of(loss)
+    kernel = losses.builtin_kernel(loss)
     of_logits = joint or (kernel is not None and from_logits(loss))
     out = to.tensor(z.units) if of_logits else z
     rows = {"z": z.ref, "ldz": z.ld, "a": out.ref, "lda": out.ld, "d": d.ref, "ldd": d.ld, "units": z.units}
@@ -67,15 +67,14 @@ def _add_traced(
     to: Lowering, loss: losses.Loss, metric: str | None, z: Tensor, d: Tensor, rows: dict[str, Any]
 ) -> None:
     """Add a loss without a kernel: its program, or its Python code."""
-    from ...reductions import loss_reduction  # losses with kernels never need it
-
-    found = loss_reduction(loss, to.dtype, z.units)
-    if found.program is None:
-        note = Note((BATCH, z.units), python=repr(loss), reason=found.reason)
-        to.emit_python(_call(loss, z, d), note, f"loss {loss!r} ({found.reason})")
+    execution = losses.execution_of(loss, to.dtype, z.units)
+    spec = execution.kernel
+    if spec is None:
+        note = Note((BATCH, z.units), python=repr(loss), reason=execution.reason)
+        to.emit_python(_call(loss, z, d), note, f"loss {loss!r} ({execution.reason})")
         return
-    fields = {"program": to.load(found.program), "scale": found.scale, "shift": found.shift}
-    _add(to, "program", repr(loss), metric, row_cost=2 * found.operations * z.units, **fields, **rows)
+    fields = {"program": to.load(spec.program), "scale": spec.scale, "shift": spec.shift}
+    _add(to, "program", repr(loss), metric, row_cost=2 * spec.operations * z.units, **fields, **rows)
 
 
 def _call(loss: losses.Loss, z: Tensor, d: Tensor) -> Call:

@@ -21,22 +21,24 @@ __all__ = ["Parametric"]
 class Parametric(Operation):
     """A traced activation some of whose numbers are parameters of the layer: one for all units, or one for each."""
 
-    def __init__(self, index: int, x: Value, *, spec: activations.Kernel, parameters: Sequence[str], trainable: bool) -> None:
+    def __init__(
+        self, index: int, x: Value, *, spec: activations.KernelSpec, parameters: Sequence[str], trainable: bool
+    ) -> None:
         super().__init__(index, x.units, x)
         self.spec, self.parameters, self.learns = spec, parameters, trainable
         self.fields: dict[str, Any] = {}
 
     def forward(self, to: Lowering) -> None:
         x, a = self.x.at, to.lay_out(self.output)
-        to.kept.append(self.spec.handle)
+        to.kept.append(self.spec.extension)
         self.fields = {
             "units": x.units,
             "n_parameters": len(self.parameters),
             "parameters": to.entries([self._entry(to, key) for key in self.parameters]),
-            "extension": int(self.spec.handle.address),
+            "extension": int(self.spec.extension.address),
         }
         rows = {"x": x.ref, "ldx": x.ld, "a": a.ref, "lda": a.ld, "row_cost": self.spec.operations * x.units}
-        to.emit("parametric", Note((BATCH, x.units), self.spec.learned), **self.fields, **rows)
+        to.emit("parametric", Note((BATCH, x.units), self.spec.parameters), **self.fields, **rows)
 
     def _entry(self, to: Lowering, key: str) -> tuple[int, ...]:
         """Return where a parameter lies, whether there is one per unit, and room for what rows add to its gradient."""
@@ -49,7 +51,7 @@ class Parametric(Operation):
         d, z, a = to.gradient(self.output), self.x.at, self.output.at
         dx = to.in_place(d)
         rows = {"z": z.ref, "ldz": z.ld, "a": a.ref, "lda": a.ld, "d": d.ref, "ldd": d.ld, "dx": dx.ref, "ld_dx": dx.ld}
-        note = Note((BATCH, d.units), self.spec.learned)
+        note = Note((BATCH, d.units), self.spec.parameters)
         to.emit("parametric_backward", note, **self.fields, **rows, row_cost=self.spec.operations * d.units)
         if self.learns:  # only what comes behind the way back reads the sums
             fields = {name: self.fields[name] for name in ("units", "n_parameters", "parameters")}
@@ -60,7 +62,7 @@ class Parametric(Operation):
 
 @builder("parametric")
 def add_parametric(
-    graph: Graph, x: Value, *, spec: activations.Kernel, parameters: Sequence[str], trainable: bool = True
+    graph: Graph, x: Value, *, spec: activations.KernelSpec, parameters: Sequence[str], trainable: bool = True
 ) -> Value:
     """Add an activation with trainable parameters, whose keys come in the order of its program's inputs."""
     return graph.add(Parametric(graph.index, x, spec=spec, parameters=parameters, trainable=trainable))

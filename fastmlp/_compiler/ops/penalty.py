@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..._kernels import CHUNK, NONE
+from ...regularizers import KernelSpec, execution_of
 from ..plan import Call, Note
 from ..user_code import pair, put, read_only
 
@@ -21,15 +22,13 @@ def add_penalties(to: Lowering, *, learning: bool) -> None:
     regularizers = to.memory.regularizers
     if not regularizers:
         return
-    from ...reductions import penalty_reduction
-
     to.index = NONE
     found = {
-        key: penalty_reduction(regularizer, to.dtype, to.memory.parameters[key].shape)
+        key: execution_of(regularizer, to.dtype, to.memory.parameters[key].shape)
         for key, regularizer in regularizers.items()
     }
-    _add_compiled(to, {key: one for key, one in found.items() if one.program is not None}, learning)
-    foreign = {key: one.reason for key, one in found.items() if one.program is None}
+    _add_compiled(to, {key: one.kernel for key, one in found.items() if one.kernel is not None}, learning)
+    foreign = {key: one.reason for key, one in found.items() if one.kernel is None}
     if foreign:
         to.checked -= set(foreign)
         named = ", ".join(f"{regularizers[key]!r} of {key}" for key in foreign)
@@ -38,7 +37,7 @@ def add_penalties(to: Lowering, *, learning: bool) -> None:
         to.python += [f"regularizer {regularizers[key]!r} of {key} ({reason})" for key, reason in foreign.items()]
 
 
-def _add_compiled(to: Lowering, found: dict[str, Any], learning: bool) -> None:
+def _add_compiled(to: Lowering, found: dict[str, KernelSpec], learning: bool) -> None:
     sizes = {key: to.memory.parameters[key].size for key in found}
     chunks = {key: -(-size // CHUNK) for key, size in sizes.items()}
     double = np.dtype(np.float64).itemsize // to.dtype.itemsize  # sums are in double

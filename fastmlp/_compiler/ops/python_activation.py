@@ -60,9 +60,7 @@ class PythonActivation(Operation):
 
 
 @builder("python_activation")
-def add_python_activation(graph: Graph, x: Value, *, activation: Activation) -> Value:
+def add_python_activation(graph: Graph, x: Value, *, activation: Activation, reason: str | None) -> Value:
     """Add an activation that can't be compiled."""
-    reason = graph.reason_for_python(activation)
-    return graph.add(
-        PythonActivation(graph.index, x, key=graph.layer.key, activation=activation, reason=reason)
-    )
+    key = graph.layer.key
+    return graph.add(PythonActivation(graph.index, x, key=key, activation=activation, reason=reason))

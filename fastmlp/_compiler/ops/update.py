@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ...sweeps import sweep_of
+from ...optimizers import execution_of
 from ..plan import Call, Note
 from ..user_code import read_only
 
@@ -19,24 +17,25 @@ __all__ = ["add_update"]
 
 def add_update(to: Lowering, optimizer: Optimizer) -> None:
     """Add the update of all parameters."""
-    update = sweep_of(optimizer)
-    if update is None:
+    spec = execution_of(optimizer).kernel
+    if spec is None:
         size = sum(view.size for view in to.memory.parameters.values())
         to.emit_python(_call(), Note((size,), python=repr(optimizer)), f"optimizer {optimizer!r}")
         return
     size = to.memory.size
-    slots = len(optimizer.init_state(np.zeros(1, to.dtype)))
-    if to.memory.flat_state.size != slots * size:
+    if to.memory.flat_state.size != spec.slots * size:
         raise RuntimeError(
             f"{optimizer!r} keeps other state than when the network was compiled (was its momentum changed?): "
             "call compile again"
         )
-    fields: dict[str, Any] = dict(update.fields)
-    name = update.code
-    if update.program is not None:
-        name = "traced_update"
-        fields |= {"program": to.load(update.program), "n_slots": slots}
-    to.emit(name, Note((size,)), size=size, slot_stride=size, cost=32 * size, **fields)
+    fields: dict[str, Any] = {"size": size, "slot_stride": size, "cost": 32 * size}
+    if spec.program is not None:
+        fields |= {"program": to.load(spec.program), "n_slots": spec.slots}
+    elif spec.name == "sgd":
+        fields |= {"nesterov": spec.nesterov, "rate": optimizer.momentum}
+    else:
+        fields |= {"beta1": optimizer.beta1, "beta2": optimizer.beta2, "epsilon": optimizer.epsilon}
+    to.emit(spec.name, Note((size,)), **fields)
 
 
 def _call() -> Call:
@@ -44,13 +43,14 @@ def _call() -> Call:
 
     def call(executable: Any, batch: int) -> None:
         arenas, optimizer = executable.arenas, executable.optimizer
+        stepped = optimizer.at_step(executable.iteration)
         parameters = arenas.flat_parameters.copy()
         states = {key: dict(state) for key, state in arenas.state.items()}
         values = {key: {name: array.copy() for name, array in state.items()} for key, state in states.items()}
         try:
             for key, parameter in arenas.parameters.items():
                 gradient, state = read_only(executable.gradients[key]), arenas.state[key]
-                answer = optimizer.update(parameter, gradient, state, executable.learning_rate, executable.iteration)
+                answer = stepped.update(parameter, gradient, state, executable.learning_rate, executable.iteration)
                 _check_update(optimizer, key, answer, states[key], state)
         except BaseException:
             arenas.flat_parameters[:] = parameters
