@@ -24,6 +24,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,12 +32,12 @@ import time
 import venv
 
 from table import lines
-from timing import processor, row
+from timing import move_to, processor, row
 
 WORKER = pathlib.Path(__file__).with_name("ab_worker.py")
 HIDDEN = "PYTHONPATH", "PYTHONSAFEPATH", "PYTHONHOME"  # what would change where a worker imports from
 IMPORTS = "import fastmlp", "import numpy"
-REMADE = 15  # rounds after which a row is made anew, so that no luck with where its memory lies lasts
+REMADE = 10  # rounds after which a row is made anew, so that no luck with where its memory lies lasts
 HEAD = "row", "old us", "new us", "new / old", "quartiles", ""
 
 
@@ -74,18 +75,25 @@ class Build:
             raise RuntimeError(f"the {self.name} build failed:\n{reply['error']}")
         return reply
 
-    def time_process(self, code):
+    def take_turn(self, work, number):
+        """Return the seconds of a call; two rounds, forwards and backwards, are on one processor."""
+        return self.ask("turn", processor=number // 2, **work)["seconds"]
+
+    def time_process(self, code, number):
         """Return the seconds of a fresh process that runs some code."""
         begun = time.perf_counter()
-        subprocess.run([self.python, "-c", code], check=True, **self.outside)
+        with subprocess.Popen([self.python, "-c", code], **self.outside) as process:
+            move_to(number // 2, process.pid)
+        if process.returncode:
+            sys.exit(f"the {self.name} build can't {code}")
         return time.perf_counter() - begun
 
 
 def python_of(target, folder):
     """Return the Python that has `target` installed: itself, or that of a new virtual environment in `folder`."""
-    path = pathlib.Path(target).absolute()  # not resolved: the python of a virtual environment is a link
-    if path.is_file() and os.access(path, os.X_OK) and path.suffix != ".whl":
-        return path
+    path, command = pathlib.Path(target).absolute(), shutil.which(target)
+    if command and path.suffix != ".whl":
+        return pathlib.Path(command).absolute()  # not resolved: the python of a virtual environment is a link
     if not path.exists():
         sys.exit(f"{target} is neither a Python nor something to install")
     print(f"installing {target}", file=sys.stderr)
@@ -96,11 +104,11 @@ def python_of(target, folder):
 
 
 def alternate(turns, rounds):
-    """Return ``{name: [seconds per round]}`` of functions that take a turn; every second round goes backwards."""
+    """Return ``{name: [seconds per round]}`` of functions of the round's number; every second goes backwards."""
     times = {name: [] for name in turns}
     for number in range(rounds):
         for name in reversed(turns) if number % 2 else turns:
-            times[name].append(turns[name]())
+            times[name].append(turns[name](number))
     return times
 
 
@@ -124,22 +132,16 @@ def worker_row(name, builds, rounds, allow_other_bits):
         if not (same or allow_other_bits):
             return {"row": name, "error": "OTHER BITS: the builds compute different answers"}
         work = {key: made["old"][key] for key in ("warm", "calls")}
-        turns = {build.name: functools.partial(take_turn, build, work) for build in builds}
+        turns = {build.name: functools.partial(build.take_turn, work) for build in builds}
         for side, taken in alternate(turns, min(REMADE, rounds - done)).items():
             times[side] += taken
     return compared(name, times, same_bits=same)
 
 
-def take_turn(build, work):
-    """Return the seconds of a call."""
-    return build.ask("turn", **work)["seconds"]
-
-
 def import_rows(names, builds, rounds):
     """Compare fresh processes that import, and each build's import with that of NumPy."""
     turns = {(code, b.name): functools.partial(b.time_process, code) for code in IMPORTS for b in builds}
-    for take in turns.values():
-        take()  # files are compiled and in memory
+    alternate(turns, 1)  # from now on files are compiled and in memory
     times = alternate(turns, rounds)
     sides = {code: {build.name: times[code, build.name] for build in builds} for code in IMPORTS}
     for name in names:

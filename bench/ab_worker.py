@@ -22,7 +22,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from networks import NETWORKS, Task, data
-from timing import settle
+from timing import move_to, settle
 
 import fastmlp as fm
 
@@ -204,8 +204,9 @@ class Worker:
         settle()
         return {"answer": hashed, "warm": int(WARM / once), "calls": round(TURN / once) or 1}
 
-    def turn(self, warm, calls):
+    def turn(self, processor, warm, calls):
         """Return the seconds of a call, after some that are not timed; this process rests when it answers."""
+        move_to(processor)
         for _ in itertools.repeat(None, warm):
             self.call()
         parts = min(PARTS, calls)

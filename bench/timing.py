@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
 import pathlib
 import platform
 import time
@@ -25,6 +26,18 @@ def settle():
         time.sleep(REST)
         if time.process_time() - used < REST / 10:
             return
+
+
+def move_to(processor, process=0):
+    """Move a process (0: this one) to the processor of a number, modulo those allowed; then the system is free again.
+
+    Processors differ while something else runs on one of them, or on the other half of its core. A process tends to
+    stay where it is: two that are compared would each have a processor of its own for seconds.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        allowed = os.sched_getaffinity(process)
+        os.sched_setaffinity(process, {sorted(allowed)[processor % len(allowed)]})
+        os.sched_setaffinity(process, allowed)
 
 
 def turn(call, ready=None):
