@@ -156,9 +156,7 @@ def optimizer_rows(name, rounds):
     nets = {"momentum, built in": network(NETWORKS[name], kernels, "relu", momentum)}
     nets["lion, traced"] = network(NETWORKS[name], kernels, "relu", Lion(1e-5))
     # the update alone: gradients that are there, applied
-    gradients = {
-        key: np.full(value.shape, 1e-3, value.dtype) for key, value in nets["lion, traced"].parameters.items()
-    }
+    gradients = {key: np.full(value.shape, 1e-3, value.dtype) for key, value in nets["lion, traced"].parameters.items()}
     updates = {
         f"{label}, update": lambda net=net: turn(lambda: net.apply_gradients(gradients)) for label, net in nets.items()
     }
