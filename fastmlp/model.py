@@ -12,7 +12,7 @@ from . import _training, losses, metrics, optimizers
 from ._compiler.compiled import Compiled, metric_name
 from ._compiler.memory import ArrayMap
 from ._compiler.network import check_layers
-from .callbacks import Callback, History
+from .callbacks import Callback, CallbackList, History
 from .checks import check_dtype, check_seed
 from .layers import Layer
 from .registry import layers as layer_registry
@@ -57,6 +57,7 @@ class Sequential:
         for layer in made:
             layer.owned = True
         self.engine = Compiled(made, *checked)
+        self.history: History | None = None
         if input_dim is not None:
             self.build(input_dim)
 
@@ -261,12 +262,11 @@ class Sequential:
         steps_per_epoch: int | None = None,
         verbose: int | str = "auto",
     ) -> History:
-        """Train for `epochs` passes over the data; see `fastmlp._training.loop.fit`."""
-        from ._training.loop import fit
-
-        return fit(
+        """Train."""
+        hooks = CallbackList(callbacks, self)
+        _training.fit(
             self.engine,
-            self,
+            hooks,
             x,
             y,
             epochs=epochs,
@@ -276,11 +276,11 @@ class Sequential:
             shuffle=shuffle,
             sample_weight=sample_weight,
             class_weight=class_weight,
-            callbacks=callbacks,
             initial_epoch=initial_epoch,
             steps_per_epoch=steps_per_epoch,
             verbose=verbose,
         )
+        return hooks.history
 
     def evaluate(self, x: Any, y: Any, *, batch_size: int = 32, sample_weight: Any = None) -> dict[str, float]:
         """Loss and metrics over the data; running statistics, no dropout."""

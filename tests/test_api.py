@@ -554,7 +554,7 @@ def test_metrics_of_an_epoch(call):
     """Over all its rows, whatever looks at single batches meanwhile; with no learning, those of `evaluate`."""
 
     class Watch(fm.callbacks.Callback):
-        def on_batch_end(self, net, batch, logs):
+        def on_train_batch_end(self, batch, logs=None):
             seen.append(logs["mean_absolute_error"])
 
     seen = []
@@ -689,7 +689,7 @@ class Count(fm.metrics.Metric):
 @pytest.mark.parametrize("change", ["float64", "list", "callback", "threads", "metric", "stream"])
 def test_ways_through_fit_give_the_same_bits(change, register):
     class Watch(fm.callbacks.Callback):
-        def on_batch_end(self, net, batch, logs):
+        def on_train_batch_end(self, batch, logs=None):
             pass
 
     net, reference = classifier(), classifier()
@@ -771,16 +771,16 @@ def test_epochs_and_initial_epoch():
         def __init__(self):
             self.seen = []
 
-        def on_train_begin(self, net):
+        def on_train_begin(self, logs=None):
             self.seen.append("begin")
 
-        def on_epoch_begin(self, net, epoch):
+        def on_epoch_begin(self, epoch, logs=None):
             self.seen.append(epoch)
 
-        def on_epoch_end(self, net, epoch, logs):
+        def on_epoch_end(self, epoch, logs=None):
             self.seen.append(sorted(logs))
 
-        def on_train_end(self, net):
+        def on_train_end(self, logs=None):
             self.seen.append("end")
 
     logs = ["accuracy", "loss"]
@@ -821,15 +821,15 @@ def test_a_stream_with_weights_and_batches_of_any_size():
     same(net, by_hand)
 
 
-@pytest.mark.parametrize("hook", ["on_epoch_end", "on_batch_end"])
+@pytest.mark.parametrize("hook", ["on_epoch_end", "on_train_batch_end"])
 def test_stop_training(hook):
     class Stops(fm.callbacks.Callback):
         calls = 0
 
-    def stop(self, net, number, logs):
+    def stop(self, number, logs=None):
         self.calls += 1
         if number == 1:
-            net.stop_training = True
+            self.model.stop_training = True
 
     setattr(Stops, hook, stop)
     net, by_hand, stops = classifier(), classifier(), Stops()
@@ -846,20 +846,26 @@ def test_stop_training(hook):
 
 def test_hooks_for_batches_see_every_step():
     class Watch(fm.callbacks.Callback):
-        def on_batch_end(self, net, batch, logs):
+        def on_train_batch_end(self, batch, logs=None):
             seen.append((batch, dict(logs)))
 
     seen = []
     net, by_hand = classifier(), classifier()
     net.fit(X, LABELS, batch_size=20, shuffle=False, callbacks=[Watch()])
-    expected = [by_hand.train_on_batch(X[at : at + 20], LABELS[at : at + 20]) for at in range(0, N, 20)]
-    assert seen == list(enumerate(expected))
+    single = [by_hand.train_on_batch(X[at : at + 20], LABELS[at : at + 20]) for at in range(0, N, 20)]
+    assert [batch for batch, _ in seen] == [0, 1, 2] and seen[0][1] == single[0]
+    sizes = [20, 20, 8]
+    for batch, logs in seen:  # the means of the epoch so far
+        assert logs.keys() == single[batch].keys()
+        for name, value in logs.items():
+            so_far = [one[name] for one in single[: batch + 1]]
+            assert value == pytest.approx(np.average(so_far, weights=sizes[: batch + 1]), rel=1e-12)
 
 
 def test_learning_rate_set_by_a_hook():
     class Halves(fm.callbacks.Callback):
-        def on_batch_end(self, net, batch, logs):
-            net.optimizer.learning_rate /= 2
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.optimizer.learning_rate /= 2
 
     net, by_hand = (network(L.Dense(CLASSES), optimizer={"name": "sgd", "learning_rate": 1.0}) for _ in range(2))
     net.fit(X, ROWS, batch_size=BATCH, shuffle=False, callbacks=[Halves()])
@@ -878,8 +884,8 @@ def test_early_stopping(restore):
     kept = []
 
     class Keeps(fm.callbacks.Callback):
-        def on_epoch_end(self, net, epoch, logs):
-            kept.append(contents(net))
+        def on_epoch_end(self, epoch, logs=None):
+            kept.append(contents(self.model))
 
     history = net.fit(X, ROWS, epochs=50, callbacks=[Keeps(), stop])
     assert history.epoch == [0, 1, 2, 3]

@@ -40,21 +40,21 @@ class Recorder(Callback):
     def __init__(self):
         self.calls = []
 
-    def on_train_begin(self, net):
+    def on_train_begin(self, logs=None):
         self.calls.append(("train begin",))
 
-    def on_epoch_begin(self, net, epoch):
+    def on_epoch_begin(self, epoch, logs=None):
         self.calls.append(("epoch begin", epoch))
 
-    def on_epoch_end(self, net, epoch, logs):
+    def on_epoch_end(self, epoch, logs=None):
         self.calls.append(("epoch end", epoch, dict(logs)))
 
-    def on_train_end(self, net):
+    def on_train_end(self, logs=None):
         self.calls.append(("train end",))
 
 
 class BatchRecorder(Recorder):
-    def on_batch_end(self, net, batch, logs):
+    def on_train_batch_end(self, batch, logs=None):
         self.calls.append(("batch end", batch, dict(logs)))
 
 
@@ -64,18 +64,18 @@ class Stopper(Callback):
     def __init__(self, epoch, batch=None):
         self.epoch, self.batch = epoch, batch
 
-    def on_epoch_begin(self, net, epoch):
+    def on_epoch_begin(self, epoch, logs=None):
         self.now = epoch
 
-    def on_epoch_end(self, net, epoch, logs):
+    def on_epoch_end(self, epoch, logs=None):
         if self.batch is None and epoch == self.epoch:
-            net.stop_training = True
+            self.model.stop_training = True
 
 
 class BatchStopper(Stopper):
-    def on_batch_end(self, net, batch, logs):
+    def on_train_batch_end(self, batch, logs=None):
         if (self.now, batch) == (self.epoch, self.batch):
-            net.stop_training = True
+            self.model.stop_training = True
 
 
 # Order and logs
@@ -109,8 +109,18 @@ def test_hooks_of_batches(data):
     logs = [call[2] for call in recorder.calls if call[0] == "batch end"][:3]
     assert all(log.keys() == {"loss", "accuracy"} and type(log["loss"]) is float for log in logs)
     epoch = next(call[2] for call in recorder.calls if call[0] == "epoch end")
+    assert logs[-1] == epoch and logs[0] != logs[1] != logs[2]
+
+
+def test_logs_of_batches_are_the_means_so_far(data):
+    x, y = data
+    recorder, twin = BatchRecorder(), network()
+    network().fit(x, y, batch_size=20, shuffle=False, callbacks=[recorder], verbose=0)
+    single = [twin.train_on_batch(x[at : at + 20], y[at : at + 20]) for at in (0, 20, 40)]
+    logs = [call[2] for call in recorder.calls if call[0] == "batch end"]
     for name in ("loss", "accuracy"):  # the last batch has 10 rows
-        assert epoch[name] == pytest.approx((20 * logs[0][name] + 20 * logs[1][name] + 10 * logs[2][name]) / 50)
+        means = [np.average([log[name] for log in single[:n]], weights=[20, 20, 10][:n]) for n in (1, 2, 3)]
+        assert [log[name] for log in logs] == pytest.approx(means, rel=1e-12)
 
 
 def test_callbacks_are_called_in_their_order(data):
@@ -120,7 +130,7 @@ def test_callbacks_are_called_in_their_order(data):
         def __init__(self, name):
             self.name = name
 
-        def on_epoch_end(self, net, epoch, logs):
+        def on_epoch_end(self, epoch, logs=None):
             calls.append((self.name, epoch))
 
     network().fit(*data, epochs=2, callbacks=(Named(name) for name in "ab"), verbose=0)
@@ -138,11 +148,11 @@ def test_a_batch_hook_changes_no_bit(data, dtype, snapshot, same_bits):
 
 def test_hooks_see_and_may_change_the_network(data):
     class Half(Callback):
-        def on_epoch_begin(self, net, epoch):
-            net.optimizer.learning_rate = 0.08 / 2**epoch
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.optimizer.learning_rate = 0.08 / 2**epoch
 
-        def on_epoch_end(self, net, epoch, logs):
-            net.parameters["0.bias"] = np.full(6, epoch)
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.parameters["0.bias"] = np.full(6, epoch)
 
     net = network()
     net.fit(*data, epochs=3, callbacks=[Half()], verbose=0)
@@ -152,11 +162,11 @@ def test_hooks_see_and_may_change_the_network(data):
 
 def test_a_learning_rate_set_by_a_hook_counts_from_the_next_step(data, snapshot, same_bits):
     class Schedule(Callback):
-        def on_epoch_begin(self, net, epoch):
-            net.optimizer.learning_rate = 0.1 if epoch else 0.0
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.optimizer.learning_rate = 0.1 if epoch else 0.0
 
     class Steps(Schedule):
-        def on_batch_end(self, net, batch, logs):
+        def on_train_batch_end(self, batch, logs=None):
             pass
 
     net, stepwise = network(), network()
@@ -172,7 +182,7 @@ def test_a_learning_rate_set_by_a_hook_counts_from_the_next_step(data, snapshot,
 @pytest.mark.parametrize("base", [Recorder, BatchRecorder])
 def test_an_error_in_a_hook_comes_out_and_leaves_a_usable_network(base, data):
     class Failing(base):
-        def on_epoch_end(self, net, epoch, logs):
+        def on_epoch_end(self, epoch, logs=None):
             raise RuntimeError("mine")
 
     net = network()
@@ -185,11 +195,11 @@ def test_a_callback_may_use_the_network(data):
     answers = []
 
     class Asking(Callback):
-        def on_batch_end(self, net, batch, logs):
-            answers.append(net.predict(data[0][:2]))
+        def on_train_batch_end(self, batch, logs=None):
+            answers.append(self.model.predict(data[0][:2]))
 
-        def on_epoch_end(self, net, epoch, logs):
-            answers.append(net.evaluate(*data)["loss"])
+        def on_epoch_end(self, epoch, logs=None):
+            answers.append(self.model.evaluate(*data)["loss"])
 
     net, alone = network(), network()
     net.fit(*data, epochs=2, batch_size=25, callbacks=[Asking()], verbose=0)
@@ -260,7 +270,7 @@ def test_stop_within_an_epoch(data, snapshot, same_bits):
     assert [call[1] for call in recorder.calls if call[0] == "batch end"] == [0, 1, 2, 3, 4, 0, 1, 2]
     assert recorder.calls[-1] == ("train end",)
     logs = [call[2]["loss"] for call in recorder.calls if call[0] == "batch end"][5:]
-    assert history.history["loss"][1] == pytest.approx(np.mean(logs))
+    assert history.history["loss"][1] == logs[-1]
 
 
 def test_stop_within_an_iterable(data):
@@ -289,10 +299,10 @@ class Losses(Callback):
     def __init__(self, values, name="val_loss"):
         self.values, self.name = values, name
 
-    def on_epoch_end(self, net, epoch, logs):
+    def on_epoch_end(self, epoch, logs=None):
         logs[self.name] = self.values[epoch]
-        net.parameters["0.bias"] = np.full(6, epoch)
-        net.buffers["1.running_mean"] = np.full(6, epoch)
+        self.model.parameters["0.bias"] = np.full(6, epoch)
+        self.model.buffers["1.running_mean"] = np.full(6, epoch)
 
 
 @pytest.mark.parametrize(

@@ -582,9 +582,9 @@ def test_steps_and_predictions_within_a_callback(snapshot, same_bits):
     weight = np.linspace(0.5, 2, N)
 
     class Trains(fm.callbacks.Callback):
-        def on_batch_end(self, net, batch, logs):
-            net.predict(X)
-            net.train_on_batch(X, LABELS)
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.predict(X)
+            self.model.train_on_batch(X, LABELS)
 
     net, twin = (warm(network(), X, LABELS) for _ in range(2))
     net.fit(X, LABELS, sample_weight=weight, batch_size=8, shuffle=False, callbacks=[Trains()], verbose=0)

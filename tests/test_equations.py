@@ -886,8 +886,9 @@ def test_row23_validation_data():
         def __init__(self):
             self.seen = []
 
-        def on_epoch_end(self, net, epoch, logs):
-            self.seen.append({f"val_{name}": value for name, value in net.evaluate(*held, batch_size=256).items()})
+        def on_epoch_end(self, epoch, logs=None):
+            found = self.model.evaluate(*held, batch_size=256)
+            self.seen.append({f"val_{name}": value for name, value in found.items()})
 
     x, y = curved()
     held, after = curved(25, seed=7), After()
@@ -928,8 +929,9 @@ class Remember(fm.callbacks.Callback):
     def __init__(self):
         self.epochs = []
 
-    def on_epoch_end(self, net, epoch, logs):
-        self.epochs.append({key: value.copy() for key, value in {**net.parameters, **net.buffers}.items()})
+    def on_epoch_end(self, epoch, logs=None):
+        arrays = {**self.model.parameters, **self.model.buffers}
+        self.epochs.append({key: value.copy() for key, value in arrays.items()})
 
 
 @pytest.mark.parametrize("patience", [1, 3])

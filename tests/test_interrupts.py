@@ -66,18 +66,21 @@ def gradients_like(net):
 # -- callbacks -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_begin", "on_batch_end", "on_epoch_end", "on_train_end"])
+HOOKS = [f"on_{of}_{when}" for of in ("train", "epoch", "train_batch") for when in ("begin", "end")]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
 def test_callbacks_that_raise(hook, same_future):
-    def fail(self, net, *rest):
-        if hook in ("on_train_begin", "on_train_end") or rest[0] == 1:  # the second epoch, or batch
+    def fail(self, *arguments):
+        if hook in ("on_train_begin", "on_train_end") or arguments[0] == 1:  # the second epoch, or batch
             raise OSError("disk full")
 
     Fails = type("Fails", (fm.callbacks.Callback,), {hook: fail})
     net, twin = classifier(), classifier()
     with pytest.raises(OSError, match="disk full"):
         net.fit(X, LABELS, epochs=2, batch_size=BATCH, shuffle=False, callbacks=[Fails()])
-    if hook == "on_batch_end":
-        for at in (0, BATCH):
+    if hook.startswith("on_train_batch"):
+        for at in (0, BATCH) if hook.endswith("end") else (0,):
             twin.train_on_batch(X[at : at + BATCH], LABELS[at : at + BATCH])
     elif hook != "on_train_begin":
         epochs = {"on_epoch_begin": 1, "on_epoch_end": 2, "on_train_end": 2}[hook]
@@ -117,8 +120,8 @@ def test_another_thread_during_fit(call, same_future, says):
     errors = []
 
     class Elsewhere(fm.callbacks.Callback):
-        def on_batch_end(self, net, batch, logs):
-            errors.extend(in_thread(lambda: call(net)))
+        def on_train_batch_end(self, batch, logs=None):
+            errors.extend(in_thread(lambda: call(self.model)))
 
     net, twin = classifier(), classifier()
     fit(net, X, LABELS, callbacks=[Elsewhere()])
@@ -130,11 +133,11 @@ def test_another_thread_during_fit(call, same_future, says):
 
 def test_calls_within_a_callback_leave_the_training_alone(same_future):
     class Looks(fm.callbacks.Callback):
-        def on_batch_end(self, net, batch, logs):
-            net.predict(X)
-            net.evaluate(X, ROWS)
-            net.loss_and_gradients(np.tile(X, (2, 1)), np.tile(ROWS, (2, 1)))
-            net.vjp(X)
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.predict(X)
+            self.model.evaluate(X, ROWS)
+            self.model.loss_and_gradients(np.tile(X, (2, 1)), np.tile(ROWS, (2, 1)))
+            self.model.vjp(X)
 
     net, twin = regressor(metrics=["mae"]), regressor(metrics=["mae"])
     seen = fit_history(net, X, ROWS, epochs=2, callbacks=[Looks()])
@@ -144,8 +147,8 @@ def test_calls_within_a_callback_leave_the_training_alone(same_future):
 
 def test_steps_within_a_callback_count(same_future):
     class Trains(fm.callbacks.Callback):
-        def on_batch_end(self, net, batch, logs):
-            net.train_on_batch(X, LABELS)  # more rows than a batch of fit has
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.train_on_batch(X, LABELS)  # more rows than a batch of fit has
 
     net, twin = classifier(), classifier()
     fit(net, X, LABELS, callbacks=[Trains()])
@@ -157,10 +160,10 @@ def test_steps_within_a_callback_count(same_future):
 
 def test_compile_within_a_callback_is_obeyed_or_refused(contents, says):
     class Compiles(fm.callbacks.Callback):
-        def on_batch_end(self, net, batch, logs):
+        def on_train_batch_end(self, batch, logs=None):
             if batch == 0:
-                net.compile(fm.optimizers.SGD(0.0), "mse")
-                self.kept = contents(net)
+                self.model.compile(fm.optimizers.SGD(0.0), "mse")
+                self.kept = contents(self.model)
 
     net, watch = regressor(), Compiles()
     try:
@@ -182,7 +185,7 @@ import numpy as np
 import fastmlp as fm
 
 class Watch(fm.callbacks.Callback):
-    def on_batch_end(self, net, batch, logs):
+    def on_train_batch_end(self, batch, logs=None):
         pass
 
 def make():
@@ -211,7 +214,7 @@ try:
     net.fit(x, y, epochs=10**9, **data)
 except KeyboardInterrupt:
     late = time.perf_counter() - sent[0]
-steps, epochs = net._steps, net._epochs
+steps, epochs = net.engine.steps, net.engine.epochs
 if epochs:
     twin.fit(x, y, epochs=epochs, **data)
 if rest := steps - epochs * -(-3000 // 32):

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
+from fastmlp import checks
+from fastmlp._training.budget import available_memory, copy_budget
 from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
 
 FEATURES = 50
@@ -102,10 +104,10 @@ def test_steps_go_on_in_the_same_memory():
     x, y = data(600)
     net.train_on_batch(x, y)
     first = {key: view.ctypes.data for key, view in net.parameters.items()}
-    workspace = net._training
+    executable = net.engine.training(5)
     for n in (600, 5, 600):
         net.train_on_batch(x[:n], y[:n])
-        assert net._training is workspace
+        assert net.engine.training(5) is executable
     assert first == {key: view.ctypes.data for key, view in net.parameters.items()}
 
 
@@ -140,11 +142,11 @@ def on_disk(dtype):
 class Watch(fm.callbacks.Callback):
     """Sends each step through Python."""
 
-    def on_batch_end(self, net, batch, logs):
+    def on_train_batch_end(self, batch, logs=None):
         pass
 
 
-LARGE = {  # x in dtypes that are read in place, and that are cast batch by batch
+LARGE = {  # x in dtypes and layouts that are read in place, and in others
     "float32": lambda: np.ones((ROWS, FEATURES), np.float32),
     "float32, every other column": lambda: np.ones((ROWS, 2 * FEATURES), np.float32)[:, ::2],
     "float32, Fortran": lambda: np.ones((FEATURES, ROWS), np.float32).T,
@@ -161,11 +163,20 @@ LARGE = {  # x in dtypes that are read in place, and that are cast batch by batc
 }
 
 
+IN_PLACE = ("float32", "float32, longer rows", "float32, memory map")
+
+
+@pytest.fixture
+def no_copies(monkeypatch):
+    """As on a machine that has no memory left for a copy of the data."""
+    monkeypatch.setattr("fastmlp._training.source.copy_budget", lambda: 0)
+
+
 @pytest.mark.parametrize("layout", LARGE)
 @pytest.mark.parametrize("call", ["fit", "shuffled", "watched", "split", "validated", "evaluate", "predict"])
-def test_x_is_never_copied_whole(layout, call):
-    """Inputs are read where they are, or cast batch by batch: an epoch's peak is the order of the rows and a few of
-    their labels' size, not the 12 MB of the inputs in the network's dtype."""
+def test_x_is_not_copied_whole_where_that_would_take_much(layout, call, no_copies):
+    """Inputs are read where they are, or cast in blocks: an epoch's peak is the order of the rows and a few of their
+    labels' size, not the 12 MB of the inputs in the network's dtype."""
     x, y = LARGE[layout](), np.zeros(ROWS, np.int64)
     calls = {
         "fit": lambda net: net.fit(x, y, batch_size=1000, shuffle=False, verbose=0),
@@ -185,7 +196,7 @@ def test_x_is_never_copied_whole(layout, call):
 
 @pytest.mark.parametrize("layout", LARGE)
 @pytest.mark.parametrize("call", ["fit", "shuffled", "split", "evaluate"])
-def test_targets_are_never_copied_whole(layout, call):
+def test_targets_are_not_copied_whole_where_that_would_take_much(layout, call, no_copies):
     """As inputs: an autoencoder whose targets are of another dtype than the network."""
     x, y = np.ones((ROWS, FEATURES), np.float32), LARGE[layout]()
     calls = {
@@ -198,6 +209,33 @@ def test_targets_are_never_copied_whole(layout, call):
     net.compile("sgd", "mean_squared_error")
     calls[call](net)
     assert peak_of(lambda: calls[call](net)) < 32 * ROWS < y.size * 4 / 6
+
+
+@pytest.mark.parametrize("layout", LARGE)
+def test_x_is_copied_once_for_all_epochs_or_not_at_all(layout, monkeypatch):
+    """Of another dtype or layout, where there is memory: one copy in the network's dtype, however many epochs."""
+    x, y = LARGE[layout](), np.zeros(ROWS, np.int64)
+    net = fm.Sequential([Dense(2, "softmax")], input_dim=FEATURES, seed=0)
+    net.compile("sgd", "sparse_categorical_crossentropy")
+    casts = []
+    cast = checks.cast
+    monkeypatch.setattr("fastmlp._training.data.cast", lambda *arguments: casts.append(1) or cast(*arguments))
+    net.fit(x, y, batch_size=1000, verbose=0)
+    peak = peak_of(lambda: net.fit(x, y, batch_size=1000, epochs=3, verbose=0))
+    assert len(casts) == (0 if layout in IN_PLACE else 2)
+    assert peak < 4 * y.nbytes + (0 if layout in IN_PLACE else x.size * 4)
+
+
+@pytest.mark.parametrize("available, budget", [(None, 1 << 30), (1 << 40, 1 << 30), (1 << 31, 1 << 29), (0, 0)])
+def test_the_memory_that_a_copy_may_take(available, budget, monkeypatch):
+    """A quarter of what is available, 1 GiB at most."""
+    monkeypatch.setattr("fastmlp._training.budget.available_memory", lambda: available)
+    assert copy_budget() == budget
+
+
+def test_available_memory():
+    found = available_memory()
+    assert found is None or 0 <= found < 1 << 50
 
 
 HELD = """

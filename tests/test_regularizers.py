@@ -381,7 +381,7 @@ def test_ways_through_a_step_give_the_same_bits(same):
     """In one call, with weights of 1, with a callback on each batch, and by another dtype of the data."""
 
     class Watch(fm.callbacks.Callback):
-        def on_batch_end(self, net, batch, logs):
+        def on_train_batch_end(self, batch, logs=None):
             pass
 
     x, y, _ = data(40, dtype="float32")

@@ -343,11 +343,11 @@ def test_the_same_network_gives_the_same_bytes(trained):
 
 def test_save_from_a_callback(data, tmp_path, snapshot, same_bits):
     class Checkpoint(fm.callbacks.Callback):
-        def on_batch_end(self, net, batch, logs):
-            net.save(tmp_path / f"batch{batch}")
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.save(tmp_path / f"batch{batch}")
 
-        def on_epoch_end(self, net, epoch, logs):
-            net.save(tmp_path / f"epoch{epoch}")
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.save(tmp_path / f"epoch{epoch}")
 
     straight, net = network(), network()
     straight.fit(*data, epochs=3, verbose=0)

@@ -246,8 +246,9 @@ class Compiled:
         settings = self.settings()
         if self._applying is None or not self._applying.serves(0, settings):
             plan = self.lowering(0, training=True).step(self.optimizer)
-            self._applying = Executable(plan, self.memory, self.seed, settings, self.optimizer)
-            self._applying.bind(np.empty((0, 1), self.dtype))
+            executable = Executable(plan, self.memory, self.seed, settings, self.optimizer)
+            executable.bind(np.empty((0, 1), self.dtype))
+            self._applying = executable  # now, since Ctrl-C may come between two lines
         return self._applying
 
     def take_predicting(self, rows: int) -> Executable:

@@ -1,7 +1,10 @@
 """Data, steps and the loop: what trains, evaluates and predicts with a `Compiled` network."""
 
+from __future__ import annotations
+
 from .evaluate import evaluate
+from .loop import fit
 from .predict import predict
 from .step import apply_gradients, loss_and_gradients, train_on_batch, vjp
 
-__all__ = ["apply_gradients", "evaluate", "loss_and_gradients", "predict", "train_on_batch", "vjp"]
+__all__ = ["apply_gradients", "evaluate", "fit", "loss_and_gradients", "predict", "train_on_batch", "vjp"]

@@ -1,4 +1,4 @@
-"""``Dataset``: arrays of a call, checked, which a plan reads in place or batch by batch."""
+"""``Dataset``: the arrays of a call, checked, and in a form that the kernels read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from .._compiler.compiled import Compiled
     from ..losses import Loss
 
-__all__ = ["Dataset", "as_rows", "check_targets", "check_weights", "prepare", "readable_rows", "rows_of", "unbuilt_if_refused"]
+__all__ = [
+    "Dataset",
+    "as_rows",
+    "check_targets",
+    "check_weights",
+    "prepare",
+    "readable_rows",
+    "rows_of",
+    "unbuilt_if_refused",
+]
 
 
 class Dataset(NamedTuple):
@@ -26,27 +35,41 @@ class Dataset(NamedTuple):
     y: NDArray[Any] | None = None
     weight: NDArray[Any] | None = None
 
+    def _to_copy(self, dtype: np.dtype[Any]) -> list[NDArray[Any]]:
+        """Return the arrays that the kernels can't read where they are."""
+        rows = [self.x] if self.y is None or self.y.ndim == 1 else [self.x, self.y]
+        return [array for array in rows if not in_place(array, dtype)]
+
     def in_place(self, dtype: np.dtype[Any]) -> bool:
-        """Whether the kernels can read inputs and targets where they are."""
-        return in_place(self.x, dtype) and (self.y is None or self.y.ndim == 1 or in_place(self.y, dtype))
+        """Return whether the kernels can read inputs and targets where they are."""
+        return not self._to_copy(dtype)
+
+    def copy_bytes(self, dtype: np.dtype[Any]) -> int:
+        """Return the bytes that `readable` copies."""
+        return sum(array.size for array in self._to_copy(dtype)) * dtype.itemsize
+
+    def row_bytes(self, dtype: np.dtype[Any]) -> int:
+        """Return the bytes of one row for the kernels."""
+        targets = 0 if self.y is None or self.y.ndim == 1 else self.y.shape[1]
+        return (self.x.shape[1] + targets) * dtype.itemsize
 
     def readable(self, dtype: np.dtype[Any]) -> Dataset:
-        """The same for the kernels: what they can't read where it is becomes a copy."""
+        """Return the same for the kernels: what they can't read where it is becomes a copy."""
         x = self.x if in_place(self.x, dtype) else cast(self.x, dtype)
         y = self.y
         if y is not None and y.ndim == 2 and not in_place(y, dtype):
             y = cast(y, dtype, "y")
         return Dataset(x, y, self.weight)
 
-    def take(self, index: NDArray[np.int64], dtype: np.dtype[Any]) -> Dataset:
-        """Some rows, copied and cast."""
-        y = None if self.y is None else self.y[index]
-        weight = None if self.weight is None else self.weight[index]
-        return Dataset(self.x[index], y, weight).readable(dtype)
+    def take(self, rows: NDArray[np.int64] | slice, dtype: np.dtype[Any]) -> Dataset:
+        """Return some rows, for the kernels."""
+        y = None if self.y is None else self.y[rows]
+        weight = None if self.weight is None else self.weight[rows]
+        return Dataset(self.x[rows], y, weight).readable(dtype)
 
 
 def as_rows(x: object, inputs: int | None, *, empty: bool = False, name: str = "x") -> NDArray[Any]:
-    """`x` as an array ``(n, inputs)``, of whatever dtype and layout it has."""
+    """Return `x` as an array ``(n, inputs)``, of whatever dtype and layout it has."""
     array = real_array(name, x)
     if array.ndim != 2:
         hint = "; one sample is x[None, :], one feature x[:, None]" if array.ndim == 1 else ""
@@ -61,7 +84,7 @@ def as_rows(x: object, inputs: int | None, *, empty: bool = False, name: str = "
 
 
 def check_targets(y: object, n: int, units: int, loss: Loss, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Targets as the loss takes them: labels ``(n,)`` in int64, or rows ``(n, units)`` within the range of `dtype`."""
+    """Return targets as the loss takes them: labels ``(n,)`` in int64, or rows ``(n, units)`` in the range of `dtype`."""
     array = real_array("y", y)
     if array.shape[:1] != (n,):
         raise ValueError(f"y: expected {n} samples, as x has, got shape {array.shape}")
@@ -110,7 +133,7 @@ def check_weights(
     loss: Loss,
     dtype: np.dtype[Any],
 ) -> NDArray[Any] | None:
-    """Weights ``(n,)``: those of the samples times those of their classes; None if there are none."""
+    """Return weights ``(n,)``: those of the samples times those of their classes; None if there are none."""
     weight, n = None, len(y)
     if sample_weight is not None:
         weight = real_array("sample_weight", sample_weight)

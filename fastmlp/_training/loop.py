@@ -1,149 +1,184 @@
-"""``fit``: epochs over data, one compiled call each where nothing on the way needs Python."""
+"""``fit``: epochs over data, in stretches that end where somebody asked to be called."""
 
 from __future__ import annotations
 
-import sys
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._compiler.compiled import Compiled
-from .._compiler.executable import Executable
-from .._kernels import plan as core
-from ..callbacks import Callback, History, wants_batches
 from ..checks import check_count, check_integer, check_share
-from ..threads import team
-from . import step as steps
 from .data import Dataset, prepare, unbuilt_if_refused
-from .evaluate import RunningMeans, needs_python, run_evaluation, staged
+from .evaluate import run_evaluation
+from .means import RunningMeans
+from .position import Position
+from .progress import print_line, prints_lines
+from .source import ArraySource, Block, IterableSource, Source
+from .stretch import run_stretch
 
 if TYPE_CHECKING:
-    from ..model import Sequential
+    from ..callbacks import CallbackList
 
-__all__ = ["fit"]
+__all__ = ["Loop", "fit"]
+
+VALIDATION_ROWS = 256  # of a batch of the validation, at least, where nobody listens to its batches
 
 
-class Epoch:
-    """One pass over the data, which may be repeated."""
+class Loop:
+    """Trains a network, epoch by epoch, from a position on.
 
-    def __init__(self, compiled: Compiled, data: Dataset, batch_size: int, limit: int | None, shuffle: bool) -> None:
-        n = len(data.x)
-        self.compiled, self.data, self.batch_size, self.shuffle = compiled, data, min(batch_size, n), shuffle
-        self.order = np.arange(n, dtype=np.int64)
-        self.end = n if limit is None else min(n, limit * self.batch_size)
-        self.rates = np.empty(-(-self.end // self.batch_size))  # learning rates, step by step
+    Parameters
+    ----------
+    compiled : Compiled
+    source : Source
+        Where the batches come from.
+    callbacks : CallbackList
+        Whom to call; between two calls, steps run in compiled stretches.
+    position : Position
+        Where to begin; it goes along with the training, and is right whenever a callback is called.
+    validation : Source, optional
+    lines : bool
+        Print a line for each epoch.
+    """
 
-    def run(self, on_batch: Callable[[int, Mapping[str, float]], None] | None) -> RunningMeans:
-        """All steps; compiled in one call where that is possible."""
-        if self.shuffle:
-            core.shuffle(self.order, self.compiled.seed, self.compiled.epochs)
-        executable = self.compiled.training(self.batch_size)
-        totals = RunningMeans(self.compiled)
-        try:
-            if on_batch is None and not needs_python(totals, executable, self.data):
-                self._compiled(executable, totals)
-                totals.rows = self.end
-            else:
-                self._stepwise(executable, totals, on_batch)
-        finally:
-            executable.unbind()
-        return totals
-
-    def _compiled(self, executable: Executable, totals: RunningMeans) -> None:
-        """Comes back every tenth of a second, so that Ctrl-C is answered; steps are counted where they are run."""
-        compiled, run, at = self.compiled, executable.run, 0
-        executable.bind(*self.data, self.order)
-        first, _ = executable.plan.sections["forward"]
-        _, last = executable.plan.sections["commit"]
-        self._fill_rates()
-        begun = compiled.steps
-        while at < self.end:
-            at, fine = run.epoch(
-                *(first, last, at, self.end, self.batch_size, compiled.seed),
-                *(self.rates[compiled.steps - begun :], team(), totals.sums),
-            )
-            if not fine:
-                batch = min(self.batch_size, self.end - at)
-                executable.begin(at, batch)
-                raise steps.non_finite(compiled, executable, batch)
-
-    def _fill_rates(self) -> None:
-        _, optimizer = self.compiled.objective()
-        if not callable(optimizer.learning_rate):
-            self.rates.fill(optimizer.learning_rate)
-            return
-        first = self.compiled.iterations + 1
-        for step in range(len(self.rates)):
-            self.rates[step] = optimizer.learning_rate_at(first + step)
-
-    def _stepwise(
+    def __init__(
         self,
-        executable: Executable,
-        totals: RunningMeans,
-        on_batch: Callable[[int, Mapping[str, float]], None] | None,
+        compiled: Compiled,
+        source: Source,
+        callbacks: CallbackList,
+        position: Position,
+        *,
+        validation: Source | None = None,
+        lines: bool = False,
     ) -> None:
-        for number, at in enumerate(range(0, self.end, self.batch_size)):
-            index = self.order[at : min(at + self.batch_size, self.end)]
-            staged(self.compiled, executable, self.data, index)
-            if not steps.step(self.compiled, executable, 0, len(index)):
-                continue
-            totals.add(executable, len(index))
-            if on_batch is not None:
-                on_batch(number, steps.logs(self.compiled, executable, len(index)))
-                if self.compiled.stop_training:
-                    return
+        self.compiled, self.source, self.callbacks, self.position = compiled, source, callbacks, position
+        self.validation, self.lines = validation, lines
 
+    def run(self, epochs: int) -> None:
+        """Train until so many epochs are done, or the training is asked to stop.
 
-class Stream:
-    """One pass over an iterable of ``(x, y[, weight])``, which may be repeated."""
-
-    def __init__(self, compiled: Compiled, batches: Iterable[Any], limit: int | None) -> None:
-        self.compiled, self.batches, self.limit = compiled, batches, limit
-
-    def run(self, on_batch: Callable[[int, Mapping[str, float]], None] | None) -> RunningMeans:
-        """All steps."""
-        totals: RunningMeans | None = None
-        for number, batch in enumerate(islice(self.batches, self.limit)):
-            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-                raise TypeError(f"fit: expected batches (x, y) or (x, y, weight), got {type(batch).__name__}")
-            data = prepare(self.compiled, *batch).readable(self.compiled.dtype)
-            totals = totals or RunningMeans(self.compiled)
-            executable = self.compiled.training(len(data.x))
-            executable.bind(*data)
+        The network belongs to the calling thread all the time: a thread that wants to use it meanwhile gets a
+        RuntimeError, and does not end the training.
+        """
+        logs: dict[str, float] = {}
+        with self.compiled.guard.changing("fit"):
             try:
-                steps.step(self.compiled, executable, 0, len(data.x))
-                totals.add(executable, len(data.x))
-                if on_batch is not None:
-                    on_batch(number, steps.logs(self.compiled, executable, len(data.x)))
+                self.callbacks.begin({"epochs": epochs, "steps": self.source.n_batches, "verbose": int(self.lines)})
+                while self.position.epoch < epochs:
+                    logs = self._run_epoch(epochs)
+                    if self.compiled.stop_training:
+                        break
             finally:
-                executable.unbind()
-            if self.compiled.stop_training:
+                self.callbacks.end(logs)
+
+    def _run_epoch(self, epochs: int) -> dict[str, float]:
+        """Run the rest of the epoch at hand, and its validation; return its logs."""
+        epoch = self.position.epoch
+        begun = time.perf_counter()
+        self.callbacks.on_epoch_begin(epoch)
+        logs, rows = self._train()
+        speed = rows / (time.perf_counter() - begun)
+        self.position.next_epoch()
+        if self.validation is not None:
+            found = run_evaluation(self.compiled, self.validation, self.callbacks)
+            logs |= {f"val_{name}": value for name, value in found.items()}
+        if self.lines:
+            print_line(epoch, epochs, logs, speed)
+        self.callbacks.on_epoch_end(epoch, logs)
+        return logs
+
+    def _train(self) -> tuple[dict[str, float], int]:
+        """Run the steps of the epoch at hand that are left; return the means of the epoch, and rows of these steps."""
+        compiled, position, rows = self.compiled, self.position, 0
+        if position.order_key is None:
+            position.order_key = compiled.epochs
+        for block in self.source.blocks(position.batch, position.order_key):
+            if position.means is None:  # here, since the first batch of an iterable may have built the network
+                position.means = RunningMeans(compiled)
+            rows += self._train_block(block, position.means)
+            if compiled.stop_training:
                 break
-        if totals is None:
+        if position.means is None:
             raise ValueError("fit: the iterable gave no batch; a generator is used up after one epoch, a list is not")
-        return totals
+        asked = self.source.n_batches
+        if asked is not None and position.batch < asked and not compiled.stop_training:
+            warnings.warn(
+                f"fit: epoch {position.epoch + 1} has {position.batch} steps, {asked} were asked for: the data is at "
+                "its end",
+                stacklevel=6,
+            )
+        compiled.epochs += 1
+        return position.means.logs(), rows
+
+    def _train_block(self, block: Block, means: RunningMeans) -> int:
+        """Run the batches of a block, and return how many of its rows were reached."""
+        compiled, position, callbacks = self.compiled, self.position, self.callbacks
+        first, at = position.batch, 0
+        while at < len(block):
+            batches, seconds = callbacks.quiet_stretch(compiled.steps)
+            if batches:
+                batches = 1 if compiled.stop_training else batches  # asked for before the first step: as in Keras
+                at = run_stretch(compiled, block, at, means, training=True, batches=batches, seconds=seconds)
+                position.batch = first + math.ceil(at / block.batch_size)
+            else:
+                at = block.skip_weightless(at)
+                position.batch = first + math.ceil(at / block.batch_size)
+                if at < len(block):
+                    at = self._train_watched(block, at, means)
+            if compiled.stop_training:
+                break
+        return at
+
+    def _train_watched(self, block: Block, at: int, means: RunningMeans) -> int:
+        """Run one step, and tell the callbacks that asked for it before and after."""
+        number = self.position.batch
+        self.callbacks.on_train_batch_begin(number, self.compiled.steps)
+        at = run_stretch(self.compiled, block, at, means, training=True, batches=1)
+        self.position.batch = number + 1
+        self.callbacks.on_train_batch_end(number, means.logs())
+        return at
 
 
-def _split(data: Dataset, share: float) -> tuple[Dataset, Dataset | None]:
-    """The last share of the rows for validation."""
-    n = len(data.x)
-    kept = n - int(n * share)
-    if share == 0 or kept == n:
-        if share:
-            raise ValueError(f"validation_split: {share} of {n} samples is none")
-        return data, None
-
-    def rows(part: slice) -> Dataset:
-        return Dataset(*(None if array is None else array[part] for array in data))  # type: ignore[arg-type]
-
-    train, validation = rows(slice(0, kept)), rows(slice(kept, None))
-    for name, part in (("training", train), ("validation", validation)):
-        if part.weight is not None and not part.weight.sum() > 0:
-            raise ValueError(f"validation_split: the weights of the {name} share sum to 0")
-    return train, validation
+def fit(
+    compiled: Compiled,
+    callbacks: CallbackList,
+    x: Any,
+    y: Any,
+    *,
+    epochs: int,
+    batch_size: int,
+    validation_data: Sequence[Any] | None,
+    validation_split: float,
+    shuffle: bool,
+    sample_weight: Any,
+    class_weight: Mapping[int, float] | None,
+    initial_epoch: int,
+    steps_per_epoch: int | None,
+    verbose: int | str,
+) -> None:
+    """Check everything, then train; the arguments are those of `Sequential.fit`."""
+    batch_size = check_count("batch_size", batch_size)
+    epochs = check_count("epochs", epochs)
+    initial_epoch = check_integer("initial_epoch", initial_epoch, 0)
+    split = check_share("validation_split", validation_split)
+    limit = None if steps_per_epoch is None else check_count("steps_per_epoch", steps_per_epoch)
+    compiled.objective()
+    lines = prints_lines(verbose)
+    with unbuilt_if_refused(compiled):
+        data, held = _data(compiled, x, y, split, validation_data, sample_weight, class_weight)
+        source: Source = IterableSource(compiled, x, limit)
+        if data is not None:
+            source = ArraySource(compiled, data, batch_size, limit=limit, shuffle=shuffle)
+        validation = None
+        if held is not None:
+            size = batch_size if callbacks.watches_test_batches else max(batch_size, VALIDATION_ROWS)
+            validation = ArraySource(compiled, held, size)
+    compiled.stop_training = False
+    Loop(compiled, source, callbacks, Position(initial_epoch), validation=validation, lines=lines).run(epochs)
 
 
 def _data(
@@ -155,7 +190,7 @@ def _data(
     sample_weight: Any,
     class_weight: Mapping[int, float] | None,
 ) -> tuple[Dataset | None, Dataset | None]:
-    """Checked rows for training (None: `x` is an iterable of batches) and for validation."""
+    """Return checked data for training (None: `x` is an iterable of batches) and for validation."""
     data: Dataset | None = None
     validation: Dataset | None = None
     if y is not None:
@@ -173,123 +208,20 @@ def _data(
     return data, validation
 
 
-def fit(
-    compiled: Compiled,
-    model: Sequential,
-    x: Any,
-    y: Any = None,
-    *,
-    epochs: int = 1,
-    batch_size: int = 32,
-    validation_data: Sequence[Any] | None = None,
-    validation_split: float = 0.0,
-    shuffle: bool = True,
-    sample_weight: Any = None,
-    class_weight: Mapping[int, float] | None = None,
-    callbacks: Iterable[Callback] = (),
-    initial_epoch: int = 0,
-    steps_per_epoch: int | None = None,
-    verbose: int | str = "auto",
-) -> History:
-    """Train a network; the body of ``Sequential.fit``.
+def _split(data: Dataset, share: float) -> tuple[Dataset, Dataset | None]:
+    """Return the data without its last share of the rows, and that share, for validation."""
+    n = len(data.x)
+    kept = n - int(n * share)
+    if share == 0 or kept == n:
+        if share:
+            raise ValueError(f"validation_split: {share} of {n} samples is none")
+        return data, None
 
-    Parameters
-    ----------
-    x : array_like ``(n, features)``, or iterable of ``(x, y[, weight])`` where `y` is None
-        An iterable is iterated anew each epoch.
-    y : array_like
-        Labels ``(n,)`` or rows ``(n, units)``, as the loss takes them.
-    epochs : int
-        The number of the last epoch; training goes from `initial_epoch` to it.
-    batch_size : int
-        Dataset of a step; the last batch of an epoch may have fewer, and counts accordingly.
-    validation_data : (x, y) or (x, y, sample_weight), optional
-    validation_split : float
-        The last share of the rows is for validation, before any shuffling.
-    shuffle : bool
-        Keyed by the seed and an epoch counter that is never reset.
-    sample_weight : array_like ``(n,)``, optional
-        A batch whose weights sum to 0 is no step.
-    class_weight : mapping of class to weight, optional
-    callbacks : iterable of Callback
-    initial_epoch : int
-    steps_per_epoch : int, optional
-        Steps after which an epoch ends early.
-    verbose : {"auto", 0, 1}
-        One line an epoch; "auto" prints to terminals and notebooks alone.
+    def rows(part: slice) -> Dataset:
+        return Dataset(*(None if array is None else array[part] for array in data))  # type: ignore[arg-type]
 
-    Returns
-    -------
-    History
-
-    Raises
-    ------
-    NonFiniteError
-        If a step meets NaN or infinity; the network stays as after the last complete step.
-    """
-    batch_size = check_count("batch_size", batch_size)
-    epochs = check_count("epochs", epochs)
-    initial_epoch = check_integer("initial_epoch", initial_epoch, 0)
-    split = check_share("validation_split", validation_split)
-    limit = None if steps_per_epoch is None else check_count("steps_per_epoch", steps_per_epoch)
-    compiled.objective()
-    hooks = _checked_callbacks(callbacks)
-    show = _shows(verbose)
-    with unbuilt_if_refused(compiled):
-        data, validation = _data(compiled, x, y, split, validation_data, sample_weight, class_weight)
-    history = History()
-    hooks.append(history)
-    watching = [hook for hook in hooks if wants_batches(hook)]
-    one = Stream(compiled, x, limit) if data is None else Epoch(compiled, data, batch_size, limit, shuffle)
-
-    def on_batch(number: int, logs: Mapping[str, float]) -> None:
-        for hook in watching:
-            hook.on_batch_end(model, number, logs)
-
-    compiled.stop_training = False
-    for hook in hooks:
-        hook.on_train_begin(model)
-    for epoch in range(initial_epoch, epochs):
-        begun = time.perf_counter()
-        for hook in hooks:
-            hook.on_epoch_begin(model, epoch)
-        with compiled.guard.changing("fit"):
-            totals = one.run(on_batch if watching else None)
-            compiled.epochs += 1
-        logs = totals.logs()
-        seconds = time.perf_counter() - begun
-        if validation is not None:
-            logs |= run_evaluation(compiled, validation, max(batch_size, 256)).logs("val_")
-        if show:
-            print(_line(epoch, epochs, logs, totals.rows / seconds), flush=True)
-        for hook in hooks:
-            hook.on_epoch_end(model, epoch, logs)
-        if compiled.stop_training:
-            break
-    for hook in hooks:
-        hook.on_train_end(model)
-    return history
-
-
-def _checked_callbacks(callbacks: object) -> list[Callback]:
-    if isinstance(callbacks, (str, Callback)) or not isinstance(callbacks, Iterable):
-        raise TypeError(f"callbacks: expected a list of callbacks, got {callbacks!r}")
-    checked = list(callbacks)
-    for callback in checked:
-        if not isinstance(callback, Callback):
-            raise TypeError(f"callbacks: expected instances of fm.callbacks.Callback, got {callback!r}")
-    return checked
-
-
-def _shows(verbose: int | str) -> bool:
-    if verbose == "auto":
-        return sys.stdout.isatty() or "ipykernel" in sys.modules
-    if verbose not in (0, 1, 2):
-        raise ValueError(f"verbose: expected 'auto', 0 or 1, got {verbose!r}")
-    return bool(verbose)
-
-
-def _line(epoch: int, epochs: int, logs: Mapping[str, float], speed: float) -> str:
-    width = len(str(epochs))
-    values = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
-    return f"epoch {epoch + 1:>{width}}/{epochs}  {values}  {speed:,.0f} samples/s"
+    train, validation = rows(slice(0, kept)), rows(slice(kept, None))
+    for name, part in (("training", train), ("validation", validation)):
+        if part.weight is not None and not part.weight.sum() > 0:
+            raise ValueError(f"validation_split: the weights of the {name} share sum to 0")
+    return train, validation

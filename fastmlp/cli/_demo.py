@@ -73,11 +73,11 @@ def _demo(arguments: argparse.Namespace) -> int:
     class Cosine(Callback):
         """Learning rate 0.005, falling to 0 along half a wave."""
 
-        def on_epoch_begin(self, net: Sequential, epoch: int) -> None:
+        def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             from math import cos, pi
 
-            assert net.optimizer is not None
-            net.optimizer.learning_rate = 0.0025 * (1 + cos(pi * epoch / arguments.epochs))
+            assert self.model.optimizer is not None
+            self.model.optimizer.learning_rate = 0.0025 * (1 + cos(pi * epoch / arguments.epochs))
 
     _check_out(arguments.out)
     x, y = load_digits()

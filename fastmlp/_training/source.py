@@ -1,0 +1,162 @@
+"""Sources of batches: arrays in memory, or an iterable; both hand out blocks that an executable reads in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from .._kernels import plan as core
+from .budget import copy_budget
+from .data import Dataset, check_targets, prepare
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .._compiler.compiled import Compiled
+    from ..losses import Loss
+
+__all__ = ["ArraySource", "Block", "IterableSource", "Source"]
+
+BLOCK_BYTES = 256 << 10  # of rows that are cast at a time, where not all are: they should stay in cache
+
+
+@dataclass
+class Block:
+    """Some batches of an epoch.
+
+    Attributes
+    ----------
+    data : Dataset
+        In the network's dtype, to be read in place.
+    order : ndarray of int64
+        The rows of `data` that the batches take, one batch after the other.
+    batch_size : int
+        Rows of each batch but the last.
+    loss : Loss
+        The loss that the targets were checked for.
+    """
+
+    data: Dataset
+    order: NDArray[np.int64]
+    batch_size: int
+    loss: Loss
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def check_loss(self, compiled: Compiled) -> None:
+        """Check the targets once more where a callback has compiled the network for another loss."""
+        loss, _ = compiled.objective()
+        if loss is not self.loss:
+            assert self.data.y is not None
+            check_targets(self.data.y, len(self.data.x), compiled.units, loss, compiled.dtype)
+            self.loss = loss
+
+    def skip_weightless(self, at: int) -> int:
+        """Return where the next batch begins of which some row counts: others are no steps."""
+        weight = self.data.weight
+        while weight is not None and at < len(self) and not weight[self.order[at : at + self.batch_size]].any():
+            at = min(at + self.batch_size, len(self))
+        return at
+
+
+class Source(Protocol):
+    """Where the batches of an epoch come from.
+
+    Attributes
+    ----------
+    n_batches : int or None
+        Batches of an epoch; None where nobody knows.
+    """
+
+    n_batches: int | None
+
+    def blocks(self, first: int, order_key: int | None) -> Iterator[Block]:
+        """Yield an epoch's batches from number `first` on."""
+
+
+class ArraySource:
+    """Batches of arrays in memory.
+
+    Arrays of the network's dtype are read where they are. Others are cast once, if the source is read more than once
+    and the copy fits into memory (`copy_budget`), else in blocks of many batches as these come.
+
+    Parameters
+    ----------
+    compiled : Compiled
+    data : Dataset
+    batch_size : int
+    limit : int, optional
+        Batches of an epoch, at most.
+    shuffle : bool
+        Take the rows in an order that is keyed by the seed and the key of an epoch.
+    once : bool
+        The source is read once.
+    """
+
+    def __init__(
+        self,
+        compiled: Compiled,
+        data: Dataset,
+        batch_size: int,
+        *,
+        limit: int | None = None,
+        shuffle: bool = False,
+        once: bool = False,
+    ) -> None:
+        self._compiled = compiled
+        self._loss, _ = compiled.objective()
+        n = len(data.x)
+        self._batch_size, self._shuffle = min(batch_size, n), shuffle
+        self._end = n if limit is None else min(n, limit * self._batch_size)
+        self._order = np.arange(n, dtype=np.int64)
+        self.n_batches: int | None = -(-self._end // self._batch_size)
+        if not once and data.copy_bytes(compiled.dtype) <= copy_budget():
+            data = data.readable(compiled.dtype)
+        self._data = data
+
+    def blocks(self, first: int = 0, order_key: int | None = None) -> Iterator[Block]:
+        """Yield an epoch's batches from number `first` on: in one block, if nothing must be cast."""
+        if self._shuffle:
+            core.shuffle(self._order, self._compiled.seed, order_key)
+        order = self._order[first * self._batch_size : self._end]
+        dtype = self._compiled.dtype
+        if self._data.in_place(dtype):
+            yield Block(self._data, order, self._batch_size, self._loss)
+            return
+        batches = max(BLOCK_BYTES // max(self._data.row_bytes(dtype) * self._batch_size, 1), 1)
+        rows = batches * self._batch_size
+        identity = np.arange(min(rows, len(order)), dtype=np.int64)
+        for at in range(0, len(order), rows):
+            part = slice(at, at + rows) if not self._shuffle else order[at : at + rows]
+            data = self._data.take(part, dtype)
+            yield Block(data, identity[: len(data.x)], self._batch_size, self._loss)
+
+
+class IterableSource:
+    """Batches of an iterable of ``(x, y[, weight])``, which is iterated anew each epoch.
+
+    Parameters
+    ----------
+    compiled : Compiled
+    batches : iterable
+    limit : int, optional
+        Batches of an epoch, at most.
+    """
+
+    def __init__(self, compiled: Compiled, batches: Iterable[Any], limit: int | None = None) -> None:
+        self._compiled, self._batches = compiled, batches
+        self.n_batches = limit
+
+    def blocks(self, first: int = 0, order_key: int | None = None) -> Iterator[Block]:
+        """Yield an epoch's batches from number `first` on, each as a block."""
+        for batch in islice(self._batches, first, self.n_batches):
+            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+                raise TypeError(f"fit: expected batches (x, y) or (x, y, weight), got {type(batch).__name__}")
+            data = prepare(self._compiled, *batch).readable(self._compiled.dtype)
+            loss, _ = self._compiled.objective()
+            yield Block(data, np.arange(len(data.x), dtype=np.int64), len(data.x), loss)

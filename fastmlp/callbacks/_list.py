@@ -1,0 +1,154 @@
+"""``CallbackList``: the callbacks of one call, asked in their order, and when they want to be asked."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from ._base import HOOKS, Callback, Logs
+from ._checks import check_callbacks, interval_of, overrides
+from ._history import History
+
+if TYPE_CHECKING:
+    from ..model import Sequential
+
+__all__ = ["CallbackList"]
+
+_BATCHES = ("on_train_batch_begin", "on_train_batch_end")
+
+
+class CallbackList:
+    """The callbacks of one ``fit``, asked in the order in which they were given, a `History` last.
+
+    Parameters
+    ----------
+    callbacks : iterable of Callback
+        Checked here: TypeError for what is no callback, and for hooks that can't be called.
+    model : Sequential
+        What the hooks see as ``self.model``.
+
+    Attributes
+    ----------
+    callbacks : list of Callback
+    history : History
+        The first one among the callbacks, or one that was added.
+    """
+
+    def __init__(self, callbacks: object, model: Sequential) -> None:
+        self.callbacks = check_callbacks(callbacks)
+        self._model = model
+        given = [callback for callback in self.callbacks if isinstance(callback, History)]
+        self.history = given[0] if given else History()
+        if not given:
+            self.callbacks.append(self.history)
+        self._hooks: dict[str, list[Callable[..., None]]] = {
+            hook: [getattr(callback, hook) for callback in self.callbacks if overrides(callback, hook)]
+            for hook in HOOKS
+        }
+        self._watching = [_Watcher(cb) for cb in self.callbacks if any(overrides(cb, hook) for hook in _BATCHES)]
+        self._due: list[_Watcher] = []
+        self._begun: list[Callback] = []
+
+    def _call(self, hook: str, *arguments: Any) -> None:
+        for method in self._hooks[hook]:
+            method(*arguments)
+
+    def begin(self, params: Mapping[str, Any]) -> None:
+        """Hand over the network and what is known of the training, then call ``on_train_begin``."""
+        for callback in self.callbacks:
+            callback.set_params(params)
+            callback.set_model(self._model)
+        for callback in self.callbacks:
+            callback.on_train_begin({})
+            self._begun.append(callback)
+        for watcher in self._watching:
+            watcher.start_clock()
+
+    def end(self, logs: Logs) -> None:
+        """Call ``on_train_end`` of all callbacks that have begun, of each even if one before it fails."""
+        begun, self._begun = self._begun, []
+        with ExitStack() as stack:  # calls last in, first out
+            for callback in reversed(begun):
+                stack.callback(callback.on_train_end, logs)
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Tell that an epoch begins."""
+        self._call("on_epoch_begin", epoch, {})
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Tell that an epoch has ended; what a hook adds to the logs is kept."""
+        self._call("on_epoch_end", epoch, logs)
+
+    # -- batches of training -------------------------------------------------------------------------------------
+
+    def quiet_stretch(self, steps: int) -> tuple[float, float]:
+        """Return for how many steps, and how many seconds, nobody wants to be called, when `steps` are done.
+
+        0 steps: somebody wants to be called around the next one.
+        """
+        quiet = (math.inf, math.inf)
+        for watcher in self._watching:
+            mine = watcher.quiet_stretch(steps)
+            quiet = (min(quiet[0], mine[0]), min(quiet[1], mine[1]))
+        return quiet
+
+    def on_train_batch_begin(self, batch: int, steps: int) -> None:
+        """Tell those who want to be called around the step after `steps` that it begins."""
+        self._due = [watcher for watcher in self._watching if watcher.quiet_stretch(steps)[0] == 0]
+        for watcher in self._due:
+            watcher.callback.on_train_batch_begin(batch, {})
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        """Tell the same callbacks that the step has ended."""
+        for watcher in self._due:
+            watcher.callback.on_train_batch_end(batch, logs)
+            watcher.start_clock()
+
+    # -- validation ----------------------------------------------------------------------------------------------
+
+    @property
+    def watches_test_batches(self) -> bool:
+        """Whether somebody listens to the batches of a validation."""
+        return bool(self._hooks["on_test_batch_begin"] or self._hooks["on_test_batch_end"])
+
+    def on_test_begin(self) -> None:
+        """Tell that a validation begins."""
+        self._call("on_test_begin", {})
+
+    def on_test_end(self, logs: Logs) -> None:
+        """Tell that a validation has ended."""
+        self._call("on_test_end", logs)
+
+    def on_test_batch_begin(self, batch: int) -> None:
+        """Tell that a batch of a validation begins."""
+        self._call("on_test_batch_begin", batch, {})
+
+    def on_test_batch_end(self, batch: int, logs: Logs) -> None:
+        """Tell that a batch of a validation has ended."""
+        self._call("on_test_batch_end", batch, logs)
+
+
+class _Watcher:
+    """A callback that listens to batches of training, with the time of its last call."""
+
+    def __init__(self, callback: Callback) -> None:
+        self.callback = callback
+        self._called = 0.0
+
+    def start_clock(self) -> None:
+        """Count seconds from now on."""
+        self._called = time.monotonic()
+
+    def quiet_stretch(self, steps: int) -> tuple[float, float]:
+        """Return for how many steps and seconds this callback needs no call, when `steps` are done."""
+        n, seconds = interval_of(self.callback)
+        if n is None and seconds is None:
+            return 0, math.inf
+        quiet_steps = math.inf if n is None else n - 1 - steps % n
+        if seconds is None:
+            return quiet_steps, math.inf
+        left = self._called + seconds - time.monotonic()
+        return (quiet_steps, left) if left > 0 else (0, math.inf)

@@ -1,0 +1,102 @@
+"""``EarlyStopping``: end a training that no longer gets better, and keep its best weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._base import Callback, Logs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["EarlyStopping"]
+
+
+class EarlyStopping(Callback):
+    """Stop when a watched value no longer gets better, and give back the best weights (row 23).
+
+    The best weights come back also where ``fit`` ends by an exception, by a NonFiniteError or Ctrl-C.
+
+    Parameters
+    ----------
+    monitor : str
+        A name in the logs: ``"val_loss"``, ``"loss"``, ``"val_accuracy"``, ...
+    patience : int
+        Epochs without improvement after which training stops, at least one. NaN is no improvement.
+    min_delta : float
+        What counts as an improvement.
+    mode : {"auto", "min", "max"}
+        Which way is better; "auto": up for accuracies, down for the rest.
+    restore_best_weights : bool
+        Put parameters and buffers back to those of the best epoch when the training ends.
+
+    Attributes
+    ----------
+    best : float or None
+    best_epoch, stopped_epoch : int or None
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        *,
+        patience: int = 0,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+        restore_best_weights: bool = True,
+    ) -> None:
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"mode: expected 'auto', 'min' or 'max', got {mode!r}")
+        if patience < 0 or min_delta < 0:
+            raise ValueError(f"patience and min_delta: expected at least 0, got {patience} and {min_delta}")
+        self.monitor = monitor
+        self.patience = patience
+        self.min_delta = min_delta
+        self.mode = mode
+        self.restore_best_weights = restore_best_weights
+        self._forget()
+
+    def _forget(self) -> None:
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+        self.stopped_epoch: int | None = None
+        self._reference: int | None = None  # the epoch from which patience is counted: the best, or the first
+        self._best_weights: dict[str, NDArray[Any]] = {}
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Forget an earlier training."""
+        self._forget()
+
+    def _improves(self, value: float) -> bool:
+        if self.best is None:
+            return value == value  # NaN is never the best
+        up = self.mode == "max" or (self.mode == "auto" and self.monitor.endswith("accuracy"))
+        return value > self.best + self.min_delta if up else value < self.best - self.min_delta
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Keep the weights of an epoch that is the best so far; stop after too many that are not."""
+        logs = logs or {}
+        if self.monitor not in logs:
+            hint = "; give fit validation_data or validation_split" if self.monitor.startswith("val_") else ""
+            raise ValueError(f"EarlyStopping: no {self.monitor!r} among {', '.join(sorted(logs))}{hint}")
+        value = logs[self.monitor]
+        if self._improves(value):
+            self.best, self.best_epoch, self._reference = value, epoch, epoch
+            if self.restore_best_weights:
+                arrays = {**self.model.parameters, **self.model.buffers}
+                self._best_weights = {key: np.array(array) for key, array in arrays.items()}
+        elif self._reference is None:
+            self._reference = epoch
+        elif epoch - self._reference >= max(self.patience, 1):
+            self.stopped_epoch = epoch
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Give back the best weights."""
+        if self._best_weights:
+            for mapping in (self.model.parameters, self.model.buffers):
+                for key in mapping:
+                    mapping[key] = self._best_weights[key]
+        self._best_weights = {}
