@@ -43,21 +43,35 @@ def with_train_door(net: Sequential, workspace: Workspace) -> Workspace:
     if not workspace.compiled or not all(is_compiled(metric) for _, metric in named):
         return workspace
     settings = list(vars(optimizer))
+    hyper = np.zeros(1 + len(workspace.plan.further))
+
+    def fill(step: int) -> None:
+        hyper[:] = workspace.hyper([optimizer.learning_rate_at(step)])[0]
+
+    scheduled = callable(optimizer.learning_rate)
+    if not scheduled:
+        fill(1)
 
     def fits() -> bool:
         """Whether the plan and what is done about metrics are right for what is set now."""
-        return (
+        found = (
             workspace.sweep == sweep_of(optimizer)
+            and callable(optimizer.learning_rate) == scheduled
             and workspace.reductions == reductions_of(net)
             and list(vars(optimizer)) == settings
             and all(is_compiled(metric) for _, metric in named)
         )
+        if found and not scheduled:
+            fill(1)
+        return found
 
     workspace.fastpath = core.TrainFastPath(
         *_common(net, workspace),
         labels=np.dtype(np.int64) if loss.labels else None,
         probabilities=loss.accuracy in ("binary", "categorical"),
-        settings=core.Settings("_learning_rate", fits, optimizer, *net.metrics, *recorded_parts(net)),
+        settings=core.Settings(fits, optimizer, *net.metrics, *recorded_parts(net)),
         metric=named[0][0] if named else None,
+        hyper=hyper,
+        fill=fill if scheduled else None,
     )
     return workspace

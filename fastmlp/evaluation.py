@@ -129,12 +129,10 @@ def run_evaluation(net: Sequential, data: Rows, batch_size: int) -> Totals:
             if not needs_python(totals, workspace, data):
                 workspace.bind(data, order)
                 first, last = workspace.plan.sections["forward"]
-                rates = np.zeros(-(-n // batch_size))
                 at = 0
                 while at < n:  # back every tenth of a second, for Ctrl-C
-                    part = rates[at // batch_size :]
                     at, _ = workspace.run.epoch(
-                        first, last, at, n, batch_size, net.seed, part, team(), totals.sums, 0.1, True
+                        first, last, at, n, batch_size, net.seed, None, team(), totals.sums, 0.1, True
                     )
                 return totals
             for at in range(0, n, batch_size):

@@ -63,7 +63,7 @@ class Epoch:
         while at < self.end:
             at, fine = run.epoch(
                 *(first, last, at, self.end, self.batch_size, net.seed),
-                *(self.rates[net._steps - begun :], team(), totals.sums),
+                *(workspace.hyper(self.rates[net._steps - begun :]), team(), totals.sums),
             )
             if not fine:
                 batch = min(self.batch_size, self.end - at)

@@ -59,7 +59,7 @@ class Workspace:
         self.reductions = reductions
         self.backward: dict[int, Any] = {}  # what Python layers gave back
         self.work = aligned(plan.work, arenas.dtype)
-        self.run = core.Run(plan.ops, plan.table, arenas.counters, plan.capacity, arenas.dtype == np.float64)
+        self.run = core.Run(plan.records, plan.table, arenas.counters, plan.capacity, arenas.dtype == np.float64)
         flat, self.gradients = arenas.flat_gradients, arenas.gradients
         if own_gradients:
             flat = aligned(arenas.size, arenas.dtype)
@@ -114,7 +114,12 @@ class Workspace:
         """Open a step over `batch` rows of the order, from `offset` on."""
         self._offset, self.learning_rate = offset, learning_rate
         self.step, self.iteration = int(self.arenas.counters[0]), int(self.arenas.counters[1]) + 1
-        self.run.begin(offset, batch, self.seed, learning_rate)
+        self.run.begin(offset, batch, self.seed, self.hyper([learning_rate])[0])
+
+    def hyper(self, rates: Any) -> NDArray[np.float64]:
+        """A row of hyper-parameters for each learning rate."""
+        further = np.broadcast_to(np.array(self.plan.further), (len(rates), len(self.plan.further)))
+        return np.ascontiguousarray(np.column_stack([np.asarray(rates, np.float64), further]))
 
     def execute(self, batch: int, *sections: str) -> bool:
         """Run sections of the plan; False if a number that is not finite stopped them."""

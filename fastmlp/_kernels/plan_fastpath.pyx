@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from ..concurrency cimport AccessGuard, thread_count   # compiled once for all levels, in the package above
-from .plan_ops cimport OUT, TARGET, WEIGHT, X
+from .plan_ops cimport KEPT, OUT, TARGET, WEIGHT, X
 from .plan cimport Run
 from .simd cimport real
 
@@ -74,37 +74,32 @@ cdef class Settings:
 
     Parameters
     ----------
-    rate : str
-        The name of the optimizer's learning rate: the one attribute that the plan doesn't depend on.
     fits : callable
-        Returns whether the plan matches the attributes as they are now.
-    optimizer, others : object
+        Returns whether the plan matches the attributes as they are now; if so, it brings the hyper-parameters of a step
+        up to date.
+    *objects : object
     """
-    cdef object rate, fits, learning_rate
-    cdef tuple things
+    cdef object fits
+    cdef tuple objects
     cdef list values
 
-    def __init__(self, str rate, fits, *things):
-        self.rate, self.fits, self.things = rate, fits, things
+    def __init__(self, fits, *objects):
+        self.fits, self.objects = fits, objects
         self.values = self.now()
 
     cdef list now(self):
-        return [value for thing in self.things for name, value in PyObject_GenericGetDict(thing, NULL).items()
-                if name is not self.rate]
+        """Return all attributes as they are now."""
+        return [value for each in self.objects for value in PyObject_GenericGetDict(each, NULL).values()]
 
-    cdef bint same(self) except -1:
-        """Return whether every value is the one that was found; read the learning rate, whatever it is."""
+    cdef bint unchanged(self) except -1:
+        """Return whether every attribute is the object that was found."""
         cdef Py_ssize_t at, k = 0, n = len(self.values)
-        cdef PyObject *name
         cdef PyObject *value
-        self.learning_rate = None
-        for thing in self.things:
-            settings = PyObject_GenericGetDict(thing, NULL)
+        for each in self.objects:
+            attributes = PyObject_GenericGetDict(each, NULL)
             at = 0
-            while PyDict_Next(settings, &at, &name, &value):
-                if <object> name is self.rate:
-                    self.learning_rate = <object> value
-                elif k < n and <object> value is self.values[k]:
+            while PyDict_Next(attributes, &at, NULL, &value):
+                if k < n and <object> value is self.values[k]:
                     k += 1
                 else:
                     return False
@@ -112,18 +107,12 @@ cdef class Settings:
 
     cdef bint match(self) except -1:
         """Return whether the plan matches what is set now."""
-        if self.same():
+        if self.unchanged():
             return True
         if not self.fits():
             return False
         self.values = self.now()
-        return self.same()
-
-    cdef double rate_at(self, Py_ssize_t step) except? -1:
-        """Return the learning rate of a step."""
-        if type(self.learning_rate) is float:
-            return self.learning_rate
-        return self.things[0].learning_rate_at(step)
+        return True
 
 
 cdef class FastPath:
@@ -170,17 +159,17 @@ cdef class FastPath:
         self.run.run.base[arena] = rows.buf
         self.run.run.ld[arena] = rows.strides[0] // rows.itemsize
 
-    cdef void open(self, const Py_buffer *x, double learning_rate) noexcept nogil:
-        """Begin a step over these rows, which have no weights."""
+    cdef void open(self, const Py_buffer *x) noexcept nogil:
+        """Begin a step over these rows, which have no weights, and whose outputs are not kept."""
         self.lend(X, x)
-        self.run.run.base[WEIGHT] = NULL
+        self.run.run.base[WEIGHT] = self.run.run.base[KEPT] = NULL
         self.run.run.seed = self.seed
-        self.run.run.learning_rate = learning_rate
         self.run.open(&self.order[0], x.shape[0])
 
     cdef void close(self) noexcept nogil:
         """Let go of the caller's arrays."""
         self.run.run.base[X] = self.run.run.base[TARGET] = self.run.run.base[OUT] = NULL
+        self.run.run.base[KEPT] = self.run.views[KEPT].buf if self.run.bound[KEPT] else NULL
 
 
 cdef class TrainFastPath(FastPath):
@@ -195,14 +184,23 @@ cdef class TrainFastPath(FastPath):
     settings : Settings
     metric : str or None
         The name of the compiled metric.
+    hyper : ndarray of float64
+        Hyper-parameters of a step.
+    fill : callable or None
+        ``fill(step)`` brings `hyper` up to date where some of it is a function of the step.
     """
-    cdef object labels, metric
+    cdef object labels, metric, fill
     cdef bint probabilities
     cdef Settings settings
+    cdef const double[::1] hyper
 
-    def __init__(self, *common, labels, bint probabilities, Settings settings not None, metric):
+    def __init__(self, *common, labels, bint probabilities, Settings settings not None, metric,
+                 const double[::1] hyper not None, fill=None):
         FastPath.__init__(self, *common)
         self.labels, self.probabilities, self.settings, self.metric = labels, probabilities, settings, metric
+        if hyper.shape[0] < max(self.run.n_hyper, 1):
+            raise ValueError(f"hyper: expected at least {max(self.run.n_hyper, 1)} numbers, got {hyper.shape[0]}")
+        self.hyper, self.fill = hyper, fill
 
     cdef train(self, x, y):
         """Run a step and return its loss and metric; None if the general path must do it."""
@@ -233,7 +231,6 @@ cdef class TrainFastPath(FastPath):
 
     cdef bint step(self, const Py_buffer *x, const Py_buffer *y) except -1:
         """Run a step; False if there was none: the network is in use, its plan outdated, or a number not finite."""
-        cdef double learning_rate
         cdef int threads
         cdef bint fine
         if not self.guard.start_changing(PyThread_get_thread_ident()):   # from here on nobody else makes a new plan
@@ -241,14 +238,17 @@ cdef class TrainFastPath(FastPath):
         try:
             if not self.settings.match():
                 return False
-            learning_rate = self.settings.rate_at(self.run.counters[1] + 1)
+            if self.fill is not None:
+                self.fill(self.run.counters[1] + 1)
             threads = thread_count()
             self.run.prepare(threads)
             with nogil:
                 self.lend(TARGET, y)
-                self.open(x, learning_rate)
+                self.open(x)
+                self.run.run.hyper = &self.hyper[0]
                 self.run.go(0, self.run.n_ops, threads)
                 self.close()
+                self.run.run.hyper = self.run.no_hyper
                 fine = self.run.finite(threads)
                 if fine:
                     self.run.count()
@@ -307,7 +307,7 @@ cdef class PredictFastPath(FastPath):
             self.run.prepare(threads)
             with nogil:
                 self.lend(OUT, out)
-                self.open(x, 0.0)
+                self.open(x)
                 self.run.go(0, self.run.n_ops, threads)
                 self.close()
         finally:

@@ -225,7 +225,7 @@ def _regimes(net: Sequential, plan: Plan, batch: int, threads: int) -> tuple[Any
     """Which operations walk and how many members each has: asked of the kernels, run by run of compiled ones."""
     number = len(plan.ops)
     walks, members = np.zeros(number, np.intp), np.ones(number, np.intp)
-    run = core.Run(plan.ops, plan.table, net._memory().counters, plan.capacity, net.dtype == np.float64)
+    run = core.Run(plan.records, plan.table, net._memory().counters, plan.capacity, net.dtype == np.float64)
     # A compiled plan runs as a whole; where there is Python in it, each section by itself, up to the next call.
     for first, last in plan.sections.values() if plan.calls else [(0, number)]:
         calls = [at for at in range(first, last) if plan.ops["code"][at] == CODES["python"]]

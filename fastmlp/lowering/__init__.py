@@ -18,6 +18,7 @@ from ._backward import is_kernel
 from ._base import Base, Plan, Stage, Tensor
 from ._penalties import Penalties
 from ._python import loss_call, optimizer_call
+from ._records import records
 
 if TYPE_CHECKING:
     from ..losses import Loss
@@ -160,6 +161,8 @@ class Lowering(Penalties):
         for op, row in zip(ops, self._ops, strict=True):
             for name, value in row.items():
                 op[name] = value
+        table = list(self._table)
+        packed, further = records(ops, table)
         sections: dict[str, tuple[int, int]] = {}
         first = 0
         for name, mark in (marks or {"forward": len(self._ops)}).items():
@@ -167,7 +170,7 @@ class Lowering(Penalties):
             first = mark
         return Plan(
             ops,
-            np.concatenate(self._table),
+            np.concatenate(table),
             self.capacity,
             self._work,
             sections,
@@ -178,6 +181,8 @@ class Lowering(Penalties):
             [trace for stage in stages for trace in _traces(stage)],
             [what for what in self._python if what],
             self._kept,
+            packed,
+            further,
         )
 
 

@@ -78,6 +78,8 @@ class Plan(NamedTuple):
     stages: list[tuple[int, Tensor, bool]]  # for telling where a NaN began; one row, or one for each of the batch
     python: list[str]  # what runs in Python, in words
     kept: list[Any]  # what operations point to
+    records: NDArray[Any]  # the operations for the kernels
+    further: list[float]  # hyper-parameters after the learning rate
 
 
 class Base:
