@@ -8,6 +8,7 @@ from fastmlp._kernels import level, load, reference
 
 pytestmark = pytest.mark.benchmark(max_time=0.3)
 bindings = load(level, "bindings")
+RELU = load(level, "plan_ops").ACTIVATIONS["relu"]
 SIZES = [(64, 64, 64), (256, 54, 128), (128, 784, 256), (256, 512, 512), (512, 2048, 2048)]
 
 
@@ -31,7 +32,7 @@ def test_dense_forward(benchmark, size, threads, who):
     benchmark.group = f"dense forward {name_of(size)}, {threads} threads"
 
     def ours():
-        bindings.dense_forward(x, kernel, bias, a, a, 1, threads=threads)
+        bindings.dense_forward(x, kernel, bias, a, a, RELU, threads=threads)
 
     def numpys():
         np.matmul(x, kernel, out=z)
@@ -53,17 +54,17 @@ def test_dense_backward(benchmark, size):
     x, kernel, d, z = filled((m, k)), filled((k, n), seed=1), filled((m, n), seed=2), filled((m, k), seed=3)
     ours = [np.empty((k, n), "f"), np.empty(n, "f"), np.empty((m, k), "f")]
     twin = [np.empty_like(array) for array in ours]
-    bindings.dense_backward(x, kernel, d, *ours, 1, z, z)
-    reference.dense_backward(x, kernel, d, *twin, 1, z, z)
+    bindings.dense_backward(x, kernel, d, *ours, RELU, z, z)
+    reference.dense_backward(x, kernel, d, *twin, RELU, z, z)
     for mine, theirs in zip(ours, twin, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=2e-6 * max(m, n))
-    benchmark(lambda: bindings.dense_backward(x, kernel, d, *ours, 1, z, z))
+    benchmark(lambda: bindings.dense_backward(x, kernel, d, *ours, RELU, z, z))
 
 
 @pytest.mark.parametrize("count", [1024, 65536, 2**20])
 @pytest.mark.parametrize("kind", ["relu", "sigmoid", "tanh", "exponential", "sin"])
 def test_activation(benchmark, kind, count):
-    number = load(level, "plan").ACTIVATIONS[kind]
+    number = load(level, "plan_ops").ACTIVATIONS[kind]
     benchmark.group = f"activation, {count} numbers"
     z = filled(count)
     a, twin = np.empty_like(z), np.empty_like(z)

@@ -18,13 +18,14 @@ import pytest
 
 from fastmlp import _kernels
 from fastmlp._kernels import reference
-from fastmlp._kernels.reference import ACTIVATIONS, ELEMENTARY, LOSSES, METRICS
+from fastmlp._kernels.reference import ACTIVATIONS, LOSSES, METRICS
 
 GUARD = 61  # numbers before and after an array: odd, so that no vector is aligned
 MC, PANELS, DEEP, CHUNK = 96, 32, 1024, 64  # as in gemm.pyx (blocks) and batchnorm.pyx
 FAR_A, FEW, FAR_B, ROWS = 4096, 8, 512, 48  # when gemm.pyx copies: bytes from row to row, and who meets them
-RELU, LEAKY_RELU, SIGMOID = 1, 2, 3
-JOINT = [k for k, name in enumerate(LOSSES) if "softmax" in name or "sigmoid" in name]  # of logits
+CODES = {name: code for table in (ACTIVATIONS, LOSSES, METRICS) for code, name in table.items()}
+IDENTITY, RELU, LEAKY_RELU, SIGMOID = (CODES[name] for name in ("identity", "relu", "leaky_relu", "sigmoid"))
+JOINT = [k for k, name in LOSSES.items() if "softmax" in name or "sigmoid" in name]  # of logits
 THREADS = (1, 2, 3, 5)
 # About the edges of a block of rows of losses.pyx, and of what counts as few columns there.
 BLOCKS = list(itertools.product((0, 1, 2, 15, 16, 17, 33), (1, 2, 7, 10, 15, 16, 17, 33, 63, 64, 65, 100, 1000)))
@@ -75,20 +76,20 @@ class Draw:
 
 
 def activation_forward(d, m, n):
-    for kind in range(len(ACTIVATIONS)):
+    for kind in ACTIVATIONS:
         yield kind, d.normal(n), d.out(n), 0.1
 
 
 def activation_backward(d, m, n):
-    for kind, at_zero in itertools.product(range(len(ACTIVATIONS)), (0, 0.5, 1)):
+    for kind, at_zero in itertools.product(ACTIVATIONS, (0, 0.5, 1)):
         z, a = np.round(d.normal(n)), np.empty(n, d.dtype)
         reference.activation_forward(kind, z, a, 0.1)
         yield kind, d.input(z), d.input(a), d.normal(n), d.out(n), 0.1, at_zero
 
 
 def elementary(d, m, n):
-    for which in range(len(ELEMENTARY)):
-        yield which, d.normal(n), d.out(n)
+    for name in _kernels.load(_kernels.level, "bindings").ELEMENTARY:
+        yield name, d.normal(n), d.out(n)
 
 
 def elementary_power(d, m, n):
@@ -96,14 +97,14 @@ def elementary_power(d, m, n):
 
 
 def dense_forward(d, m, n):
-    for kind, bias in itertools.product(range(len(ACTIVATIONS)), (None, d.normal(n))):
+    for kind, bias in itertools.product(ACTIVATIONS, (None, d.normal(n))):
         yield d.normal(m, 3), d.normal(3, n), bias, d.out(m, n), d.out(m, n), kind, 0.1
 
 
 def dense_backward(d, m, n):
     shapes = (3, n), (n,), (m, 3)
     yield d.normal(m, 3), d.normal(3, n), d.normal(m, n), *(d.out(*shape) for shape in shapes)
-    for kind in range(1, len(ACTIVATIONS)):
+    for kind in sorted(ACTIVATIONS.keys() - {IDENTITY}):
         z, a = np.round(d.normal(m, 3)), np.empty((m, 3), d.dtype)
         reference.activation_forward(kind, z, a, 0.1)
         outputs = (d.out(*shape) for shape in shapes)
@@ -140,19 +141,20 @@ def softmax_backward(d, m, n):
 
 
 def loss(d, m, n):
-    for kind in range(len(LOSSES)) if n else ():
+    for kind in LOSSES if n else ():
         y = d.input(d.rng.integers(0, n, m)) if "sparse" in LOSSES[kind] else d.positive(m, n)
         a = d.inout(d.positive(m, n))
         yield kind, d.normal(m, n), a, y, d.positive(m), d.out(m, dtype=float), d.out(m, n)
 
 
 def accuracy(d, m, n):
-    for metric in range(1, len(METRICS)) if n else ():
+    for metric in METRICS if n else ():
         y = d.input(d.rng.integers(0, n, m)) if METRICS[metric] == "sparse" else d.input(np.round(d.normal(m, n)))
         yield metric, d.input(np.round(d.normal(m, n))), y, d.out(m, dtype=float)  # ties among the largest
 
 
 def sgd_update(d, m, n):
+    yield d.inout(d.normal(n)), d.normal(n), None, 0.1
     for momentum, nesterov in ((0.0, False), (0.9, False), (0.9, True)):
         yield d.inout(d.normal(n)), d.normal(n), d.inout(d.normal(n)), 0.1, momentum, nesterov
 
@@ -195,6 +197,11 @@ CASES = [
 case = pytest.mark.parametrize("case", CASES)
 
 
+def of_code(cases, code):
+    """The arguments of the first case of a loss or metric."""
+    return next(arguments for arguments in cases if arguments[0] == code)
+
+
 def tile_shape(bindings, dtype):
     return bindings.tile_shape["float" if dtype == np.float32 else "double"](0)[:2]
 
@@ -228,10 +235,14 @@ def test_every_kernel_has_a_twin(level, bindings):
         mine = inspect.signature(getattr(reference, face.__name__)).parameters
         theirs = inspect.signature(face).parameters
         assert [(p.name, p.default) for p in mine.values()] == [(p.name, p.default) for p in theirs.values()]
-    metrics = {"none": 0} | plan.METRICS
-    tables = (plan.ACTIVATIONS, ACTIVATIONS), (plan.LOSSES, LOSSES), (metrics, METRICS), (bindings.ELEMENTARY, ELEMENTARY)
-    for numbers, names in tables:
-        assert numbers == {name: number for number, name in enumerate(names)}
+    ops = _kernels.load(level, "plan_ops")
+    for codes, names, kernelless in (
+        (ops.ACTIVATIONS, ACTIVATIONS, "extension"),
+        (ops.LOSSES, LOSSES, "program"),
+        (ops.METRICS, METRICS, "none"),
+    ):
+        assert len(set(codes.values())) == len(codes)
+        assert {name: code for code, name in names.items()} == {k: v for k, v in codes.items() if k != kernelless}
 
 
 @case
@@ -502,7 +513,7 @@ def test_bias_is_added_last_and_is_all_without_inputs(bindings, dtype):
     np.testing.assert_array_equal(z, np.broadcast_to(bias, z.shape))
 
 
-@pytest.mark.parametrize("kind", range(len(ACTIVATIONS)), ids=ACTIVATIONS)
+@pytest.mark.parametrize("kind", ACTIVATIONS, ids=ACTIVATIONS.get)
 def test_fused_activation_is_the_activation(bindings, dtype, kind):
     draw = Draw(dtype)
     m, k, n = 100, depth(bindings) + 3, 261
@@ -548,7 +559,7 @@ def test_relu_at_zero_and_nan(bindings, dtype, at_zero):
     np.testing.assert_array_equal(dz, [0, 0, 0, 3 * at_zero, 3 * at_zero, 3, 3, 3, 0])
 
 
-@pytest.mark.parametrize("kind", range(len(ACTIVATIONS)), ids=ACTIVATIONS)
+@pytest.mark.parametrize("kind", ACTIVATIONS, ids=ACTIVATIONS.get)
 def test_nan_goes_through_a_dense_layer_and_stays_in_its_row(bindings, dtype, kind):
     draw = Draw(dtype)
     x, kernel = draw.normal(9, 5).copy(), draw.normal(5, 40)
@@ -600,7 +611,7 @@ def assert_gradient(f, x, gradient):
     np.testing.assert_allclose(gradient, numeric_gradient(f, x), rtol=1e-8, atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", range(len(ACTIVATIONS)), ids=ACTIVATIONS)
+@pytest.mark.parametrize("kind", ACTIVATIONS, ids=ACTIVATIONS.get)
 def test_gradient_of_activation(bindings, kind):
     draw = Draw(np.float64)
     z = draw.rng.choice([-1, 1], 20) * draw.rng.uniform(0.1, 2, 20)  # off the kink
@@ -615,9 +626,9 @@ def test_gradient_of_activation(bindings, kind):
     assert_gradient(f, z, dz)
 
 
-@pytest.mark.parametrize("kind", range(len(LOSSES)), ids=LOSSES)
+@pytest.mark.parametrize("kind", LOSSES, ids=LOSSES.get)
 def test_gradient_of_loss(bindings, kind):
-    *_, (_, z, a, y, weight, values, dz) = itertools.islice(loss(Draw(np.float64), 3, 5), kind + 1)
+    _, z, a, y, weight, values, dz = of_code(loss(Draw(np.float64), 3, 5), kind)
 
     def f(x):
         bindings.loss(kind, x, a if kind in JOINT else x, y, weight, values, np.empty_like(dz))
@@ -683,7 +694,7 @@ def losses(bindings, name, dtype, z, y):
     z = np.array(z, dtype)
     a, dz, values = np.empty_like(z), np.empty_like(z), np.empty(len(z))
     y = np.array(y, np.intp if "sparse" in name else dtype)
-    bindings.loss(LOSSES.index(name), z, a, y, np.ones(len(z), dtype), values, dz)
+    bindings.loss(CODES[name], z, a, y, np.ones(len(z), dtype), values, dz)
     return values, dz, a
 
 
@@ -705,10 +716,10 @@ def test_crossentropies_of_huge_logits(bindings, dtype):
     np.testing.assert_array_equal(dz, [[1], [0], [0], [-1]])
 
 
-@pytest.mark.parametrize("kind", range(len(LOSSES)), ids=LOSSES)
+@pytest.mark.parametrize("kind", LOSSES, ids=LOSSES.get)
 def test_a_row_of_a_loss_depends_on_no_other(bindings, dtype, kind):
     for n in sorted({n for _, n in BLOCKS}):
-        *_, arguments = itertools.islice(loss(Draw(dtype), 33, n), kind + 1)
+        arguments = of_code(loss(Draw(dtype), 33, n), kind)
         _, z, a, y, weight, values, dz = arguments
         before = a.copy()
         bindings.loss(*arguments)
@@ -724,11 +735,11 @@ def test_a_row_of_a_loss_depends_on_no_other(bindings, dtype, kind):
             same_bits([part[1], part[4], part[5]], [a[piece], values[piece], dz[piece]])
 
 
-@pytest.mark.parametrize("metric", range(1, len(METRICS)), ids=METRICS[1:])
+@pytest.mark.parametrize("metric", METRICS, ids=METRICS.get)
 def test_accuracy_of_a_row_depends_on_no_other(bindings, dtype, metric):
     """Nor where there is NaN: one that comes first counts as the largest, others as none."""
     for n in sorted({n for _, n in BLOCKS}):
-        *_, (_, a, y, values) = itertools.islice(accuracy(Draw(dtype), 33, n), metric)
+        _, a, y, values = of_code(accuracy(Draw(dtype), 33, n), metric)
         a = np.where(np.arange(a.size).reshape(a.shape) % 11 == 4, np.nan, a).astype(dtype)
         bindings.accuracy(metric, a, y, values)
         for i in range(33):
@@ -760,7 +771,7 @@ def test_crossentropies_near_0_keep_their_digits(bindings, dtype):
 def test_numbers_that_are_not_finite_stay_in_their_row(bindings, dtype, n):
     """NaN and infinities in logits: the loss shows it, the rows beside don't. Minus infinity is a probability of 0."""
     for kind, m in itertools.product(JOINT, (1, 2, 17, 33)):
-        *_, (_, z, a, y, weight, values, dz) = itertools.islice(loss(Draw(dtype), m, n), kind + 1)
+        _, z, a, y, weight, values, dz = of_code(loss(Draw(dtype), m, n), kind)
         bindings.loss(kind, z, a, y, weight, values, dz)
         for bad, row, column in itertools.product((np.nan, np.inf, -np.inf), {0, m // 2, m - 1}, (0, n // 2, n - 1)):
             z1 = z.copy()
@@ -781,9 +792,9 @@ def test_numbers_that_are_not_finite_stay_in_their_row(bindings, dtype, n):
         assert not np.isfinite(values[m - 1])
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", LOSSES.values())
 def test_nan_and_wrong_labels_reach_the_caller(bindings, dtype, name):
-    *_, arguments = itertools.islice(loss(Draw(dtype), 3, 5), LOSSES.index(name) + 1)
+    arguments = of_code(loss(Draw(dtype), 3, 5), CODES[name])
     kind, z, a, y, weight, values, dz = arguments
     z, a = z.copy(), a.copy()
     z[1] = np.nan
@@ -802,7 +813,7 @@ def test_crossentropies_of_probability_0_are_finite(bindings, dtype, name):
     a = np.array([[0, 1], [1, 0]], dtype)
     y = np.array([0, 0]) if "sparse" in name else np.array([[1, 0], [1, 0]], dtype)
     values, dz = np.empty(2), np.empty_like(a)
-    bindings.loss(LOSSES.index(name), a, a, y, np.ones(2, dtype), values, dz)
+    bindings.loss(CODES[name], a, a, y, np.ones(2, dtype), values, dz)
     np.testing.assert_allclose(values, [-np.log(1e-38 if dtype == np.float32 else 1e-300), 0], rtol=1e-6)
     assert np.isfinite(dz).all() and dz[0, 0] < -1e30
 

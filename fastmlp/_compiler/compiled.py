@@ -207,6 +207,17 @@ class Compiled:
         if self._arenas is not None:
             self._arenas.counters[:] = [counters[name] for name in ("steps", "iterations", "epochs")]
 
+    def hyperparameters(self, n: int) -> NDArray[np.float64]:
+        """Return the hyper-parameters of the optimizer at the next `n` steps, a row for each."""
+        optimizer = self.optimizer
+        assert optimizer is not None
+        kernel = optimizers.execution_of(optimizer).kernel
+        names = optimizer.hyperparameters[:1] if kernel is None else kernel.hyperparameters
+        first = self.iterations + 1
+        steps = range(first, first + n if any(callable(getattr(optimizer, name)) for name in names) else first + 1)
+        rows = np.array([optimizer.hyperparameters_at(step, names) for step in steps], np.float64)
+        return rows if len(rows) == n else np.repeat(rows, n, axis=0)
+
     # -- executables ---------------------------------------------------------------------------------------------
 
     def settings(self) -> TrainingSettings:
@@ -260,6 +271,10 @@ class Compiled:
             executable = Executable(plan, self.memory, self.seed, settings)
             fastpath.add_to_predicting(self, executable)
         return executable
+
+    def predicts_by(self, executable: Executable) -> bool:
+        """Return whether an executable of predictions is right for what is set now."""
+        return executable.serves(0, self._forward_settings.get())
 
     def give_predicting(self, executable: Executable) -> None:
         """Take back an executable of predictions."""

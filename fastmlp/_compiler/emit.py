@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._kernels import ARENA, NONE, SHIFT
+from .._kernels import ARENAS, NONE, SHIFT
 from .plan import Call, Note, Tensor
 from .records import is_row_wise
 
@@ -58,7 +58,7 @@ class Emitter:
 
     def allocate(self, numbers: int) -> int:
         """Return a reference to so many numbers of the work arena."""
-        ref = ARENA["work"] << SHIFT | self.work
+        ref = ARENAS["work"] << SHIFT | self.work
         self.work += -(-numbers // self._align) * self._align
         return ref
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._kernels import ARENA, SHIFT
+from .._kernels import ARENAS, SHIFT
 from .._kernels import plan as core
 from ..threads import team
 from .memory import Arenas, aligned
@@ -68,12 +68,12 @@ class Executable:
             "work": self.work,
         }
         for name, array in bindings.items():
-            self.run.bind(ARENA[name], array)
+            self.run.bind(ARENAS[name], array)
         self.identity = np.arange(plan.capacity, dtype=np.int64)
         self._data: dict[str, NDArray[Any] | None] = {}
         self._order = self.identity
         self._offset = 0
-        self.learning_rate = 0.0
+        self.hyper: NDArray[np.float64] | None = None
         self.iteration = 1
         self.step = 0
         self._segments = {name: self._split(*bounds) for name, bounds in plan.sections.items()}
@@ -105,22 +105,22 @@ class Executable:
         """Point the plan at data; `order` says which row comes when."""
         self._data = {"x": x, "y": y, "sample_weight": weight}
         self._order = self.identity if order is None else order
-        self.run.bind(ARENA["x"], x)
-        self.run.bind(ARENA["target"], y)
-        self.run.bind(ARENA["weight"], weight)
+        self.run.bind(ARENAS["x"], x)
+        self.run.bind(ARENAS["target"], y)
+        self.run.bind(ARENAS["weight"], weight)
         self.run.bind_index(self._order)
 
     def unbind(self) -> None:
         """Let go of the caller's arrays."""
         self._data = {}
         for name in ("x", "target", "weight", "out"):
-            self.run.bind(ARENA[name], None)
+            self.run.bind(ARENAS[name], None)
 
-    def begin(self, offset: int, batch: int, learning_rate: float = 0.0) -> None:
-        """Open a step over `batch` rows of the order, from `offset` on."""
-        self._offset, self.learning_rate = offset, learning_rate
+    def begin(self, offset: int, batch: int, hyper: NDArray[np.float64] | None = None) -> None:
+        """Open a step over `batch` rows of the order, from `offset` on, with the hyper-parameters of the step."""
+        self._offset, self.hyper = offset, hyper
         self.step, self.iteration = int(self.arenas.counters[0]), int(self.arenas.counters[1]) + 1
-        self.run.begin(offset, batch, self.seed, learning_rate)
+        self.run.begin(offset, batch, self.seed, hyper)
 
     def execute(self, batch: int, *sections: str) -> bool:
         """Run sections of the plan; False if a number that is not finite stopped them."""
@@ -148,7 +148,7 @@ class Executable:
 
     def view(self, tensor: Tensor, batch: int) -> NDArray[Any]:
         """The first `batch` rows of a tensor in the work arena, or in the caller's output."""
-        if tensor.ref >> SHIFT == ARENA["out"]:
+        if tensor.ref >> SHIFT == ARENAS["out"]:
             return self.out[:batch]
         at = tensor.ref & ((1 << SHIFT) - 1)
         return self.work[at : at + batch * tensor.ld].reshape(batch, tensor.ld)[:, : tensor.units]
@@ -156,7 +156,7 @@ class Executable:
     def bind_out(self, out: NDArray[Any]) -> None:
         """Where a prediction goes."""
         self.out = out
-        self.run.bind(ARENA["out"], out)
+        self.run.bind(ARENAS["out"], out)
 
     def batch_rows(self, batch: int) -> NDArray[np.int64]:
         """Which rows of the data the step at hand takes."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .. import losses
-from .._kernels import ARENA, NONE, SHIFT
+from .._kernels import ARENAS, NONE, SHIFT
 from ..optimizers import Optimizer
 from .emit import Emitter
 from .fuse import fuse
@@ -74,7 +74,7 @@ class Lowering(Emitter):
     def predict(self) -> Plan:
         """Return the plan of the way forward alone, to the caller's array."""
         units = self.graph.output.units
-        self._forward(out=Tensor(ARENA["out"] << SHIFT, units, units))
+        self._forward(out=Tensor(ARENAS["out"] << SHIFT, units, units))
         return self._finish(self.graph.output.at)
 
     def evaluate(self, loss: losses.Loss, metric: str | None) -> Plan:

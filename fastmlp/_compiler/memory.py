@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._kernels import ARENA, SHIFT
+from .._kernels import ARENAS, SHIFT
 from ..checks import check_range, real_array
 from .network import Network
 
@@ -111,7 +111,7 @@ class Arenas:
         align = CACHE_LINE // self.dtype.itemsize
         at = 0
         for key, spec in specs.items():
-            self._offsets[key] = (ARENA[arena], at)
+            self._offsets[key] = (ARENAS[arena], at)
             at += -(-math.prod(spec.shape) // align) * align
         return at, {key: spec.shape for key, spec in specs.items()}
 
@@ -125,6 +125,19 @@ class Arenas:
     def views_of(self, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Another array laid out as the parameters, by name."""
         return self._views(flat, {key: view.shape for key, view in self.parameters.items()})
+
+    def segments(self, keys: Collection[str]) -> list[tuple[int, int]]:
+        """Return where some parameters lie in their arena, ``(first, last)`` each, neighbours merged."""
+        segments: list[tuple[int, int]] = []
+        names = list(self.parameters)
+        for key, following in zip(names, [*names[1:], None], strict=True):
+            first = self._offsets[key][1]
+            last = self.size if following is None else self._offsets[following][1]  # what lies between stays 0
+            if key in keys and segments and segments[-1][1] == first:
+                segments[-1] = (segments[-1][0], last)
+            elif key in keys and last > first:
+                segments.append((first, last))
+        return segments
 
     def reference(self, key: str) -> int:
         """Where an array lies, as operations say it."""

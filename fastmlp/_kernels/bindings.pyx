@@ -15,14 +15,14 @@ from .plan_chunks cimport STRIDE, chunks_of
 from .simd cimport KC, MR, barrier_t, leave_cpu, real, team_barrier, team_size, this_cpu, thread_id
 from . import vm
 
-ELEMENTARY = {name: number for number, name in enumerate((
+ELEMENTARY = (
     "exp", "expm1", "log", "log1p", "sigmoid", "tanh", "erf", "sin", "cos", "sinh", "cosh", "arctan", "arcsinh"
-))}
+)
 
 
-def elementary(which, x, y):
-    """y = f(x), for the function f of that number in ELEMENTARY: a program of one operation."""
-    code = struct.pack("6i", vm.NAMES[list(ELEMENTARY)[which]], 1, 0, 0, 0, 0)
+def elementary(name, x, y):
+    """y = f(x), for the function f of that name in ELEMENTARY: a program of one instruction."""
+    code = struct.pack("6i", vm.NAMES[name], 1, 0, 0, 0, 0)
     vm.Program(code, b"", b"", 1, 0, 0, 1, x.itemsize == 8).run([x], [y])
 
 
@@ -287,22 +287,25 @@ def accuracy(int metric, a, y, values):
 def sgd_update(w, g, velocity, double learning_rate, double momentum=0.0, bint nesterov=False):
     """Update w and the state in place, see nn_optimizers.pyx."""
     cdef arrays_t c
-    parse(&c, b"w=n g:n velocity=n", (w, g, velocity))
+    if velocity is None:
+        parse(&c, b"w=n g:n", (w, g))
+    else:
+        parse(&c, b"w=n g:n velocity=n", (w, g, velocity))
     if c.single:
         nn_optimizers.sgd_update(c.f[0], c.f[1], c.f[2], c.n, learning_rate, momentum, nesterov)
     else:
         nn_optimizers.sgd_update(c.d[0], c.d[1], c.d[2], c.n, learning_rate, momentum, nesterov)
 
 
-def adam_update(w, g, m, v, double learning_rate, double beta1, double beta2, double epsilon, Py_ssize_t step):
+def adam_update(w, g, m, v, double learning_rate, double beta_1, double beta_2, double epsilon, Py_ssize_t step):
     """Update w and the state in place, see nn_optimizers.pyx."""
     cdef arrays_t c
     parse(&c, b"w=n g:n m=n v=n", (w, g, m, v))
     expect(step >= 1, "step below 1")
     if c.single:
-        nn_optimizers.adam_update(c.f[0], c.f[1], c.f[2], c.f[3], c.n, learning_rate, beta1, beta2, epsilon, step)
+        nn_optimizers.adam_update(c.f[0], c.f[1], c.f[2], c.f[3], c.n, learning_rate, beta_1, beta_2, epsilon, step)
     else:
-        nn_optimizers.adam_update(c.d[0], c.d[1], c.d[2], c.d[3], c.n, learning_rate, beta1, beta2, epsilon, step)
+        nn_optimizers.adam_update(c.d[0], c.d[1], c.d[2], c.d[3], c.n, learning_rate, beta_1, beta_2, epsilon, step)
 
 
 def all_finite(x):

@@ -8,11 +8,11 @@ cdef void sgd_update(real *w, const real *g, real *velocity, Py_ssize_t n, doubl
                      bint nesterov) noexcept nogil:
     """w -= lr g; with momentum v = mu v - lr g, w += v (Nesterov: w += mu v - lr g).
 
-    velocity may be NULL where momentum is 0.
+    Without momentum, velocity is NULL.
     """
     cdef Py_ssize_t i
     cdef real lr = <real> learning_rate, mu = <real> momentum
-    if momentum == 0.0:
+    if velocity == NULL:
         for i in range(n):
             w[i] -= lr * g[i]
     elif nesterov:
@@ -25,16 +25,16 @@ cdef void sgd_update(real *w, const real *g, real *velocity, Py_ssize_t n, doubl
             w[i] += velocity[i]
 
 
-cdef void adam_update(real *w, const real *g, real *m, real *v, Py_ssize_t n, double learning_rate, double beta1,
-                      double beta2, double epsilon, Py_ssize_t step) noexcept nogil:
+cdef void adam_update(real *w, const real *g, real *m, real *v, Py_ssize_t n, double learning_rate, double beta_1,
+                      double beta_2, double epsilon, Py_ssize_t step) noexcept nogil:
     """m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, w -= lr mhat / (sqrt(vhat) + eps), mhat = m / (1 - b1^step).
 
     Kingma, Ba: Adam, ICLR 2015, Algorithm 1. lr / (1 - b1^step) and 1 / (1 - b2^step) are taken out of the loop.
     """
     cdef Py_ssize_t i
-    cdef real b1 = <real> beta1, b2 = <real> beta2, c1 = <real> (1.0 - beta1), c2 = <real> (1.0 - beta2)
-    cdef real rate = <real> (learning_rate / (1.0 - pow(beta1, <double> step)))
-    cdef real unbias = <real> (1.0 / (1.0 - pow(beta2, <double> step))), eps = <real> epsilon
+    cdef real b1 = <real> beta_1, b2 = <real> beta_2, c1 = <real> (1.0 - beta_1), c2 = <real> (1.0 - beta_2)
+    cdef real rate = <real> (learning_rate / (1.0 - pow(beta_1, <double> step)))
+    cdef real unbias = <real> (1.0 / (1.0 - pow(beta_2, <double> step))), eps = <real> epsilon
     for i in range(n):
         m[i] = b1 * m[i] + c1 * g[i]
         v[i] = b2 * v[i] + c2 * (g[i] * g[i])

@@ -3,16 +3,15 @@ from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
-from .plan_dense cimport most_blocks as blocks_at_most
-from .plan_ops cimport ARENAS, SHIFT, op_t
-from .plan_dispatch cimport prepack_bytes, scratch_bytes
+from .plan_autotune cimport now
 from .plan_chunks cimport STRIDE
+from .plan_dense cimport most_blocks as blocks_at_most
+from .plan_dispatch cimport prepack_bytes, scratch_bytes
+from .plan_ops cimport ADAM, KEPT, N_ARENAS, SGD, TRACED_UPDATE, op_t, run_t
+from .plan_schedule cimport run_ops, schedule, start
+from .plan_update cimport SEGMENT, n_hyper
 from .random cimport permutation
 from .simd cimport has_openmp
-from .plan_schedule cimport run_ops, schedule, start
-from .plan_autotune cimport now
-from . cimport nn_activations, nn_losses, nn_penalties, plan_ops
-
 
 cdef enum:
     PREPACK_BYTES = 384 << 10    # of packed kernels that a thread keeps for a fused group: they should stay in its L2
@@ -21,25 +20,47 @@ cdef enum:
 cdef class Run:
     """The operations of a plan together with the memory they work on; one caller at a time.
 
-    `ops` is a structured array of the fields of op_t, `table` row offsets, `counters` the network's steps and the
-    optimizer's, which a step counts up in the same call that commits it; all are kept alive here.
+    Parameters
+    ----------
+    ops : ndarray of uint8 ``(n, RECORD_BYTES)``
+        Operations, laid out as the table in `plan_ops` says.
+    table : ndarray of int64
+        Row offsets, segments and parameters of activations, by the operations' indices.
+    counters : ndarray of int64 ``(2,)``
+        Steps of the network and of the optimizer: a step counts up in the same call that commits it.
+    capacity : int
+        Rows of the largest batch.
+    double_precision : bool
+
+    Attributes
+    ----------
+    n_hyper : int
+        The least length of a vector of hyper-parameters.
+
+    Notes
+    -----
+    The arrays are kept alive.
     """
     def __cinit__(self, ops, table, counters, Py_ssize_t capacity, bint double_precision):
         PyObject_GetBuffer(ops, &self.ops_view, PyBUF_STRIDES)
         PyObject_GetBuffer(table, &self.table_view, PyBUF_STRIDES)
         PyObject_GetBuffer(counters, &self.counters_view, PyBUF_STRIDES)
         self.counters = <Py_ssize_t *> self.counters_view.buf
-        if self.ops_view.itemsize != sizeof(op_t):
-            raise ValueError("operations of another version of fastmlp")
+        if (self.ops_view.ndim != 2 or self.ops_view.shape[1] != sizeof(op_t) or self.ops_view.strides[1] != 1
+                or self.ops_view.strides[0] != sizeof(op_t)):
+            raise ValueError(f"ops: expected a contiguous array of bytes, {sizeof(op_t)} for each operation")
         self.ops = <op_t *> self.ops_view.buf
         self.n_ops = self.ops_view.shape[0]
         self.run.table = <const Py_ssize_t *> self.table_view.buf
         self.capacity = capacity
         self.double_precision = double_precision
+        self.size_hyper()
         self.run.x_offsets = <Py_ssize_t *> calloc(max(capacity, 1), sizeof(Py_ssize_t))
         self.run.row_loss = <double *> calloc(max(capacity, 1), sizeof(double))
         self.run.row_metric = <double *> calloc(max(capacity, 1), sizeof(double))
-        if self.run.x_offsets == NULL or self.run.row_loss == NULL or self.run.row_metric == NULL:
+        self.run.hyper = self.no_hyper = <double *> calloc(self.n_hyper + 1, sizeof(double))
+        if (self.run.x_offsets == NULL or self.run.row_loss == NULL or self.run.row_metric == NULL
+                or self.no_hyper == NULL):
             raise MemoryError()
 
     def __dealloc__(self):
@@ -47,10 +68,11 @@ cdef class Run:
         free(self.run.x_offsets)
         free(self.run.row_loss)
         free(self.run.row_metric)
+        free(self.no_hyper)
         free(self.run.bad)
         free(self.run.claimed)
         free(self.raw_scratch)
-        for k in range(ARENAS):
+        for k in range(N_ARENAS):
             if self.bound[k]:
                 PyBuffer_Release(&self.views[k])
         if self.has_index:
@@ -64,6 +86,8 @@ cdef class Run:
 
     def bind(self, int arena, array):
         """Point an arena at an array (None: at nothing). Rows may be strided, numbers in a row not."""
+        if not 0 <= arena < N_ARENAS:
+            raise IndexError(f"arena {arena} of {N_ARENAS}")
         if self.bound[arena]:
             PyBuffer_Release(&self.views[arena])
             self.bound[arena] = False
@@ -104,8 +128,19 @@ cdef class Run:
         self.run.scratch_bytes = self.run.prepack_offset + (min(prepacked, <Py_ssize_t> PREPACK_BYTES) + 63) // 64 * 64
         self.run.batch = batch
 
+    cdef void size_hyper(self) noexcept nogil:
+        """Find how many hyper-parameters the segments of all updates read."""
+        cdef const op_t *op
+        cdef Py_ssize_t i, k
+        for i in range(self.n_ops):
+            op = &self.ops[i]
+            if op.head.code == SGD or op.head.code == ADAM or op.head.code == TRACED_UPDATE:
+                for k in range(op.update.n_segments):
+                    self.n_hyper = max(self.n_hyper,
+                                       self.run.table[op.update.segments + SEGMENT * k + 2] + n_hyper(op))
+
     cdef int prepare(self, int threads) except -1:
-        """Scratch and flags for a team."""
+        """Make scratch and flags for a team, and clear the flags."""
         if threads > self.scratch_threads:
             free(self.raw_scratch)
             free(self.run.bad)
@@ -123,6 +158,7 @@ cdef class Run:
         return 0
 
     cdef void go(self, Py_ssize_t first, Py_ssize_t last, int threads) noexcept nogil:
+        """Run operations first .. last."""
         if self.double_precision:
             run_ops(&self.ops[first], last - first, &self.run, threads, &self.tuner, <const double *> NULL)
         else:
@@ -139,12 +175,34 @@ cdef class Run:
         else:
             start(&self.run, <const float *> NULL)
 
-    def begin(self, Py_ssize_t offset, Py_ssize_t batch, seed, double learning_rate=0.0):
-        """Begin a step over `batch` rows, from `offset` in the order on."""
-        if batch > self.capacity or not self.has_index or offset + batch > self.index_view.shape[0]:
-            raise ValueError(f"batch of {batch} rows from {offset} exceeds the plan's {self.capacity}")
+    cdef int check_rows(self, Py_ssize_t offset, Py_ssize_t end, Py_ssize_t batch, Py_ssize_t kept_row) except -1:
+        """Check that batches of these rows of the order exist, and have room where outputs are kept."""
+        if batch > self.capacity:
+            raise ValueError(f"batches of {batch} rows exceed the plan's {self.capacity}")
+        if not self.has_index or not 0 <= offset or end > self.index_view.shape[0]:
+            raise ValueError(f"rows {offset} .. {end} exceed the order that is bound")
+        if self.bound[KEPT] and not 0 <= kept_row <= self.views[KEPT].shape[0] - (end - offset):
+            raise ValueError(f"no room for {end - offset} outputs from row {kept_row} on")
+        return 0
+
+    def begin(self, Py_ssize_t offset, Py_ssize_t batch, seed, const double[::1] hyper=None, Py_ssize_t kept_row=0):
+        """Begin a step over `batch` rows, from `offset` in the order on.
+
+        Parameters
+        ----------
+        offset, batch, seed : int
+        hyper : ndarray of float64, optional
+            Hyper-parameters of the step, kept alive; without it they are 0, which is for runs that update nothing.
+        kept_row : int
+            Where the outputs of the batch go in the arena "kept".
+        """
+        self.check_rows(offset, offset + batch, batch, kept_row)
+        if hyper is not None and hyper.shape[0] < self.n_hyper:
+            raise ValueError(f"hyper: expected at least {self.n_hyper} numbers, got {hyper.shape[0]}")
+        self.hyper = None if hyper is None else hyper.base
+        self.run.hyper = self.no_hyper if hyper is None or hyper.shape[0] == 0 else &hyper[0]
         self.run.seed = seed
-        self.run.learning_rate = learning_rate
+        self.run.kept_row = kept_row
         with nogil:
             self.open(<const Py_ssize_t *> self.index_view.buf + offset, batch)
 
@@ -157,15 +215,22 @@ cdef class Run:
         return True
 
     cdef void count(self) noexcept nogil:
+        """Count a step."""
         self.counters[0] += 1
         self.counters[1] += 1
+
+    cdef int check_ops(self, Py_ssize_t first, Py_ssize_t last) except -1:
+        """Check that these operations exist."""
+        if not 0 <= first <= last <= self.n_ops:
+            raise IndexError(f"operations {first} .. {last} of {self.n_ops}")
+        return 0
 
     def execute(self, Py_ssize_t first, Py_ssize_t last, int threads, bint counts=False):
         """Run operations first .. last, all compiled; return False if a number that is not finite stopped them.
 
-        `counts` if they complete a step."""
-        if not 0 <= first <= last <= self.n_ops:
-            raise IndexError(f"operations {first} .. {last} of {self.n_ops}")
+        `counts` if they complete a step.
+        """
+        self.check_ops(first, last)
         self.prepare(threads)
         with nogil:
             self.go(first, last, threads)
@@ -178,8 +243,7 @@ cdef class Run:
     def timed(self, Py_ssize_t first, Py_ssize_t last, int threads):
         """Return the seconds that operations first .. last take, all compiled; what is not finite is let through."""
         cdef double begun
-        if not 0 <= first <= last <= self.n_ops:
-            raise IndexError(f"operations {first} .. {last} of {self.n_ops}")
+        self.check_ops(first, last)
         self.prepare(threads)
         with nogil:
             begun = now()
@@ -189,7 +253,16 @@ cdef class Run:
 
     def schedule(self, Py_ssize_t first, Py_ssize_t last, Py_ssize_t batch, int threads, Py_ssize_t[::1] fused,
                  Py_ssize_t[::1] threads_of):
-        """Tell how a run of compiled operations goes over so many rows: which are in a fused group, and on how many threads."""
+        """Tell how operations first .. last would run over a batch.
+
+        Parameters
+        ----------
+        first, last : int
+            Compiled operations that run without a break.
+        batch, threads : int
+        fused, threads_of : ndarray of intp
+            Written, by the number of the operation: whether it runs in a fused group, and on how many threads.
+        """
         cdef run_t like = self.run
         if not 0 <= first < last <= min(self.n_ops, fused.shape[0], threads_of.shape[0]):
             raise IndexError(f"operations {first} .. {last} of {self.n_ops}")
@@ -197,17 +270,41 @@ cdef class Run:
         schedule(&self.ops[first], last - first, &like, threads, &fused[first], &threads_of[first])
 
     def epoch(self, Py_ssize_t first, Py_ssize_t last, Py_ssize_t offset, Py_ssize_t end, Py_ssize_t batch_size, seed,
-              const double[::1] learning_rates, int threads, double[::1] totals, double seconds=0.1,
-              bint evaluating=False):
-        """Run steps over offset .. end of the order, until done or for `seconds`.
+              const double[:, ::1] hyper, int threads, double[::1] totals, double seconds=0.1, bint evaluating=False,
+              Py_ssize_t kept_from=0):
+        """Run steps over offset .. end of the order, until done, for `seconds`, or until `hyper` is used up.
 
-        Returns the row reached and whether all was finite; totals (loss, metric, weight) are added to. An evaluation
-        counts no steps, and lets NaN through."""
-        cdef Py_ssize_t done = 0
-        cdef bint fine = True
+        Parameters
+        ----------
+        first, last : int
+            The operations of a step, all compiled.
+        offset, end, batch_size, seed : int
+        hyper : ndarray of float64 ``(steps, n_hyper)``, C-contiguous, or None
+            A row for each step that is run: batches whose weights sum to 0 are no steps, and take none. None where
+            nothing is updated.
+        threads : int
+        totals : ndarray of float64 ``(3,)``
+            Sums of loss, metric and weight are added to it.
+        seconds : float
+        evaluating : bool
+            Count no steps, and let NaN through.
+        kept_from : int
+            The row of the order whose output goes to row 0 of the arena "kept".
+
+        Returns
+        -------
+        (offset, finite) : tuple of int and bool
+            The row reached, and whether all numbers were finite.
+        """
+        cdef Py_ssize_t done = 0, rows = hyper.shape[0] if hyper is not None else 0
+        cdef bint fine = True, updates = not evaluating and self.n_hyper > 0
         cdef double deadline
-        if batch_size > self.capacity or end > self.index_view.shape[0] or not self.has_index:
-            raise ValueError(f"batches of {batch_size} rows exceed the plan's {self.capacity}")
+        self.check_ops(first, last)
+        self.check_rows(offset, max(offset, end), batch_size, offset - kept_from)
+        if batch_size < 1 or totals.shape[0] < 3:
+            raise ValueError("epoch: expected a batch_size of at least 1, and three totals")
+        if updates and (hyper is None or hyper.shape[1] < self.n_hyper):
+            raise ValueError(f"hyper: expected rows of at least {self.n_hyper} numbers")
         self.prepare(threads)
         self.run.seed = seed
         with nogil:
@@ -217,7 +314,11 @@ cdef class Run:
                 if self.run.weight == 0.0:      # no row of this batch counts: there is no step
                     offset += self.run.batch
                     continue
-                self.run.learning_rate = learning_rates[done]
+                if updates:
+                    if done == rows:
+                        break
+                    self.run.hyper = &hyper[done, 0]
+                self.run.kept_row = offset - kept_from
                 self.go(first, last, threads)
                 fine = evaluating or self.finite(threads)
                 if fine:
@@ -230,6 +331,7 @@ cdef class Run:
                     done += 1
                 if now() > deadline:
                     break
+        self.run.hyper, self.hyper = self.no_hyper, None
         return offset, fine
 
     @property
@@ -243,21 +345,13 @@ cdef class Run:
 
     @property
     def metric(self):
+        """Sum of the weighted metrics of the batch."""
         return self.run.metric
 
     @property
     def weight(self):
         """Sum of the weights of the batch."""
         return self.run.weight
-
-
-cdef op_t template
-memset(&template, 0, sizeof(template))
-
-
-def op_template():
-    """Return one empty operation, from which NumPy reads the fields of the C struct."""
-    return <op_t[:1]> &template
 
 
 def shuffle(Py_ssize_t[::1] order, seed, Py_ssize_t epoch):
@@ -277,43 +371,3 @@ def most_blocks(Py_ssize_t capacity):
 def openmp():
     """Return whether this build has OpenMP."""
     return has_openmp()
-
-
-# Names and codes of operations.
-CODES = {
-    "gather": plan_ops.GATHER, "dense": plan_ops.DENSE,
-    "batchnorm_statistics": plan_ops.BATCHNORM_STATISTICS, "batchnorm_running": plan_ops.BATCHNORM_RUNNING,
-    "batchnorm_fold": plan_ops.BATCHNORM_FOLD, "batchnorm": plan_ops.BATCHNORM, "activation": plan_ops.ACTIVATION,
-    "dropout": plan_ops.DROPOUT, "softmax": plan_ops.SOFTMAX, "loss": plan_ops.LOSS, "loss_sum": plan_ops.LOSS_SUM,
-    "softmax_backward": plan_ops.SOFTMAX_BACKWARD, "activation_backward": plan_ops.ACTIVATION_BACKWARD,
-    "dropout_backward": plan_ops.DROPOUT_BACKWARD, "batchnorm_backward_sums": plan_ops.BATCHNORM_BACKWARD_SUMS,
-    "batchnorm_backward": plan_ops.BATCHNORM_BACKWARD, "d_kernel": plan_ops.D_KERNEL, "d_input": plan_ops.D_INPUT,
-    "check": plan_ops.CHECK, "sgd": plan_ops.SGD, "adam": plan_ops.ADAM, "batchnorm_update": plan_ops.BATCHNORM_UPDATE,
-    "python": plan_ops.PYTHON, "gate": plan_ops.ABORT_IF_NONFINITE, "sweep": plan_ops.SWEEP,
-    "learned": plan_ops.LEARNED,
-    "learned_backward": plan_ops.LEARNED_BACKWARD, "learned_sums": plan_ops.LEARNED_SUMS,
-    "penalty": plan_ops.PENALTY, "penalty_sum": plan_ops.PENALTY_SUM, "d_kernel_sum": plan_ops.D_KERNEL_SUM,
-}
-ARENA = {
-    "parameters": plan_ops.PARAMETERS, "gradients": plan_ops.GRADIENTS, "state": plan_ops.STATE, "buffers": plan_ops.BUFFERS,
-    "work": plan_ops.WORK, "x": plan_ops.X, "target": plan_ops.TARGET, "weight": plan_ops.WEIGHT, "out": plan_ops.OUT,
-}
-ACTIVATIONS = {
-    "identity": nn_activations.IDENTITY, "relu": nn_activations.RELU, "leaky_relu": nn_activations.LEAKY_RELU,
-    "sigmoid": nn_activations.SIGMOID, "tanh": nn_activations.TANH, "exponential": nn_activations.EXPONENTIAL,
-    "sin": nn_activations.SIN, "cos": nn_activations.COS, "relu_by_sign": nn_activations.RELU_BY_SIGN,
-}
-EXTENSION = nn_activations.EXTENSION     # no kernel of ours: a traced program or a native function
-LOSSES = {
-    "half_squared_error": nn_losses.HALF_SQUARED_ERROR, "mean_squared_error": nn_losses.MEAN_SQUARED_ERROR,
-    "sparse_softmax_crossentropy": nn_losses.SPARSE_SOFTMAX_CROSSENTROPY,
-    "softmax_crossentropy": nn_losses.SOFTMAX_CROSSENTROPY, "sigmoid_crossentropy": nn_losses.SIGMOID_CROSSENTROPY,
-    "sparse_crossentropy": nn_losses.SPARSE_CROSSENTROPY, "crossentropy": nn_losses.CROSSENTROPY,
-    "binary_crossentropy": nn_losses.BINARY_CROSSENTROPY,
-}
-PROGRAM = nn_losses.PROGRAM              # no kernel of ours: a traced program
-METRICS = {
-    "sparse": nn_losses.SPARSE_ACCURACY, "categorical": nn_losses.CATEGORICAL_ACCURACY, "binary": nn_losses.BINARY_ACCURACY,
-}
-REFERENCE_SHIFT = SHIFT
-CHUNK = nn_penalties.CHUNK

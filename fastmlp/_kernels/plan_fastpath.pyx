@@ -5,20 +5,14 @@ plan on the caller's arrays. If anything is not, it returns None and has changed
 is Python, does what there is to do, or says what is wrong.
 """
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
-from cpython.dict cimport PyDict_Next
 from cpython.pythread cimport PyThread_get_thread_ident
-from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from ..concurrency cimport AccessGuard, thread_count   # compiled once for all levels, in the package above
-from .plan_ops cimport OUT, TARGET, WEIGHT, X
+from .plan_ops cimport KEPT, OUT, TARGET, WEIGHT, X
 from .plan cimport Run
 from .simd cimport real
-
-cdef extern from "Python.h":
-    object PyObject_GenericGetDict(object, void *)   # vars(object)
-
 
 cdef bint in_place(const Py_buffer *rows, Py_ssize_t columns) noexcept:
     """Return whether the kernels can read rows of `columns` numbers where they are; one number a row may be 1-D."""
@@ -67,65 +61,6 @@ cdef bint are_probabilities(const Py_buffer *y, Py_ssize_t columns, const real *
     return fine
 
 
-cdef class Settings:
-    """The attributes of the optimizer and of other objects, as they were when the plan was last found to match them.
-
-    A changed attribute shows in nanoseconds, as another object; only then `fits()` is called.
-
-    Parameters
-    ----------
-    rate : str
-        The name of the optimizer's learning rate: the one attribute that the plan doesn't depend on.
-    fits : callable
-        Returns whether the plan matches the attributes as they are now.
-    optimizer, others : object
-    """
-    cdef object rate, fits, learning_rate
-    cdef tuple things
-    cdef list values
-
-    def __init__(self, str rate, fits, *things):
-        self.rate, self.fits, self.things = rate, fits, things
-        self.values = self.now()
-
-    cdef list now(self):
-        return [value for thing in self.things for name, value in PyObject_GenericGetDict(thing, NULL).items()
-                if name is not self.rate]
-
-    cdef bint same(self) except -1:
-        """Return whether every value is the one that was found; read the learning rate, whatever it is."""
-        cdef Py_ssize_t at, k = 0, n = len(self.values)
-        cdef PyObject *name
-        cdef PyObject *value
-        self.learning_rate = None
-        for thing in self.things:
-            settings = PyObject_GenericGetDict(thing, NULL)
-            at = 0
-            while PyDict_Next(settings, &at, &name, &value):
-                if <object> name is self.rate:
-                    self.learning_rate = <object> value
-                elif k < n and <object> value is self.values[k]:
-                    k += 1
-                else:
-                    return False
-        return k == n
-
-    cdef bint match(self) except -1:
-        """Return whether the plan matches what is set now."""
-        if self.same():
-            return True
-        if not self.fits():
-            return False
-        self.values = self.now()
-        return self.same()
-
-    cdef double rate_at(self, Py_ssize_t step) except? -1:
-        """Return the learning rate of a step."""
-        if type(self.learning_rate) is float:
-            return self.learning_rate
-        return self.things[0].learning_rate_at(step)
-
-
 cdef class FastPath:
     """A plan without Python operations, and what a call must bring to run it directly.
 
@@ -142,18 +77,38 @@ cdef class FastPath:
     dtype : dtype
     inputs, units : int
         Columns of x, and of what the network gives.
+    versions : buffer of int64
+        Two numbers that change when a setting, or a hyper-parameter, of any object changes.
+    refresh : callable
+        ``refresh()`` returns whether the plan still matches what is set; it is called after such a change.
     """
     cdef Run run
     cdef AccessGuard guard
     cdef uint64_t seed
     cdef const Py_ssize_t[::1] order
-    cdef object array, dtype
+    cdef object array, dtype, refresh
     cdef Py_ssize_t inputs, units
+    cdef const int64_t[::1] versions
+    cdef int64_t settings, hyperparameters     # the versions under which the plan was last found to match
 
     def __init__(self, Run run not None, AccessGuard guard not None, seed, order, array, dtype, Py_ssize_t inputs,
-                 Py_ssize_t units):
+                 Py_ssize_t units, const int64_t[::1] versions not None, refresh):
+        if versions.shape[0] != 2:
+            raise ValueError(f"versions: expected two numbers, got {versions.shape[0]}")
         self.run, self.guard, self.seed, self.order = run, guard, seed, order
         self.array, self.dtype, self.inputs, self.units = array, dtype, inputs, units
+        self.versions, self.refresh = versions, refresh
+        self.settings, self.hyperparameters = versions[0], versions[1]
+
+    cdef bint is_current(self) except -1:
+        """Return whether the plan matches what is set now."""
+        cdef int64_t settings = self.versions[0], hyperparameters = self.versions[1]
+        if settings == self.settings and hyperparameters == self.hyperparameters:
+            return True
+        if not self.refresh():
+            return False
+        self.settings, self.hyperparameters = settings, hyperparameters
+        return True
 
     cdef bint look(self, array, dtype, Py_ssize_t columns, Py_buffer *rows) except -1:
         """Return whether an argument can be read where it is; the caller releases `rows` in any case."""
@@ -170,17 +125,17 @@ cdef class FastPath:
         self.run.run.base[arena] = rows.buf
         self.run.run.ld[arena] = rows.strides[0] // rows.itemsize
 
-    cdef void open(self, const Py_buffer *x, double learning_rate) noexcept nogil:
-        """Begin a step over these rows, which have no weights."""
+    cdef void open(self, const Py_buffer *x) noexcept nogil:
+        """Begin a step over these rows, which have no weights, and whose outputs are not kept."""
         self.lend(X, x)
-        self.run.run.base[WEIGHT] = NULL
+        self.run.run.base[WEIGHT] = self.run.run.base[KEPT] = NULL
         self.run.run.seed = self.seed
-        self.run.run.learning_rate = learning_rate
         self.run.open(&self.order[0], x.shape[0])
 
     cdef void close(self) noexcept nogil:
         """Let go of the caller's arrays."""
         self.run.run.base[X] = self.run.run.base[TARGET] = self.run.run.base[OUT] = NULL
+        self.run.run.base[KEPT] = self.run.views[KEPT].buf if self.run.bound[KEPT] else NULL
 
 
 cdef class TrainFastPath(FastPath):
@@ -192,17 +147,24 @@ cdef class TrainFastPath(FastPath):
         int64, where targets are labels.
     probabilities : bool
         Whether targets must lie in [0, 1].
-    settings : Settings
     metric : str or None
         The name of the compiled metric.
+    hyper : ndarray of float64
+        Hyper-parameters of a step.
+    fill : callable or None
+        ``fill(step)`` brings `hyper` up to date where some of it is a function of the step. `refresh` may set it.
     """
     cdef object labels, metric
+    cdef public object fill
     cdef bint probabilities
-    cdef Settings settings
+    cdef const double[::1] hyper
 
-    def __init__(self, *common, labels, bint probabilities, Settings settings not None, metric):
+    def __init__(self, *common, labels, bint probabilities, metric, const double[::1] hyper not None, fill=None):
         FastPath.__init__(self, *common)
-        self.labels, self.probabilities, self.settings, self.metric = labels, probabilities, settings, metric
+        self.labels, self.probabilities, self.metric = labels, probabilities, metric
+        if hyper.shape[0] < max(self.run.n_hyper, 1):
+            raise ValueError(f"hyper: expected at least {max(self.run.n_hyper, 1)} numbers, got {hyper.shape[0]}")
+        self.hyper, self.fill = hyper, fill
 
     cdef train(self, x, y):
         """Run a step and return its loss and metric; None if the general path must do it."""
@@ -233,22 +195,24 @@ cdef class TrainFastPath(FastPath):
 
     cdef bint step(self, const Py_buffer *x, const Py_buffer *y) except -1:
         """Run a step; False if there was none: the network is in use, its plan outdated, or a number not finite."""
-        cdef double learning_rate
         cdef int threads
         cdef bint fine
         if not self.guard.start_changing(PyThread_get_thread_ident()):   # from here on nobody else makes a new plan
             return False
         try:
-            if not self.settings.match():
+            if not self.is_current():
                 return False
-            learning_rate = self.settings.rate_at(self.run.counters[1] + 1)
+            if self.fill is not None:
+                self.fill(self.run.counters[1] + 1)
             threads = thread_count()
             self.run.prepare(threads)
             with nogil:
                 self.lend(TARGET, y)
-                self.open(x, learning_rate)
+                self.open(x)
+                self.run.run.hyper = &self.hyper[0]
                 self.run.go(0, self.run.n_ops, threads)
                 self.close()
+                self.run.run.hyper = self.run.no_hyper
                 fine = self.run.finite(threads)
                 if fine:
                     self.run.count()
@@ -303,11 +267,13 @@ cdef class PredictFastPath(FastPath):
         if not self.guard.start_reading(thread):
             return False
         try:
+            if not self.is_current():
+                return False
             threads = thread_count()
             self.run.prepare(threads)
             with nogil:
                 self.lend(OUT, out)
-                self.open(x, 0.0)
+                self.open(x)
                 self.run.go(0, self.run.n_ops, threads)
                 self.close()
         finally:

@@ -27,7 +27,7 @@ cdef inline double cost_of(const op_t *ops, Py_ssize_t n, const run_t *run) noex
     cdef double cost = 0
     cdef Py_ssize_t i
     for i in range(n):
-        cost += ops[i].cost + ops[i].row_cost * run.batch
+        cost += ops[i].head.cost + ops[i].head.row_cost * run.batch
     return cost
 
 
@@ -39,7 +39,7 @@ cdef inline int threads_for(const op_t *ops, Py_ssize_t n, const run_t *run, int
 cdef inline Py_ssize_t group_size(const op_t *ops, Py_ssize_t n, const run_t *run, int team) noexcept nogil:
     """Return how many operations run together: those of a fused group, if each thread gets rows, else one."""
     cdef Py_ssize_t i = 0
-    while i < n and ops[i].walk and run.batch >= team * MR:
+    while i < n and ops[i].head.fused and run.batch >= team * MR:
         i += 1
     return max(i, 1)
 
@@ -85,9 +85,9 @@ cdef void run_thread(const op_t *ops, Py_ssize_t n, run_t *run, int tid, int tea
             else:
                 run_shared(&ops[i], run, tid, active, claimed, like)
         i += count
-        if team > 1 and (ops[i - 1].barrier or i == n):     # the last too: OpenMP's own barrier spins for longer
+        if team > 1 and (ops[i - 1].head.barrier or i == n):     # the last too: OpenMP's own barrier spins for longer
             team_barrier(&run.barrier, team)
-        if ops[i - 1].code == ABORT_IF_NONFINITE:
+        if ops[i - 1].head.code == ABORT_IF_NONFINITE:
             for k in range(team):
                 if run.bad[k]:
                     leave_fp(fp)

@@ -11,19 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from . import level, load
+
 Array = npt.NDArray[Any]
 
-# A name's place is its code, as in ACTIVATIONS, LOSSES and METRICS of `plan.pyx`.
-ACTIVATIONS = ("identity", "relu", "leaky_relu", "sigmoid", "tanh", "exponential", "sin", "cos", "relu_by_sign")
-LOSSES = (
-    "half_squared_error", "mean_squared_error", "sparse_softmax_crossentropy", "softmax_crossentropy",
-    "sigmoid_crossentropy", "sparse_crossentropy", "crossentropy", "binary_crossentropy",
-)  # fmt: skip
-METRICS = ("none", "sparse", "categorical", "binary")
-# The same for ELEMENTARY of `bindings.pyx`.
-ELEMENTARY = (
-    "exp", "expm1", "log", "log1p", "sigmoid", "tanh", "erf", "sin", "cos", "sinh", "cosh", "arctan", "arcsinh",
-)  # fmt: skip
+_OPS = load(level, "plan_ops")  # its codes are the same at every level
+# Names by code, of what has a kernel.
+ACTIVATIONS = {code: name for name, code in _OPS.ACTIVATIONS.items() if name != "extension"}
+LOSSES = {code: name for name, code in _OPS.LOSSES.items() if name != "program"}
+METRICS = {code: name for name, code in _OPS.METRICS.items() if name != "none"}
 
 
 def _sigmoid(z: Array) -> Any:
@@ -89,14 +85,14 @@ def activation_backward(
 
 
 @np.errstate(all="ignore")
-def elementary(which: int, x: Array, y: Array) -> None:
-    """``y = f(x)`` for the function f of that number, elementwise; x and y (n,)."""
-    match ELEMENTARY[which]:
+def elementary(name: str, x: Array, y: Array) -> None:
+    """``y = f(x)`` for the function f of that name, elementwise; x and y (n,)."""
+    match name:
         case "sigmoid":
             y[...] = _sigmoid(x)
         case "erf":
             y[...] = np.vectorize(math.erf, otypes=[float])(x)
-        case name:
+        case _:
             y[...] = getattr(np, name)(x)
 
 
@@ -263,31 +259,31 @@ def accuracy(metric: int, a: Array, y: Array, values: Array) -> None:
 
 
 def sgd_update(
-    w: Array, g: Array, velocity: Array, learning_rate: float, momentum: float = 0.0, nesterov: bool = False
+    w: Array, g: Array, velocity: Array | None, learning_rate: float, momentum: float = 0.0, nesterov: bool = False
 ) -> None:
     """``w += v``, ``v = mu v - lr g``, with momentum mu; Nesterov: ``w += mu v - lr g``; all (n,).
 
-    Without momentum ``w -= lr g``, and v is left alone.
+    Without a velocity ``w -= lr g``.
     """
     step = -learning_rate * g
-    if momentum:
+    if velocity is not None:
         velocity[...] = momentum * velocity + step
         step = momentum * velocity + step if nesterov else velocity
     w += step
 
 
 def adam_update(
-    w: Array, g: Array, m: Array, v: Array, learning_rate: float, beta1: float, beta2: float, epsilon: float, step: int
+    w: Array, g: Array, m: Array, v: Array, learning_rate: float, beta_1: float, beta_2: float, epsilon: float, step: int
 ) -> None:
     """Algorithm 1 of Kingma, Ba: Adam, ICLR 2015, for step t >= 1; all (n,).
 
     ``m = b1 m + (1 - b1) g``, ``v = b2 v + (1 - b2) g^2``,
     ``w -= lr mhat / (sqrt(vhat) + epsilon)`` with ``mhat = m / (1 - b1^t)``, ``vhat = v / (1 - b2^t)``.
     """
-    m[...] = beta1 * m + (1 - beta1) * g
-    v[...] = beta2 * v + (1 - beta2) * g**2
-    mhat = m / (1 - beta1**step)
-    vhat = v / (1 - beta2**step)
+    m[...] = beta_1 * m + (1 - beta_1) * g
+    v[...] = beta_2 * v + (1 - beta_2) * g**2
+    mhat = m / (1 - beta_1**step)
+    vhat = v / (1 - beta_2**step)
     w -= learning_rate * mhat / (np.sqrt(vhat) + epsilon)
 
 

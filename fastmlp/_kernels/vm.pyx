@@ -10,8 +10,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from .vm_ops cimport (
-    ABS, ADD, ARCSINH, ARCTAN, AT_LEAST, CODES, COPY, COPYSIGN, COS, COSH, DIV, EQUAL, ERF, EXP, EXPM1, FMA, FMS, FNMA,
-    IF_AT_LEAST, IF_EQUAL, IF_LESS, LESS, LOG, LOG1P, MAX, MIN, MUL, NEG, POW, ROUND, SELECT, SIGMOID, SIGN, SIN, SINH,
+    ABS, ADD, ARCSINH, ARCTAN, AT_LEAST, COPY, COPYSIGN, COS, COSH, DIV, EQUAL, ERF, EXP, EXPM1, FMA, FMS, FNMA,
+    IF_AT_LEAST, IF_EQUAL, IF_LESS, LESS, LOG, LOG1P, MAX, MIN, MUL, N_CODES, NEG, POW, ROUND, SELECT, SIGMOID, SIGN, SIN, SINH,
     SOFTPLUS, SQRT, SUB, TANH, of_more, of_one, of_two
 )
 from .simd cimport MAX_LANES, lanes, load, load_n, noclone_void, real, splat, splat_f32, splat_f64, store, store_n, vec
@@ -20,15 +20,31 @@ cdef enum:
     NATIVE_CHUNK = 1024         # numbers that a native function gets at once
 
 
+# Instructions: name, code, how many operands.
+INSTRUCTIONS = (
+    ("copy", COPY, 1), ("neg", NEG, 1), ("abs", ABS, 1), ("sqrt", SQRT, 1), ("round", ROUND, 1), ("exp", EXP, 1),
+    ("expm1", EXPM1, 1), ("log", LOG, 1), ("log1p", LOG1P, 1), ("tanh", TANH, 1), ("sigmoid", SIGMOID, 1),
+    ("sin", SIN, 1), ("cos", COS, 1), ("erf", ERF, 1), ("sinh", SINH, 1), ("cosh", COSH, 1), ("arctan", ARCTAN, 1),
+    ("arcsinh", ARCSINH, 1), ("softplus", SOFTPLUS, 1), ("sign", SIGN, 1),
+    ("add", ADD, 2), ("sub", SUB, 2), ("mul", MUL, 2), ("div", DIV, 2), ("max", MAX, 2), ("min", MIN, 2),
+    ("pow", POW, 2), ("less", LESS, 2), ("at_least", AT_LEAST, 2), ("equal", EQUAL, 2), ("copysign", COPYSIGN, 2),
+    ("fma", FMA, 3), ("fms", FMS, 3), ("fnma", FNMA, 3), ("select", SELECT, 3),
+    ("if_less", IF_LESS, 4), ("if_at_least", IF_AT_LEAST, 4), ("if_equal", IF_EQUAL, 4),
+)
+cdef int[N_CODES] OPERANDS
+for _, _code, _operands in INSTRUCTIONS:
+    OPERANDS[_code] = _operands
+
+
 cdef noclone_void block(const program_t *p, real **at, const Py_ssize_t *step, Py_ssize_t n, vec like) noexcept nogil:
     """Run all instructions over n vectors."""
     cdef const instruction_t *c
     cdef Py_ssize_t k
     for k in range(p.n):
         c = p.code + k
-        if c.code >= NEG or c.code == COPY:
+        if OPERANDS[c.code] == 1:
             of_one(c.code, at[c.out], at[c.x], step[c.x], n, like)
-        elif c.code < FMA:
+        elif OPERANDS[c.code] == 2:
             of_two(c.code, at[c.out], at[c.x], step[c.x], at[c.y], step[c.y], n, like)
         else:
             of_more(c.code, at[c.out], at[c.x], step[c.x], at[c.y], step[c.y], at[c.u], step[c.u], at[c.v], step[c.v], n,
@@ -219,13 +235,6 @@ cdef class Program:
                 PyBuffer_Release(&views[k])
 
 
-cdef int operands(int code) noexcept:
-    """Return how many operands an instruction has."""
-    if code >= NEG or code == COPY:
-        return 1
-    return 2 if code < FMA else 3 if code < IF_LESS else 4
-
-
 cdef int check(const instruction_t *code, Py_ssize_t n, Py_ssize_t lowest, Py_ssize_t first_out,
                Py_ssize_t slots) except -1:
     """Check that every instruction exists, reads slots from `lowest` on, and writes only those from `first_out` on."""
@@ -233,10 +242,10 @@ cdef int check(const instruction_t *code, Py_ssize_t n, Py_ssize_t lowest, Py_ss
     cdef int32_t[4] read
     for k in range(n):
         read = [code[k].x, code[k].y, code[k].u, code[k].v]
-        if not (0 <= code[k].code < CODES and first_out <= code[k].out < slots):
+        if not (0 <= code[k].code < N_CODES and first_out <= code[k].out < slots):
             raise ValueError(f"instruction {k}: code or slot out of range")
         for i in range(4):
-            if not (lowest if i < operands(code[k].code) else 0) <= read[i] < slots:
+            if not (lowest if i < OPERANDS[code[k].code] else 0) <= read[i] < slots:
                 raise ValueError(f"instruction {k}: code or slot out of range")
     return 0
 
@@ -265,12 +274,5 @@ cdef class Extension:
         return <size_t> &self.g
 
 
-NAMES = {  # of instructions, and their codes
-    "copy": COPY, "add": ADD, "sub": SUB, "mul": MUL, "div": DIV, "max": MAX, "min": MIN, "pow": POW, "less": LESS,
-    "at_least": AT_LEAST, "equal": EQUAL, "copysign": COPYSIGN, "fma": FMA, "fms": FMS, "fnma": FNMA, "select": SELECT,
-    "if_less": IF_LESS, "if_at_least": IF_AT_LEAST, "if_equal": IF_EQUAL, "neg": NEG, "abs": ABS, "sqrt": SQRT,
-    "round": ROUND, "exp": EXP, "expm1": EXPM1, "log": LOG, "log1p": LOG1P, "tanh": TANH, "sigmoid": SIGMOID,
-    "sin": SIN, "cos": COS, "erf": ERF, "sinh": SINH, "cosh": COSH, "arctan": ARCTAN, "arcsinh": ARCSINH,
-    "softplus": SOFTPLUS, "sign": SIGN,
-}
+NAMES = {name: code for name, code, _ in INSTRUCTIONS}
 LIMITS = {"inputs": INPUTS, "uniforms": UNIFORMS, "registers": REGISTERS, "outputs": OUTPUTS}

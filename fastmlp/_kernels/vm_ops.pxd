@@ -7,49 +7,49 @@ from .simd cimport (
     vround, vsqrt
 )
 
-cdef enum CODE:
-    COPY = 0
+cdef enum:
+    COPY
     # of two operands
-    ADD = 1
-    SUB = 2
-    MUL = 3
-    DIV = 4
-    MAX = 5
-    MIN = 6
-    POW = 7
-    LESS = 8             # 1 or 0, as the next two
-    AT_LEAST = 9
-    EQUAL = 10
-    COPYSIGN = 11
+    ADD
+    SUB
+    MUL
+    DIV
+    MAX
+    MIN
+    POW
+    LESS                 # 1 or 0, as the next two
+    AT_LEAST
+    EQUAL
+    COPYSIGN
     # of three and four
-    FMA = 12             # x y + u
-    FMS = 13             # x y - u
-    FNMA = 14            # u - x y
-    SELECT = 15          # y where x is not 0, else u
-    IF_LESS = 16         # u where x < y, else v
-    IF_AT_LEAST = 17
-    IF_EQUAL = 18
+    FMA                  # x y + u
+    FMS                  # x y - u
+    FNMA                 # u - x y
+    SELECT               # y where x is not 0, else u
+    IF_LESS              # u where x < y, else v
+    IF_AT_LEAST
+    IF_EQUAL
     # of one
-    NEG = 19
-    ABS = 20
-    SQRT = 21
-    ROUND = 22
-    EXP = 23
-    EXPM1 = 24
-    LOG = 25
-    LOG1P = 26
-    TANH = 27
-    SIGMOID = 28
-    SIN = 29
-    COS = 30
-    ERF = 31
-    SINH = 32
-    COSH = 33
-    ARCTAN = 34
-    ARCSINH = 35
-    SOFTPLUS = 36        # log(1 + exp(x))
-    SIGN = 37            # NaN and zeros stay
-    CODES = 38
+    NEG
+    ABS
+    SQRT
+    ROUND
+    EXP
+    EXPM1
+    LOG
+    LOG1P
+    TANH
+    SIGMOID
+    SIN
+    COS
+    ERF
+    SINH
+    COSH
+    ARCTAN
+    ARCSINH
+    SOFTPLUS             # log(1 + exp(x))
+    SIGN                 # NaN and zeros stay
+    N_CODES
 
 
 cdef inline vec vrint(vec x) noexcept nogil:

@@ -36,22 +36,12 @@ class Restore:
             self._array[...] = self._kept
 
 
-def hyperparameters(compiled: Compiled, n: int) -> NDArray[np.float64]:
-    """Return what the optimizer is given at each of the next `n` steps: the learning rate."""
-    optimizer = compiled.optimizer
-    assert optimizer is not None
-    if not callable(optimizer.learning_rate):
-        return np.full(n, optimizer.learning_rate)
-    first = compiled.iterations + 1
-    return np.array([optimizer.learning_rate_at(step) for step in range(first, first + n)])
-
-
 def step(compiled: Compiled, executable: Executable, offset: int, batch: int) -> bool:
     """A whole step over rows that are bound; raises before anything of it is kept.
 
     False, and no step, if the weights of the batch sum to 0: then no row of it counts.
     """
-    executable.begin(offset, batch, *hyperparameters(compiled, 1))
+    executable.begin(offset, batch, compiled.hyperparameters(1)[0])
     if executable.run.weight == 0:
         return False
     with compiled.guard.stepping(), kept_buffers(compiled, executable):
@@ -175,7 +165,7 @@ def apply(compiled: Compiled, views: ArrayMap, arrays: dict[str, NDArray[Any]]) 
     for key, array in arrays.items():
         views[key] = array
     executable = compiled.applying()
-    executable.begin(0, 0, *hyperparameters(compiled, 1))
+    executable.begin(0, 0, compiled.hyperparameters(1)[0])
     with compiled.guard.stepping():
         executable.commit()
 

@@ -6,8 +6,6 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..threads import team
 from . import step as steps
 
@@ -78,11 +76,12 @@ class _Stretch:
         sections = self.executable.plan.sections
         first, last = sections["forward"][0], sections["commit" if self.training else "forward"][1]
         batches = -(-(self.end - at) // size)
-        hyper = steps.hyperparameters(compiled, batches) if self.training else np.zeros(batches)
+        hyper = compiled.hyperparameters(batches) if self.training else None
         begun = compiled.steps
         while at < self.end:
+            rest = None if hyper is None else hyper[compiled.steps - begun :]
             at, finite = run.epoch(
-                *(first, last, at, self.end, size, compiled.seed, hyper[compiled.steps - begun :], team()),
+                *(first, last, at, self.end, size, compiled.seed, rest, team()),
                 *(self.means.sums, min(COME_BACK, self.deadline - time.monotonic()), not self.training),
             )
             if not finite:

@@ -11,7 +11,7 @@ import numpy as np
 
 from .._training import step as steps
 from ..checks import check_count
-from .._kernels import machine
+from .._kernels import peak
 from .._training.data import Dataset, as_rows, prepare, readable_rows
 from ..threads import team
 from .._compiler.compiled import Compiled
@@ -193,8 +193,8 @@ class _Bench:
         """Open a step at the network's numbers."""
         self.executable.arenas.take(self.compiled.memory)
         optimizer = self.executable.optimizer
-        rate = 0.0 if optimizer is None else optimizer.learning_rate_at(self.compiled.iterations + 1)
-        self.executable.begin(0, self.batch, rate)
+        hyper = None if optimizer is None else self.compiled.hyperparameters(1)[0]
+        self.executable.begin(0, self.batch, hyper)
 
     def first(self) -> None:
         """A step that is checked as any other."""
@@ -241,7 +241,7 @@ class _Bench:
 def _peak(threads: int) -> float:
     """GFLOP/s of multiply-adds in float32 registers; the best of some tries, measured once in a process."""
     if threads not in _peaks:
-        work = machine().fma_work
+        work = peak().fma_work
         best = 0.0
         for _ in range(PEAK_TRIES):
             begun = time.perf_counter()

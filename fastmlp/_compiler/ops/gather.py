@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..._kernels import ARENA, SHIFT
+from ..._kernels import ARENAS, SHIFT
 from ..ir import Operation
 from ..plan import BATCH, Note, Tensor
 
@@ -17,7 +17,7 @@ __all__ = ["Gather", "add_where_needed", "callers_rows"]
 
 def callers_rows(units: int) -> Tensor:
     """Return the rows of the caller's data, which an index finds."""
-    return Tensor(ARENA["x"] << SHIFT, 0, units)
+    return Tensor(ARENAS["x"] << SHIFT, 0, units)
 
 
 class Gather(Operation):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..._kernels import CHUNK, NONE
+from ..._kernels import PENALTY_CHUNK, NONE
 from ...regularizers import KernelSpec, execution_of
 from ..plan import Call, Note
 from ..user_code import pair, put, read_only
@@ -39,7 +39,7 @@ def add_penalties(to: Lowering, *, learning: bool) -> None:
 
 def _add_compiled(to: Lowering, found: dict[str, KernelSpec], learning: bool) -> None:
     sizes = {key: to.memory.parameters[key].size for key in found}
-    chunks = {key: -(-size // CHUNK) for key, size in sizes.items()}
+    chunks = {key: -(-size // PENALTY_CHUNK) for key, size in sizes.items()}
     double = np.dtype(np.float64).itemsize // to.dtype.itemsize  # sums are in double
     sums = first = to.allocate(sum(chunks.values()) * double)
     for key, one in found.items():

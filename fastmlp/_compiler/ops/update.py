@@ -28,14 +28,15 @@ def add_update(to: Lowering, optimizer: Optimizer) -> None:
             f"{optimizer!r} keeps other state than when the network was compiled (was its momentum changed?): "
             "call compile again"
         )
-    fields: dict[str, Any] = {"size": size, "slot_stride": size, "cost": 32 * size}
+    segments = [(first, last, 0) for first, last in to.memory.segments(to.network.trainable())]
+    if not segments:
+        return
+    fields: dict[str, Any] = {"segments": to.entries(segments), "n_segments": len(segments), "slot_stride": size}
     if spec.program is not None:
         fields |= {"program": to.load(spec.program), "n_slots": spec.slots}
     elif spec.name == "sgd":
-        fields |= {"nesterov": spec.nesterov, "rate": optimizer.momentum}
-    else:
-        fields |= {"beta1": optimizer.beta1, "beta2": optimizer.beta2, "epsilon": optimizer.epsilon}
-    to.emit(spec.name, Note((size,)), **fields)
+        fields |= {"nesterov": spec.nesterov, "has_velocity": spec.has_velocity}
+    to.emit(spec.name, Note((size,)), size=size, cost=32 * size, **fields)
 
 
 def _call() -> Call:
@@ -50,7 +51,7 @@ def _call() -> Call:
         try:
             for key, parameter in arenas.parameters.items():
                 gradient, state = read_only(executable.gradients[key]), arenas.state[key]
-                answer = stepped.update(parameter, gradient, state, executable.learning_rate, executable.iteration)
+                answer = stepped.update(parameter, gradient, state, float(executable.hyper[0]), executable.iteration)
                 _check_update(optimizer, key, answer, states[key], state)
         except BaseException:
             arenas.flat_parameters[:] = parameters
