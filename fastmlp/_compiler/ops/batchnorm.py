@@ -93,7 +93,8 @@ class BatchNorm(Activated):
 
     def _read(self, to: Lowering) -> dict[str, int]:
         """Return what rows are normalized by."""
-        return {**self.statistics, **self._arrays(to, "gamma", "beta")}
+        statistics = {name: self.statistics[name] for name in ("mean", "inv")}
+        return {**statistics, **self._arrays(to, "gamma", "beta")}
 
     def backward(self, to: Lowering) -> None:
         d, x, units = self.gradient_of_z(to), self.x.at, self.output.units
