@@ -130,6 +130,10 @@ def batchnorm_update(d, m, n):
     yield d.normal(n), d.positive(n), 0.9, d.inout(d.normal(n)), d.inout(d.positive(n))
 
 
+def add(d, m, n):
+    yield d.normal(n), d.normal(n), d.out(n)
+
+
 def softmax_forward(d, m, n):
     if n:
         yield d.normal(m, n), d.out(m, n)
@@ -191,7 +195,7 @@ def dropout_backward(d, m, n):
 
 CASES = [
     activation_forward, activation_backward, elementary, elementary_power, dense_forward, dense_backward, column_sums,
-    batchnorm_forward, batchnorm_backward, batchnorm_update, softmax_forward, softmax_backward, loss, accuracy,
+    batchnorm_forward, batchnorm_backward, batchnorm_update, add, softmax_forward, softmax_backward, loss, accuracy,
     sgd_update, adam_update, all_finite, philox, dropout_forward, dropout_backward,
 ]  # fmt: skip
 case = pytest.mark.parametrize("case", CASES)

@@ -9,6 +9,7 @@ from libc.string cimport memset
 
 from . cimport nn_activations, nn_batchnorm, nn_dropout, nn_losses, nn_optimizers, nn_softmax_crossentropy, random
 from .arrays cimport arrays_t, expect, parse
+from .nn_add cimport add_row
 from .gemm cimport gemm_chunks, gemm_t, panel_width, scratch_size
 from .nn_loss_batch cimport loss_t
 from .plan_chunks cimport STRIDE, chunks_of
@@ -216,6 +217,16 @@ def batchnorm_update(mean, var, double momentum, running_mean, running_var):
         nn_batchnorm.batchnorm_update(c.f[0], c.f[1], momentum, c.f[2], c.f[3], c.n)
     else:
         nn_batchnorm.batchnorm_update(c.d[0], c.d[1], momentum, c.d[2], c.d[3], c.n)
+
+
+def add(x, y, a):
+    """a = x + y."""
+    cdef arrays_t c
+    parse(&c, b"x:n y:n a=n", (x, y, a))
+    if c.single:
+        add_row(c.f[0], c.f[1], c.f[2], c.n)
+    else:
+        add_row(c.d[0], c.d[1], c.d[2], c.n)
 
 
 def softmax_forward(z, a):

@@ -4,6 +4,7 @@ from libc.string cimport memcpy, memset
 
 from .gemm cimport gemm, gemm_chunks, gemm_t, prepack, prepacked_size, scratch_size
 from .nn_activations cimport IDENTITY, activation_backward, activation_forward
+from .nn_add cimport add_rows
 from .nn_batchnorm cimport (
     batchnorm_backward, batchnorm_backward_sums, batchnorm_fold, batchnorm_forward, batchnorm_inverse,
     batchnorm_statistics, batchnorm_update
@@ -17,8 +18,8 @@ from .nn_softmax_crossentropy cimport softmax_backward, softmax_forward
 from .plan_chunks cimport chunks_of
 from .plan_dense cimport d_kernel, d_kernel_sum, x_offsets_of
 from .plan_ops cimport (
-    ABORT_IF_NONFINITE, ACTIVATION, ACTIVATION_BACKWARD, ADAM, BATCHNORM, BATCHNORM_BACKWARD, BATCHNORM_BACKWARD_SUMS,
-    BATCHNORM_FOLD, BATCHNORM_RUNNING, BATCHNORM_STATISTICS, BATCHNORM_UPDATE, CHECK, D_INPUT, D_KERNEL, D_KERNEL_SUM,
+    ABORT_IF_NONFINITE, ACTIVATION, ACTIVATION_BACKWARD, ADAM, ADD, BATCHNORM, BATCHNORM_BACKWARD,
+    BATCHNORM_BACKWARD_SUMS, BATCHNORM_FOLD, BATCHNORM_RUNNING, BATCHNORM_STATISTICS, BATCHNORM_UPDATE, CHECK, D_INPUT, D_KERNEL, D_KERNEL_SUM,
     DENSE, DROPOUT, DROPOUT_BACKWARD, GATHER, KEEP_OUTPUT, KEPT, LOSS, LOSS_SUM, PARAMETRIC, PARAMETRIC_BACKWARD,
     PARAMETRIC_SUMS, PENALTY, PENALTY_SUM, SGD, SOFTMAX, SOFTMAX_BACKWARD, TARGET, TRACED_UPDATE, WEIGHT, X,
     activation_backward_op_t, activation_op_t, at, batchnorm_backward_op_t, batchnorm_backward_sums_op_t,
@@ -350,6 +351,8 @@ cdef void run_rows(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, int
     elif code == SOFTMAX:
         softmax_forward(at(run, op.softmax.x, like) + i0 * op.softmax.ldx, op.softmax.ldx,
                         at(run, op.softmax.a, like) + i0 * op.softmax.lda, op.softmax.lda, i1 - i0, op.softmax.units)
+    elif code == ADD:
+        add_rows(&op.add, run, i0, i1, like)
     elif code == LOSS:
         loss(&op.loss, run, i0, i1, like)
     elif code == KEEP_OUTPUT:

@@ -40,6 +40,7 @@ cdef enum:
     PARAMETRIC
     DROPOUT
     SOFTMAX
+    ADD
     LOSS
     LOSS_SUM
     KEEP_OUTPUT
@@ -189,6 +190,17 @@ cdef struct softmax_op_t:
     head_t head
     ref_t x
     Py_ssize_t ldx
+    Py_ssize_t units
+    ref_t a
+    Py_ssize_t lda
+
+cdef struct add_op_t:
+    # a = x + y
+    head_t head
+    ref_t x
+    Py_ssize_t ldx
+    ref_t y
+    Py_ssize_t ldy
     Py_ssize_t units
     ref_t a
     Py_ssize_t lda
@@ -429,6 +441,7 @@ cdef union op_t:
     parametric_op_t parametric
     dropout_op_t dropout
     softmax_op_t softmax
+    add_op_t add
     loss_op_t loss
     loss_sum_op_t loss_sum
     keep_output_op_t keep_output

@@ -72,6 +72,7 @@ OPS = dict((
     entry("parametric", PARAMETRIC, True, o.parametric, sizeof(o.parametric)),
     entry("dropout", DROPOUT, True, o.dropout, sizeof(o.dropout)),
     entry("softmax", SOFTMAX, True, o.softmax, sizeof(o.softmax)),
+    entry("add", ADD, True, o.add, sizeof(o.add)),
     entry("loss", LOSS, True, o.loss, sizeof(o.loss)),
     entry("loss_sum", LOSS_SUM, False, o.loss_sum, sizeof(o.loss_sum)),
     entry("keep_output", KEEP_OUTPUT, True, o.keep_output, sizeof(o.keep_output)),

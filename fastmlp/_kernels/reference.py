@@ -200,6 +200,11 @@ def batchnorm_update(mean: Array, var: Array, momentum: float, running_mean: Arr
     running_var[...] = momentum * running_var + (1 - momentum) * var
 
 
+def add(x: Array, y: Array, a: Array) -> None:
+    """``a = x + y``; all (n,)."""
+    a[...] = x + y
+
+
 def softmax_forward(z: Array, a: Array) -> None:
     """``a_j = e^(z_j - max z) / sum_k e^(z_k - max z)`` by rows; z and a (m, n)."""
     e = np.exp(z - z.max(axis=1, keepdims=True))
