@@ -193,7 +193,7 @@ def same(contents):
 
 @pytest.fixture(scope="session")
 def same_future(same):
-    """Check for the same arrays, and the same bits after what is done next: counters for Adam, masks and shuffling are alike."""
+    """Check for the same arrays, and the same bits after what is done next: counters are alike too."""
 
     def check(net, twin, *, epochs=True):
         same(net, twin)

@@ -3,11 +3,11 @@ same bits; what isn't recorded says why."""
 
 import numpy as np
 import pytest
+from fastmlp.core import CODES
 
 import fastmlp as fm
 from fastmlp import lowering
 from fastmlp._kernels import level, load
-from fastmlp.core import CODES
 from fastmlp.extensions import extension_of
 from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
 

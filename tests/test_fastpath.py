@@ -595,7 +595,7 @@ def test_a_copy_has_a_fast_path_of_its_own(snapshot, same_bits):
 
 
 def test_steps_and_predictions_within_a_callback(snapshot, same_bits):
-    """In the middle of a weighted epoch, whose data is bound: the fast path neither takes it for its own nor lets it go."""
+    """In the middle of a weighted epoch, whose data is bound: the fast path neither takes it as its own nor lets go."""
     weight = np.linspace(0.5, 2, N)
 
     class Trains(fm.callbacks.Callback):
