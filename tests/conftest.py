@@ -41,6 +41,15 @@ def dtype(request):
     return np.dtype(request.param)
 
 
+@pytest.fixture
+def teams():
+    """Teams also where there is next to nothing to do, at the level that networks run at."""
+    module = _kernels.load(_kernels.level, "team")
+    before = module.set_grain(1.0)
+    yield
+    module.set_grain(before)
+
+
 # What several files share: fixtures that are functions, since --import-mode=importlib lets no test import another.
 
 

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp._kernels import level, load
 from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
 
 FIRST, LAST = 20, 5
@@ -42,15 +41,6 @@ class Cube(fm.activations.Activation):
 
     def derivative(self, z, a):
         return 3 * z**2
-
-
-@pytest.fixture
-def teams():
-    """Teams also where there is next to nothing to do."""
-    module = load(level, "team")
-    before = module.set_grain(1.0)
-    yield
-    module.set_grain(before)
 
 
 def train(stack, dtype, threads, snapshot, rows=150, batch=70):
