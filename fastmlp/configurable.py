@@ -98,16 +98,6 @@ def same_values(a: Any, b: Any) -> bool:
     return a is b or bool(a == b) or bool(a != a and b != b)
 
 
-def _replaces_default(cls: type[Any], name: str) -> bool:
-    """Return whether a class has a default for an attribute that an object sets for the first time."""
-    default = getattr(cls, name, _NOT_THERE)
-    if default is _NOT_THERE:
-        if "_set_on_objects_alone" not in cls.__dict__:
-            cls._set_on_objects_alone = set()
-        cls._set_on_objects_alone.add(name)
-    return default is not _NOT_THERE and not isinstance(default, property)
-
-
 class Configurable:
     """Mixin: configuration, representation and equality from the signature of ``__init__``.
 
@@ -144,20 +134,29 @@ class Configurable:
     data_attributes: ClassVar[frozenset[str]] = frozenset()
     hyperparameters: ClassVar[tuple[str, ...]] = ()
 
+    # Names that objects of this very class set without hiding anything of the class: a lookup that fails is slow.
+    _set_on_objects_alone: ClassVar[set[str]] = set()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls._set_on_objects_alone = set()
+
     def __setattr__(self, name: str, value: Any) -> None:
         mine = self.__dict__
         if name in mine:
             changes = mine[name] is not value
+            object.__setattr__(self, name, value)
+        elif name in type(self)._set_on_objects_alone:  # as in most lines of an __init__, which should stay fast
+            mine[name] = value
+            return
         else:
-            try:
-                first = name in type(self).__dict__["_set_on_objects_alone"]
-            except KeyError:
-                first = False
-            if first:  # as in most lines of an __init__, which should stay fast
-                mine[name] = value
+            default = getattr(type(self), name, _NOT_THERE)
+            object.__setattr__(self, name, value)
+            if default is _NOT_THERE:
+                type(self)._set_on_objects_alone.add(name)
                 return
-            changes = _replaces_default(type(self), name)
-        object.__setattr__(self, name, value)
+            # A property counts by what its setter sets; another descriptor may have kept the value under its own name.
+            changes = not isinstance(default, property) and not (name in mine and hasattr(type(default), "__set__"))
         if changes:  # counted once it is set: whoever sees the new version sees the new value
             self._count_change(name)
 

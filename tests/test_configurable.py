@@ -11,16 +11,32 @@ import fastmlp as fm
 from fastmlp.configurable import HYPERPARAMETERS, SETTINGS, VERSIONS, Configurable
 
 
+class Checked:
+    """A descriptor that keeps a value under its own name."""
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, thing, owner):
+        return self if thing is None else vars(thing)[self.name]
+
+    def __set__(self, thing, value):
+        vars(thing)[self.name] = float(value)
+
+
 class Thing(Configurable):
     """One attribute of each sort."""
 
     mode = "fast"
     total = 0.0
     data_attributes = frozenset({"total", "cache"})
-    hyperparameters = ("rate", "momentum")
+    hyperparameters = ("rate", "momentum", "decay")
+    decay = Checked()
+    width = Checked()
 
     def __init__(self, size=1, rate=0.1, momentum=0.9):
         self.size = size
+        self.decay = self.width = 1
         self.rate = rate
         self.momentum = momentum
 
@@ -70,6 +86,8 @@ def test_making_an_object_counts_nothing(counted):
         ("method", lambda: None, (1, 0)),
         ("momentum", 0.5, (0, 1)),
         ("rate", 0.5, (0, 1)),  # a property, kept as _rate
+        ("decay", 0.5, (0, 1)),  # a descriptor
+        ("width", 0.5, (1, 0)),
         ("total", 1.0, (0, 0)),
         ("cache", [], (0, 0)),
         ("news", 1, (0, 0)),

@@ -5,12 +5,13 @@ import pickle
 
 import numpy as np
 import pytest
+from fastmlp.core import CHUNK
+from fastmlp.lowering._base import WALK_BYTES
 
 import fastmlp as fm
 from fastmlp import cli
-from fastmlp.core import CHUNK
+from fastmlp._kernels import level, load
 from fastmlp.layers import BatchNorm, Dense, Layer
-from fastmlp.lowering._base import WALK_BYTES
 
 FEATURES = 6
 BUILTINS = ["l1", "l2", "l1_l2"]

@@ -3,6 +3,7 @@ same bits; what isn't traced says why."""
 
 import numpy as np
 import pytest
+from fastmlp.core import CODES
 
 import fastmlp as fm
 from fastmlp import lowering

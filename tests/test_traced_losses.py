@@ -8,10 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from fastmlp.lowering._base import WALK_BYTES
 
 import fastmlp as fm
 from fastmlp.layers import BatchNorm, Dense
-from fastmlp.lowering._base import WALK_BYTES
 
 FEATURES = 6
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..model import Sequential
 
-__all__ = ["add_demo"]
+__all__ = ["GOAL", "add_demo", "hold_out", "network"]
 
 GOAL = 0.97  # test accuracy below which the demonstration counts as failed
 
@@ -29,7 +29,8 @@ def add_demo(commands: Any, integer: Callable[[int], Callable[[str], int]]) -> N
     demo.set_defaults(run=_demo)
 
 
-def _network(seed: int) -> Sequential:
+def network(seed: int) -> Sequential:
+    """Return the network that is trained."""
     from ..layers import Activation, BatchNorm, Dense, Dropout
     from ..model import Sequential
 
@@ -51,7 +52,7 @@ def _network(seed: int) -> Sequential:
     return net
 
 
-def _hold_out(y: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def hold_out(y: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return indices to train on and to test on: a fifth of each class, drawn at random."""
     import numpy as np
 
@@ -81,10 +82,10 @@ def _demo(arguments: argparse.Namespace) -> int:
 
     _check_out(arguments.out)
     x, y = load_digits()
-    train, test = _hold_out(y, arguments.seed)
+    train, test = hold_out(y, arguments.seed)
     threads = get_num_threads()
     print(f"handwritten digits: {len(train)} images to learn from, {len(test)} held out")
-    net = _network(arguments.seed)
+    net = network(arguments.seed)
     net.summary()
     begun = time.perf_counter()
     net.fit(x[train], y[train], epochs=arguments.epochs, batch_size=32, callbacks=[Cosine()], verbose=1)

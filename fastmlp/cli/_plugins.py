@@ -69,7 +69,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _describe(plugin: Plugin, of_kind: Registry[Any], plugins: list[Plugin], ignored: dict[str, str]) -> Row:
-    """A plugin with its status: available, failed, ignored, or ambiguous where two offer one name."""
+    """Return a plugin with its status: available, failed, ignored, or ambiguous where two offer one name."""
     others = [one.distribution for one in plugins if one.name == plugin.name and one is not plugin]
     failed = of_kind.failed()
     status, reason = "available", None
@@ -91,7 +91,7 @@ def _describe(plugin: Plugin, of_kind: Registry[Any], plugins: list[Plugin], ign
 
 
 def _load(of_kind: Registry[Any], plugin: Plugin) -> Row:
-    """What importing a plugin adds to its row: how it runs, or that it failed and why."""
+    """Return what importing a plugin adds to its row: how it runs, or that it failed and why."""
     from ..testing import execution_mode
 
     try:

@@ -72,7 +72,7 @@ def _fill(text: str, values: dict[str, str]) -> str:
 
 
 def _names(name: str, kind: str) -> tuple[str, str]:
-    """The package of a distribution, and the name under which it offers its object."""
+    """Return the package of a distribution, and the name under which it offers its object."""
     if not re.fullmatch(r"[A-Za-z]([A-Za-z0-9._-]*[A-Za-z0-9])?", name):
         raise ValueError(f"name: expected letters, digits, '-', '_' and '.', a letter first, got {name!r}")
     package = registry.canonical_distribution(name).replace("-", "_")

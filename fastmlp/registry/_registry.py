@@ -16,7 +16,7 @@ C = TypeVar("C", bound=type[Any])
 
 
 def _source(cls: type) -> str:
-    """Where a class was defined: a re-run notebook cell makes a new class with the same source."""
+    """Return where a class was defined: a re-run notebook cell makes a new class with the same source."""
     return f"{cls.__module__}.{cls.__qualname__}"
 
 

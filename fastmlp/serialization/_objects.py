@@ -29,7 +29,7 @@ ARRAY_BYTES = 2**26
 
 
 def encode(value: Any, where: str) -> Any:
-    """`value` as JSON has it; `where` is its place in the network, for messages."""
+    """Return `value` as JSON has it; `where` is its place in the network, for messages."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -56,7 +56,7 @@ def encode(value: Any, where: str) -> Any:
 
 
 def _encode_object(value: Any, kind: str, of_kind: registry.Registry[Any]) -> dict[str, Any]:
-    """Name and configuration of an object; of a foreign one also whose it is, and what it does."""
+    """Return name and configuration of an object; of a foreign one also whose it is, and what it does."""
     label = f"{type(value).__name__}."
     name = of_kind.identify(value)
     config = {key: encode(part, label + key) for key, part in value.get_config().items()}
@@ -88,7 +88,7 @@ def check_size(value: Any) -> None:
 
 
 def decode(value: Any, *, verify: bool = True) -> Any:
-    """What `encode` was given; the registry finds the classes, and raises `UnknownNameError` where it can't.
+    """Return what `encode` was given; the registry finds the classes, or raises `UnknownNameError`.
 
     `verify` compares activations with their fingerprints. The size of `value` has been checked.
     """
@@ -128,7 +128,7 @@ LEAVES: dict[str, tuple[type, ...]] = {"f": (int, float), "i": (int,), "u": (int
 
 
 def _count(values: Any, leaves: tuple[type, ...]) -> int:
-    """Numbers in nested lists, each of one of the types `leaves`."""
+    """Count the numbers in nested lists, each of one of the types `leaves`."""
     if isinstance(values, list):
         return sum(_count(part, leaves) for part in values)
     if not isinstance(values, leaves) or (isinstance(values, bool) and bool not in leaves):
@@ -170,7 +170,7 @@ class _Record(NamedTuple):
 
 
 def _record(value: dict[str, Any]) -> _Record:
-    """The fields of an object, checked before anything is looked up."""
+    """Return the fields of an object, checked before anything is looked up."""
     name, config = _field(value, "class", str), _field(value, "config", dict)
     check_version(value.get("version"))
     saved = value.get("fingerprint")

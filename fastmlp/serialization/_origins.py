@@ -14,7 +14,7 @@ VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]{0,99}")  # as packaging has t
 
 
 def version_of(of_kind: Registry[Any], name: str) -> str | None:
-    """The installed version of the distribution of ``"distribution:name"``; None for a name without one."""
+    """Return the installed version of the distribution of ``"distribution:name"``; None for a plain name."""
     distribution, _, _ = name.rpartition(":")
     if not distribution:
         return None
@@ -25,7 +25,7 @@ def version_of(of_kind: Registry[Any], name: str) -> str | None:
 
 
 def _installed(distribution: str) -> str | None:
-    """The version of a distribution that may have no plugin of that kind; its metadata alone is read."""
+    """Return the version of a distribution that may have no plugin of that kind; its metadata alone is read."""
     from importlib import metadata
 
     if not is_distribution(distribution):
@@ -43,7 +43,7 @@ def check_version(version: Any) -> None:
 
 
 def loaded_class(of_kind: Registry[Any], name: str, version: str | None) -> Any:
-    """The class of a name, by the registry alone; where there is none, the error says what to install."""
+    """Return the class of a name, by the registry alone; where there is none, the error says what to install."""
     try:
         return of_kind.resolve(name)
     except UnknownNameError as error:
@@ -54,7 +54,7 @@ def loaded_class(of_kind: Registry[Any], name: str, version: str | None) -> Any:
 
 
 def advice(of_kind: Registry[Any], name: str, version: str | None) -> str:
-    """What to do about a name that can't be used as it was when the network was saved."""
+    """Return what to do about a name that can't be used as it was when the network was saved."""
     distribution, _, plain = name.rpartition(":")
     if not distribution:
         return (

@@ -160,6 +160,6 @@ def checks_of(distribution: str) -> list[Check]:
 
 
 def _checks_of(subject: Subject) -> list[Check]:
-    """The checks of a kind, those of every kind first and last."""
+    """Return the checks of a kind, those of every kind first and last."""
     functions = (*FIRST, *OF_KIND.get(subject.kind, ()), copies)
     return [Check(subject, function) for function in functions]

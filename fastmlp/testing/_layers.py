@@ -28,7 +28,7 @@ def _network(subject: Subject, dtype: Any = np.float64) -> tuple[Any, NDArray[An
 
 
 def _in_numpy(net: Any) -> list[Any]:
-    """The parts of a layer that run their own forward."""
+    """Return the parts of a layer that run their own forward."""
     found = [place.layer for place in net.engine.network.layers if type(place.layer).forward is not Layer.forward]
     if not found:
         raise Skipped("it is made of layers that have no forward of their own")
@@ -103,7 +103,7 @@ def gradients(subject: Subject) -> None:
 
 
 def _function(net: Any, x: NDArray[Any], key: str | None, dy: NDArray[Any], training: bool) -> Callable[[Any], float]:
-    """The weighted sum of outputs, by the inputs or by one parameter."""
+    """Return the weighted sum of outputs, by the inputs or by one parameter."""
 
     def value(at: NDArray[Any]) -> float:
         if key is None:

@@ -56,7 +56,7 @@ class Subject:
         return self.of_kind.plural
 
     def load(self) -> type[Any]:
-        """The class; raises what its import raises."""
+        """Return the class; raise what its import raises."""
         if self._loaded is None:
             if isinstance(self._source, str):
                 self._loaded = self.of_kind.resolve(self._source)
@@ -73,7 +73,7 @@ class Subject:
             raise Skipped("it can't be loaded, see the check 'loads'") from None
 
     def create(self) -> Any:
-        """The instance, or one made with ``conformance["config"]``; raises what ``__init__`` raises."""
+        """Return the instance, or one made with ``conformance["config"]``; raises what ``__init__`` raises."""
         if isinstance(self._source, (str, type)):
             cls, config = self.cls, self.option("config")
             check_config(cls, config)
@@ -83,19 +83,19 @@ class Subject:
         return self._source
 
     def make(self) -> Any:
-        """As `create`; `Skipped` where that fails, which is another check's failure."""
+        """Return as `create` does; `Skipped` where that fails, which is another check's failure."""
         try:
             return self.create()
         except (Exception, SystemExit):
             raise Skipped("no object can be made, see the check 'makes'") from None
 
     def option(self, name: str) -> Any:
-        """What the class declares, or the default."""
+        """Return what the class declares, or the default."""
         declared = getattr(self.cls, "conformance", {})
         return declared.get(name, OPTIONS[name][1]) if isinstance(declared, Mapping) else OPTIONS[name][1]
 
     def declaration_problem(self) -> str | None:
-        """What is wrong with the attribute `conformance`, if anything is."""
+        """Return what is wrong with the attribute `conformance`, if anything is."""
         declared = getattr(self.cls, "conformance", {})
         if not isinstance(declared, Mapping):
             return f"the attribute conformance must be a dict, got {declared!r}"
@@ -115,7 +115,7 @@ class Subject:
 
 
 def registry_of(kind: str) -> Registry[Any]:
-    """The registry of ``"activations"`` or ``"activation"``."""
+    """Return the registry of ``"activations"`` or ``"activation"``."""
     for plural in KINDS:
         found: Registry[Any] = getattr(registry, plural)
         if kind in (plural, found.kind):
@@ -124,7 +124,7 @@ def registry_of(kind: str) -> Registry[Any]:
 
 
 def subject_of(obj: Any, kind: str | None = None) -> Subject:
-    """The subject of a name, a class or an instance; errors as `fastmlp.testing.check`."""
+    """Return the subject of a name, a class or an instance; errors as `fastmlp.testing.check`."""
     if isinstance(obj, str):
         of_kind = registry_of(kind) if kind else _registry_with(obj)
         return Subject(of_kind, obj, obj, _plugin(of_kind, obj))
@@ -157,7 +157,7 @@ def _registry_with(name: str) -> Registry[Any]:
 
 
 def _plugin(of_kind: Registry[Any], name: str) -> Plugin | None:
-    """The plugin that a name means; a plain name may be a built-in's, or that of two."""
+    """Return the plugin that a name means; a plain name may be a built-in's, or that of two."""
     distribution, _, plain = name.rpartition(":")
     if not distribution:
         found = [plugin for plugin in of_kind.plugins() if plugin.name == plain]

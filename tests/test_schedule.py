@@ -1,11 +1,10 @@
-"""Two regimes, chosen by size: rows walk through a small network, the GEMMs of a large one are split. Neither which of
-them is taken, nor how many members take part, changes a bit."""
+"""Two schedules, chosen by size: the operations of a small network run in fused groups, a few rows at a time; those of
+a large one run one by one, each split among threads. Neither the schedule nor the number of threads changes a bit."""
 
 import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp import core, lowering
 from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
 
 FIRST, LAST = 20, 5
@@ -28,14 +27,14 @@ STACKS = {
         Dense(LAST, "softmax"),
     ],
     "linear": lambda: [Dense(LAST, "softmax", use_bias=False)],
-    # copies of kernels: kept on a walk, too large for that, too many columns
+    # copies of kernels: kept in a fused group, too large for that, too many columns
     "wide": lambda: [Dense(200, "relu"), Dense(600, "relu"), Dense(136, "tanh"), Dense(LAST, "softmax")],
     "python": lambda: [Dense(30, Cube()), Dense(20, "relu"), Dense(LAST, "softmax")],
 }
 
 
 class Cube(fm.activations.Activation):
-    """Runs in NumPy, in the middle of a walk."""
+    """Runs in NumPy, in the middle of a fused group."""
 
     def forward(self, z):
         return z**3
@@ -45,7 +44,7 @@ class Cube(fm.activations.Activation):
 
 
 def train(stack, dtype, threads, snapshot, rows=150, batch=70):
-    """What some steps make of a network, and what it predicts; the last batch is shorter."""
+    """Return what some steps make of a network, and what it predicts; the last batch is shorter."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(rows, FIRST)).astype(dtype), rng.integers(0, LAST, rows)
     net = fm.Sequential(STACKS[stack](), input_dim=FIRST, dtype=dtype, seed=3)
@@ -61,19 +60,19 @@ def train(stack, dtype, threads, snapshot, rows=150, batch=70):
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_neither_regime_nor_team_changes_a_bit(stack, dtype, teams, monkeypatch, snapshot, same_bits):
+def test_neither_schedule_nor_threads_change_a_bit(stack, dtype, teams, fuse, snapshot, same_bits):
     expected = train(stack, dtype, 1, snapshot)
-    for walk_bytes in (1 << 40, 0):
-        monkeypatch.setattr(lowering._base, "WALK_BYTES", walk_bytes)
+    for fused in (True, False):
+        fuse(fused)
         for threads in (1, 2, 3, 5, 8):
-            assert same_bits(train(stack, dtype, threads, snapshot), expected), (walk_bytes, threads)
+            assert same_bits(train(stack, dtype, threads, snapshot), expected), (fused, threads)
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_more_rows_than_a_walk_or_a_block_takes_at_a_time(stack, dtype, teams, monkeypatch, snapshot, same_bits):
+def test_more_rows_than_a_group_or_a_block_takes_at_a_time(stack, dtype, teams, fuse, snapshot, same_bits):
     expected = train(stack, dtype, 1, snapshot, 1000, 900)
-    for walk_bytes in (1 << 40, 0):
-        monkeypatch.setattr(lowering._base, "WALK_BYTES", walk_bytes)
+    for fused in (True, False):
+        fuse(fused)
         for threads in (1, 2, 3, 8):
             assert same_bits(train(stack, dtype, threads, snapshot, 1000, 900), expected)
 
@@ -119,40 +118,36 @@ def test_a_gradient_of_blocks_that_is_not_finite_stops_the_step():
     assert not any(parameter.any() for parameter in net.parameters.values())
 
 
-def walks(net):
-    """Runs of operations that go together, as the names of their codes."""
-    names = {number: name for name, number in core.CODES.items()}
+def groups(net):
+    """Return the names of the operations of a step, those that run together in one list."""
     net.compile("adam", "sparse_categorical_crossentropy")
-    ops = net._lowering(8, training=True).train(net.loss, None, net.optimizer).ops
-    groups, walking = [], False
-    for op in ops:
-        if not (op["walk"] and walking):
-            groups.append([])
-        groups[-1].append(names[int(op["code"])])
-        walking = bool(op["walk"])
-    return groups
+    found, fusing = [], False
+    for operation in net.plan(512):
+        fused = operation.regime == "walk"
+        if not (fused and fusing):
+            found.append([])
+        found[-1].append(operation.name)
+        fusing = fused
+    return found
 
 
-def test_rows_walk_from_the_data_to_the_first_gradient():
-    """One walk: the way forward, the loss and the gradients of all inputs; then what needs the whole batch."""
+def test_one_group_from_the_data_to_the_first_gradient():
+    """The way forward, the loss and the gradients of all inputs; then, one by one, what needs the whole batch."""
     net = fm.Sequential(STACKS["relu"](), input_dim=FIRST, seed=0)
-    first, *rest = walks(net)
+    first, *rest = groups(net)
     assert first == ["dense", "dense", "dense", "loss", "d_input", "d_input"]
     assert all(len(group) == 1 for group in rest)
     assert sum(group == ["d_kernel"] for group in rest) == 3
 
 
-def test_a_walk_stops_at_batch_norm():
+def test_a_group_ends_at_batch_norm():
     net = fm.Sequential(STACKS["batchnorm"](), input_dim=FIRST, seed=0)
-    groups = walks(net)
-    assert groups[0] == ["dense"]
-    assert groups[1] == ["batchnorm_statistics"]
-    assert groups[2] == ["batchnorm", "dense"]
+    assert groups(net)[:3] == [["dense"], ["batchnorm_statistics"], ["batchnorm", "dense"]]
 
 
-def test_large_networks_do_not_walk():
+def test_large_networks_run_one_by_one():
     net = fm.Sequential([Dense(600, "relu"), Dense(600, "relu"), Dense(LAST, "softmax")], input_dim=FIRST, seed=0)
-    assert all(len(group) == 1 for group in walks(net))
+    assert all(len(group) == 1 for group in groups(net))
 
 
 def planned(*widths):
@@ -162,8 +157,8 @@ def planned(*widths):
     return net
 
 
-def test_what_the_plan_says_of_regimes():
-    """Small networks walk where there are rows for it; large ones never do; a lone operation is split."""
+def test_what_the_plan_says_of_its_schedule():
+    """Small networks are fused where there are rows for it; large ones never are; a lone operation is split."""
     small = planned(64)
     large = planned(600, 600)
     with fm.num_threads(1):

@@ -1,4 +1,4 @@
-"""The short way of `train_on_batch` and `predict`: the bits and the errors of the long way, whatever comes in."""
+"""The fast path of `train_on_batch` and `predict`: the bits and the errors of the usual way, whatever comes in."""
 
 import _thread
 import contextlib
@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp import core, evaluation, steps, threads
+from fastmlp import _kernels, threads
+from fastmlp._compiler.compiled import Compiled
 from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
 
 N, FEATURES, UNITS = 24, 5, 3
@@ -41,7 +42,7 @@ def data(loss=SPARSE, dtype="float32", n=N, units=UNITS):
 
 
 class Strange(np.ndarray):
-    """An array that no door takes, and that is worth the same as any other."""
+    """An array that the fast path doesn't take, though its numbers are as good as any."""
 
 
 def strange(array):
@@ -49,38 +50,54 @@ def strange(array):
 
 
 @pytest.fixture
-def long_ways(monkeypatch):
-    """Names of the calls that went the long way."""
-    found = []
+def slow(monkeypatch):
+    """Names of the calls that did not take the fast path."""
+    found, taken = [], threading.local()
 
-    def watch(module, name):
-        original = getattr(module, name)
+    def watch(name, fast):
+        method, fast_method = getattr(fm.Sequential, name), getattr(Compiled, fast)
 
-        def watched(*arguments):
-            found.append(name)
-            return original(*arguments)
+        def watched(net, *arguments, **options):
+            taken.here = False
+            try:
+                return method(net, *arguments, **options)
+            finally:
+                if not taken.here:
+                    found.append(name)
 
-        monkeypatch.setattr(module, name, watched)
+        def watched_fast(engine, *arguments):
+            result = fast_method(engine, *arguments)
+            taken.here = result is not None
+            return result
 
-    watch(steps, "train_on_batch")
-    watch(evaluation, "predict")
+        monkeypatch.setattr(fm.Sequential, name, watched)
+        monkeypatch.setattr(Compiled, fast, watched_fast)
+
+    watch("train_on_batch", "train_fast")
+    watch("predict", "predict_fast")
     return found
 
 
+def without_fast_path(net):
+    """Return a network whose calls all take the usual way."""
+    net.engine.train_fast = net.engine.predict_fast = lambda *arguments: None
+    return net
+
+
 def warm(net, *arrays):
-    """A network whose doors are open."""
+    """Return a network that has done its first calls, and so has a fast path."""
     net.train_on_batch(*arrays)
     net.predict(arrays[0])
     return net
 
 
-# What goes through
+# What takes the fast path
 
 
 @pytest.mark.parametrize("loss", LAST)
 @pytest.mark.parametrize("optimizer", ["sgd", {"name": "sgd", "momentum": 0.9, "nesterov": True}, "adam"])
 @pytest.mark.parametrize("metrics", [(), ("accuracy",)])
-def test_bits_of_the_long_way(loss, optimizer, metrics, dtype, long_ways, snapshot, same_bits):
+def test_bits_of_the_usual_way(loss, optimizer, metrics, dtype, slow, snapshot, same_bits):
     """Loss, metric, parameters, state, statistics and counters of many steps, on batches that grow and shrink."""
     net, twin = (network(loss, optimizer, metrics, dtype) for _ in range(2))
     x, y = data(loss, dtype)
@@ -88,9 +105,9 @@ def test_bits_of_the_long_way(loss, optimizer, metrics, dtype, long_ways, snapsh
         assert net.train_on_batch(x[:n], y[:n]) == twin.train_on_batch(strange(x[:n]), y[:n])
         assert same_bits(snapshot(net), snapshot(twin))
         assert same_bits(net.predict(x[:n]), twin.predict(strange(x[:n])))
-    assert (net._steps, net._iterations) == (twin._steps, twin._iterations) == (7, 7)
-    assert long_ways.count("train_on_batch") == 2 + 7  # where a batch was larger than all before
-    assert long_ways.count("predict") == 2 + 7
+    assert net.engine.counters() == twin.engine.counters() == {"steps": 7, "iterations": 7, "epochs": 0}
+    assert slow.count("train_on_batch") == 2 + 7  # where a batch was larger than all before
+    assert slow.count("predict") == 2 + 7
 
 
 def unpickled(array):
@@ -121,36 +138,36 @@ TAKEN = {
 
 
 @pytest.mark.parametrize("layout", TAKEN)
-def test_layouts_that_are_taken(layout, long_ways, same_bits):
+def test_layouts_that_are_taken(layout, slow, same_bits):
     """Rows may be strided, numbers in a row not."""
     x, y = data(ONE_HOT)
     net, twin = (warm(network(ONE_HOT), x, y) for _ in range(2))
     expected = twin.train_on_batch(strange(x), y), twin.predict(strange(x))
-    long_ways.clear()
+    slow.clear()
     given, targets = TAKEN[layout](x), TAKEN[layout](y)
     assert net.train_on_batch(given, targets) == expected[0]
     assert same_bits(net.predict(given), expected[1])
     assert same_bits(net(given), expected[1])
-    assert long_ways == []
+    assert slow == []
 
 
 @pytest.mark.parametrize("loss", [BINARY, SQUARES])
-def test_one_output_may_come_without_a_dimension(loss, long_ways):
+def test_one_output_may_come_without_a_dimension(loss, slow):
     x, y = data(loss)
     nets = [warm(network(loss, units=1), x, y[:, :1]) for _ in range(4)]
-    long_ways.clear()
+    slow.clear()
     columns = [y[:, :1], np.ascontiguousarray(y[:, 0]), y[:, 0], y[:, 1][::-1]]
     logs = [net.train_on_batch(x, column) for net, column in zip(nets, columns, strict=True)]
-    assert long_ways == []
+    assert slow == []
     assert logs[0] == logs[1] == logs[2] != logs[3]
 
 
-def test_labels_may_come_in_a_column(long_ways):
+def test_labels_may_come_in_a_column(slow):
     x, y = data()
     nets = [warm(network(), x, y) for _ in range(2)]
-    long_ways.clear()
+    slow.clear()
     assert nets[0].train_on_batch(x, y[:, None]) == nets[1].train_on_batch(x, y)
-    assert long_ways == []
+    assert slow == []
 
 
 @pytest.mark.parametrize("n", [1, 10, N])
@@ -166,24 +183,24 @@ def test_predictions_belong_to_the_caller(n, dtype, same_bits):
     assert (type(first), first.dtype, first.shape) == (np.ndarray, np.dtype(dtype), (n, UNITS))
 
 
-def test_out_is_written_and_returned(long_ways, same_bits):
+def test_out_is_written_and_returned(slow, same_bits):
     x, y = data()
     net = warm(network(), x, y)
     expected = net.predict(strange(x))
-    long_ways.clear()
+    slow.clear()
     out = np.full((N + 2, UNITS), np.nan, np.float32)
     view = out[1:-1]
     assert net.predict(x, out=view) is view
     assert same_bits(view, expected)
     assert np.isnan(out[[0, -1]]).all()
     assert net.predict(x, batch_size=N, out=view) is view
-    assert long_ways == []
+    assert slow == []
     assert net.predict(x, batch_size=N - 1, out=view) is view
     assert same_bits(view, expected)
-    assert long_ways == ["predict"]
+    assert slow == ["predict"]
 
 
-# What goes the long way, to the same end
+# What takes the usual way, to the same end
 
 
 def unaligned(a):
@@ -209,21 +226,21 @@ REFUSED = {
 
 @pytest.mark.parametrize("layout", REFUSED)
 @pytest.mark.parametrize("which", ["x", "y", "both"])
-def test_layouts_that_are_refused(layout, which, long_ways, snapshot, same_bits):
-    """No bit changes, and the door stays open for what is usual."""
+def test_layouts_that_are_refused(layout, which, slow, snapshot, same_bits):
+    """No bit changes, and the fast path stays there for other calls."""
     arrays = data(ONE_HOT)
     whole = tuple(np.round(a) for a in arrays)  # so that integers are the same numbers
     net, twin = (warm(network(ONE_HOT), *whole) for _ in range(2))
     x, y = (REFUSED[layout](a) if which in (name, "both") else a for name, a in zip("xy", whole, strict=True))
     expected = [twin.train_on_batch(*whole) for _ in range(2)]
-    long_ways.clear()
+    slow.clear()
     assert net.train_on_batch(x, y) == expected[0]
     if which != "y":
         assert same_bits(net.predict(x), net.predict(whole[0]))
-    assert long_ways == ["train_on_batch", "predict"][: 1 if which == "y" else 2]
+    assert slow == ["train_on_batch", "predict"][: 1 if which == "y" else 2]
     assert net.train_on_batch(*whole) == expected[1]
     assert same_bits(snapshot(net), snapshot(twin))
-    assert len(long_ways) < 3
+    assert len(slow) < 3
 
 
 @pytest.mark.parametrize("kind", [np.int32, np.uint8, np.float64, bool])
@@ -236,14 +253,14 @@ def test_labels_of_other_dtypes(kind, same_bits, snapshot):
     assert same_bits(snapshot(net), snapshot(twin))
 
 
-def test_weights_go_the_long_way(long_ways, snapshot, same_bits):
+def test_weights_take_the_usual_way(slow, snapshot, same_bits):
     """Ones are as none, to the bit."""
     x, y = data()
     net, twin = (warm(network(), x, y) for _ in range(2))
-    long_ways.clear()
+    slow.clear()
     assert net.train_on_batch(x, y, np.ones(N, np.float32)) == twin.train_on_batch(x, y)
     assert same_bits(snapshot(net), snapshot(twin))
-    assert long_ways == ["train_on_batch"]
+    assert slow == ["train_on_batch"]
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -294,8 +311,8 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("what", FOREIGN)
-def test_foreign_code_is_run(what, long_ways):
-    """Steps that need Python have no door; predictions have one where the way forward needs none."""
+def test_foreign_code_is_run(what, slow):
+    """Steps that need Python have no fast path; predictions have one where the way forward needs no Python."""
     layers, optimizer, loss, metrics = FOREIGN[what]
     x, y = data(SQUARES)
     config = [type(layer).from_config(layer.get_config()) for layer in layers]
@@ -304,10 +321,10 @@ def test_foreign_code_is_run(what, long_ways):
     logs = [net.train_on_batch(x, y) for _ in range(3)]
     assert logs[0]["loss"] > logs[1]["loss"] > logs[2]["loss"]
     assert len(logs[0]) == 1 + len(metrics)
-    assert long_ways == ["train_on_batch"] * 3
+    assert slow == ["train_on_batch"] * 3
     for _ in range(2):
         net.predict(x)
-    assert long_ways.count("predict") == (2 if what == "activation" else 1)
+    assert slow.count("predict") == (2 if what == "activation" else 1)
 
 
 # What is refused
@@ -360,22 +377,22 @@ def refused(call):
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_errors_of_the_long_way(what, long_ways, snapshot, same_bits):
+def test_errors_of_the_usual_way(what, slow, snapshot, same_bits):
     """The same type and text, nothing changed, and the next step is as if nothing had been."""
     loss, x, y = WRONG[what]
     usual = data(loss)
     net, twin = (warm(network(loss), *usual) for _ in range(2))
     before = snapshot(net)
-    twin._training.fastpath = None
+    without_fast_path(twin)
     for _ in range(2):
         error, expected = (refused(lambda one=one: one.train_on_batch(x, y)) for one in (net, twin))
         assert (type(error), str(error)) == (type(expected), str(expected))
         assert vars(error) == vars(expected)
         assert same_bits(snapshot(net), before)
-    long_ways.clear()
+    slow.clear()
     assert net.train_on_batch(*usual) == twin.train_on_batch(*usual)
     assert same_bits(snapshot(net), snapshot(twin))
-    assert long_ways == ["train_on_batch"]  # of the twin
+    assert slow == ["train_on_batch"]  # of the twin
 
 
 @pytest.mark.parametrize(
@@ -402,7 +419,7 @@ def test_errors_of_the_long_way(what, long_ways, snapshot, same_bits):
 )
 def test_errors_of_predict(wrong, same_bits):
     net, twin = (warm(network(), X, LABELS) for _ in range(2))
-    twin._predicting.clear()
+    without_fast_path(twin)
     arguments = {"x": X, "batch_size": None, "out": None} | wrong
     x = arguments.pop("x")
     errors = [refused(lambda one=one: one.predict(x, **arguments)) for one in (net, twin)]
@@ -411,13 +428,13 @@ def test_errors_of_predict(wrong, same_bits):
     assert same_bits(net.predict(X), twin.predict(X))
 
 
-def test_predict_lets_nan_through(long_ways):
+def test_predict_lets_nan_through(slow):
     net = warm(network(), X, LABELS)
-    long_ways.clear()
+    slow.clear()
     outputs = net.predict(unlike(X, (3, 2), np.nan))
     assert np.isnan(outputs[3]).all() and not np.isnan(np.delete(outputs, 3, axis=0)).any()
     assert net.predict(X[:0]).shape == (0, UNITS)
-    assert long_ways == ["predict"]  # no rows
+    assert slow == ["predict"]  # no rows
 
 
 def test_a_step_that_fails_is_no_step(snapshot, same_bits):
@@ -459,21 +476,21 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_settings_count_from_the_next_step_on(what, long_ways, snapshot, same_bits):
+def test_settings_count_from_the_next_step_on(what, slow, snapshot, same_bits):
     optimizer, change, short = CHANGES[what]
     net, twin, old = (warm(network(SQUARES, optimizer), X, ROWS) for _ in range(3))
     change(net)
     change(twin)
-    long_ways.clear()
+    slow.clear()
     for _ in range(2):
         assert net.train_on_batch(X, ROWS) == twin.train_on_batch(strange(X), ROWS)
         old.train_on_batch(X, ROWS)
     assert same_bits(snapshot(net), snapshot(twin))
     assert same_bits(snapshot(net), snapshot(old)) == (what == "nothing")
-    assert len(long_ways) == 2 + (not short)  # those of the twin, and one for a new plan
+    assert len(slow) == 2 + (not short)  # those of the twin, and one for a new plan
 
 
-def test_a_setting_of_ones_own(long_ways):
+def test_a_setting_of_ones_own(slow):
     """What the plan knows nothing of is looked at by those who do."""
     net, twin = (warm(network(), X, LABELS) for _ in range(2))
     net.optimizer.note = "mine"
@@ -485,19 +502,19 @@ def test_a_setting_of_ones_own(long_ways):
     twin.optimizer.learning_rate = 0.0
     twin.train_on_batch(X, LABELS)
     twin.optimizer.learning_rate = net.optimizer.learning_rate
-    long_ways.clear()
+    slow.clear()
     assert net.train_on_batch(X, LABELS) == twin.train_on_batch(X, LABELS)
-    assert long_ways == []
+    assert slow == []
 
 
-def test_a_schedule_is_asked_for_each_step(long_ways):
+def test_a_schedule_is_asked_for_each_step(slow):
     asked = []
     net = warm(network(optimizer=fm.optimizers.Adam(lambda step: asked.append(step) or 0.001)), X, LABELS)
-    long_ways.clear()
+    slow.clear()
     for _ in range(4):
         net.train_on_batch(X, LABELS)
     assert asked == [1, 2, 3, 4, 5]
-    assert long_ways == []
+    assert slow == []
 
 
 @pytest.mark.parametrize("rate", [lambda step: 1 / 0, lambda step: -1.0, lambda step: "0.1", lambda step: np.nan])
@@ -528,7 +545,7 @@ def test_a_schedule_that_uses_the_network():
     assert (net.predict(X) != expected).any()
 
 
-def test_compile_makes_a_new_door(snapshot, same_bits):
+def test_compile_makes_a_new_fast_path(snapshot, same_bits):
     net, twin = (warm(network(), X, LABELS) for _ in range(2))
     for optimizer, loss, metrics, y in (
         (fm.optimizers.SGD(0.5), SPARSE, [], LABELS),
@@ -565,7 +582,7 @@ def test_writes_through_views_are_seen(same_bits):
     assert same_bits(net.predict(X), twin.predict(strange(X)))
 
 
-def test_a_copy_has_doors_of_its_own(snapshot, same_bits):
+def test_a_copy_has_a_fast_path_of_its_own(snapshot, same_bits):
     net = warm(network(), X, LABELS)
     before = snapshot(net)
     copy = pickle.loads(pickle.dumps(net))
@@ -578,7 +595,7 @@ def test_a_copy_has_doors_of_its_own(snapshot, same_bits):
 
 
 def test_steps_and_predictions_within_a_callback(snapshot, same_bits):
-    """In the middle of a weighted epoch, whose data is bound: the door neither takes it for its own nor lets it go."""
+    """In the middle of a weighted epoch, whose data is bound: the fast path neither takes it as its own nor lets go."""
     weight = np.linspace(0.5, 2, N)
 
     class Trains(fm.callbacks.Callback):
@@ -671,14 +688,13 @@ def test_another_thread_meets_a_call_that_runs(busy, other):
     assert not thread.is_alive()
     if busy == other == "predict":
         assert met is None
-        assert len(net._predicting) == 2  # a workspace each
     else:
         assert met.startswith(f"{other}: another thread is {'changing' if other == 'predict' else 'using'}")
     for call in calls.values():  # all is free again
         call()
 
 
-def test_many_threads_predict_through_doors(long_ways, same_bits):
+def test_many_threads_predict_on_the_fast_path(slow, same_bits):
     net = warm(network(), X, LABELS)
     inputs = [np.roll(X, i, axis=0).copy() for i in range(4)]
     right = [net.predict(x) for x in inputs]
@@ -695,31 +711,30 @@ def test_many_threads_predict_through_doors(long_ways, same_bits):
         thread.join(60)
         assert not thread.is_alive()
     assert wrong == []
-    assert 1 <= len(net._predicting) <= 4
-    assert long_ways.count("predict") == len(net._predicting)  # the first use of each workspace
+    assert 1 <= slow.count("predict") <= 4  # once for each thread at most: the first use of an executable
 
 
 @pytest.fixture
 def asked():
-    """Which threads have been asked for their number of threads."""
+    """Return which threads have been asked for their number of threads."""
     found = []
 
     def team():
         found.append(threading.get_ident())
         return threads.team()
 
-    core.concurrency.set_thread_source(team)
-    core.concurrency.forget_thread_count()
+    _kernels.concurrency.set_thread_source(team)
+    _kernels.concurrency.forget_thread_count()
     yield found
-    core.concurrency.set_thread_source(threads.team)
-    core.concurrency.forget_thread_count()
+    _kernels.concurrency.set_thread_source(threads.team)
+    _kernels.concurrency.forget_thread_count()
 
 
 def test_the_number_of_threads_is_asked_once(asked, same_bits):
     """By each thread of Python; and again where it is set."""
     net = warm(network(), X, LABELS)
     asked.clear()
-    core.concurrency.forget_thread_count()
+    _kernels.concurrency.forget_thread_count()
 
     def use():
         for _ in range(3):
@@ -769,7 +784,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_child_is_warned_once(run_python):
-    """Through the door too, though its parent has been asked for its number of threads."""
+    """On the fast path too, though its parent has been asked for its number of threads."""
     assert run_python(FORK) == "0\n"
 
 
@@ -784,7 +799,7 @@ def test_ctrl_c_between_two_steps(snapshot, same_bits):
                 net.train_on_batch(X, LABELS)
         timer.join()
     twin = network()
-    for _ in range(net._steps):
+    for _ in range(net.engine.steps):
         twin.train_on_batch(X, LABELS)
     assert same_bits(snapshot(net), snapshot(twin))
     answers = []
@@ -796,7 +811,7 @@ def test_ctrl_c_between_two_steps(snapshot, same_bits):
 
 
 def calls_of_all_kinds(net, x, y, out):
-    """Through the doors, refused by them, and failing."""
+    """Make calls that take the fast path, that don't, and that fail."""
     net.train_on_batch(x, y)
     net.predict(x)
     net.predict(x, out=out)
@@ -838,10 +853,10 @@ def test_nothing_keeps_the_arrays():
     assert [reference() for reference in gone] == [None] * 4
 
 
-def test_a_network_is_freed_with_its_doors():
+def test_a_network_is_freed_with_its_fast_path():
     net = warm(network(), X, LABELS)
-    gone = [weakref.ref(thing) for thing in (net, net._training, net.optimizer)]
-    arena = weakref.ref(net._memory().flat_parameters)
+    gone = [weakref.ref(thing) for thing in (net, net.engine, net.engine.training(N), net.optimizer)]
+    arena = weakref.ref(net.engine.memory.flat_parameters)
     del net
     gc.collect()
-    assert [reference() for reference in (*gone, arena)] == [None] * 4
+    assert [reference() for reference in (*gone, arena)] == [None] * 5
