@@ -134,6 +134,18 @@ def add(d, m, n):
     yield d.normal(n), d.normal(n), d.out(n)
 
 
+def layernorm_forward(d, m, n):
+    for centered in (True, False) if n else ():
+        gamma, beta, statistics = d.positive(n), d.normal(n), (d.inout(d.normal(m)), d.out(m))
+        yield d.normal(m, n), gamma, beta, 1e-3, centered, *statistics, d.out(m, n)
+
+
+def layernorm_backward(d, m, n):
+    for centered in (True, False) if n else ():
+        statistics = d.normal(m), d.positive(m)
+        yield d.normal(m, n), d.normal(m, n), d.positive(n), *statistics, centered, d.out(n), d.inout(d.normal(n)), d.out(m, n)
+
+
 def softmax_forward(d, m, n):
     if n:
         yield d.normal(m, n), d.out(m, n)
@@ -195,7 +207,8 @@ def dropout_backward(d, m, n):
 
 CASES = [
     activation_forward, activation_backward, elementary, elementary_power, dense_forward, dense_backward, column_sums,
-    batchnorm_forward, batchnorm_backward, batchnorm_update, add, softmax_forward, softmax_backward, loss, accuracy,
+    batchnorm_forward, batchnorm_backward, batchnorm_update, add, layernorm_forward,
+    layernorm_backward, softmax_forward, softmax_backward, loss, accuracy,
     sgd_update, adam_update, all_finite, philox, dropout_forward, dropout_backward,
 ]  # fmt: skip
 case = pytest.mark.parametrize("case", CASES)

@@ -7,7 +7,7 @@ from cython.parallel cimport parallel
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from . cimport nn_activations, nn_batchnorm, nn_dropout, nn_losses, nn_optimizers, nn_softmax_crossentropy, random
+from . cimport nn_activations, nn_batchnorm, nn_dropout, nn_layernorm, nn_losses, nn_optimizers, nn_softmax_crossentropy, random
 from .arrays cimport arrays_t, expect, parse
 from .nn_add cimport add_row
 from .gemm cimport gemm_chunks, gemm_t, panel_width, scratch_size
@@ -227,6 +227,42 @@ def add(x, y, a):
         add_row(c.f[0], c.f[1], c.f[2], c.n)
     else:
         add_row(c.d[0], c.d[1], c.d[2], c.n)
+
+
+cdef void normalize_rows(real **p, Py_ssize_t m, Py_ssize_t n, double epsilon, bint centered) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(m):
+        nn_layernorm.layernorm_forward(p[0] + i * n, p[1], p[2] if centered else NULL, n, epsilon,
+                                       p[3] + i if centered else NULL, p[4] + i, p[5] + i * n)
+
+
+def layernorm_forward(x, gamma, beta, double epsilon, bint centered, mean, inv, y):
+    """mean and inv of the rows of x, y = gamma (x - mean) inv + beta; not centered, without mean and beta."""
+    cdef arrays_t c
+    parse(&c, b"x:mn gamma:n beta:n mean=m inv=m y=mn", (x, gamma, beta, mean, inv, y))
+    if c.single:
+        normalize_rows(c.f, c.m, c.n, epsilon, centered)
+    else:
+        normalize_rows(c.d, c.m, c.n, epsilon, centered)
+
+
+cdef void normalize_rows_back(real **p, Py_ssize_t m, Py_ssize_t n, bint centered) noexcept nogil:
+    cdef real *mean = p[3] if centered else NULL
+    cdef Py_ssize_t i
+    nn_layernorm.layernorm_sums(p[0], n, p[1], n, m, 0, n, mean, p[4], p[5], p[6] if centered else NULL)
+    for i in range(m):
+        nn_layernorm.layernorm_backward(p[0] + i * n, p[1] + i * n, p[2], n, mean + i if centered else NULL, p[4] + i,
+                                        p[7] + i * n)
+
+
+def layernorm_backward(x, dy, gamma, mean, inv, bint centered, d_gamma, d_beta, dx):
+    """d_gamma, d_beta and dx for y as in layernorm_forward; not centered, d_beta is left alone."""
+    cdef arrays_t c
+    parse(&c, b"x:mn dy:mn gamma:n mean:m inv:m d_gamma=n d_beta=n dx=mn", (x, dy, gamma, mean, inv, d_gamma, d_beta, dx))
+    if c.single:
+        normalize_rows_back(c.f, c.m, c.n, centered)
+    else:
+        normalize_rows_back(c.d, c.m, c.n, centered)
 
 
 def softmax_forward(z, a):

@@ -10,6 +10,7 @@ from .nn_batchnorm cimport (
     batchnorm_statistics, batchnorm_update
 )
 from .nn_dropout cimport dropout_backward, dropout_forward
+from .nn_layernorm cimport layernorm_backward_rows, layernorm_gradients, layernorm_rows
 from .nn_loss_batch cimport loss_t
 from .nn_losses cimport NO_METRIC, accuracy_rows, loss_rows
 from .nn_optimizers cimport all_finite
@@ -20,7 +21,8 @@ from .plan_dense cimport d_kernel, d_kernel_sum, x_offsets_of
 from .plan_ops cimport (
     ABORT_IF_NONFINITE, ACTIVATION, ACTIVATION_BACKWARD, ADAM, ADD, BATCHNORM, BATCHNORM_BACKWARD,
     BATCHNORM_BACKWARD_SUMS, BATCHNORM_FOLD, BATCHNORM_RUNNING, BATCHNORM_STATISTICS, BATCHNORM_UPDATE, CHECK, D_INPUT, D_KERNEL, D_KERNEL_SUM,
-    DENSE, DROPOUT, DROPOUT_BACKWARD, GATHER, KEEP_OUTPUT, KEPT, LOSS, LOSS_SUM, PARAMETRIC, PARAMETRIC_BACKWARD,
+    DENSE, DROPOUT, DROPOUT_BACKWARD, GATHER, KEEP_OUTPUT, KEPT, LAYERNORM, LAYERNORM_BACKWARD, LAYERNORM_SUMS,
+    LOSS, LOSS_SUM, PARAMETRIC, PARAMETRIC_BACKWARD,
     PARAMETRIC_SUMS, PENALTY, PENALTY_SUM, SGD, SOFTMAX, SOFTMAX_BACKWARD, TARGET, TRACED_UPDATE, WEIGHT, X,
     activation_backward_op_t, activation_op_t, at, batchnorm_backward_op_t, batchnorm_backward_sums_op_t,
     batchnorm_fold_op_t, batchnorm_op_t, batchnorm_running_op_t, batchnorm_statistics_op_t, batchnorm_update_op_t,
@@ -353,6 +355,10 @@ cdef void run_rows(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, int
                         at(run, op.softmax.a, like) + i0 * op.softmax.lda, op.softmax.lda, i1 - i0, op.softmax.units)
     elif code == ADD:
         add_rows(&op.add, run, i0, i1, like)
+    elif code == LAYERNORM:
+        layernorm_rows(&op.layernorm, run, i0, i1, like)
+    elif code == LAYERNORM_BACKWARD:
+        layernorm_backward_rows(&op.layernorm_backward, run, i0, i1, like)
     elif code == LOSS:
         loss(&op.loss, run, i0, i1, like)
     elif code == KEEP_OUTPUT:
@@ -388,6 +394,8 @@ cdef void run_shared(const op_t *op, run_t *run, int tid, int team, Py_ssize_t *
         batchnorm_gradients(&op.batchnorm_backward_sums, run, tid, team, like)
     elif code == BATCHNORM_UPDATE:
         update_running(&op.batchnorm_update, run, tid, team, like)
+    elif code == LAYERNORM_SUMS:
+        layernorm_gradients(&op.layernorm_sums, run, tid, team, like)
     elif code == SGD or code == ADAM or code == TRACED_UPDATE:
         update_chunks(op, run, chunks_of(claimed, tid, team), like)
     elif code == CHECK:

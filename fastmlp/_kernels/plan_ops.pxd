@@ -41,6 +41,9 @@ cdef enum:
     DROPOUT
     SOFTMAX
     ADD
+    LAYERNORM
+    LAYERNORM_BACKWARD
+    LAYERNORM_SUMS
     LOSS
     LOSS_SUM
     KEEP_OUTPUT
@@ -204,6 +207,52 @@ cdef struct add_op_t:
     Py_ssize_t units
     ref_t a
     Py_ssize_t lda
+
+cdef struct layernorm_op_t:
+    # z = (x - mean) inv gamma + beta by rows, a = g(z); RMSNorm has neither mean nor beta
+    head_t head
+    ref_t x
+    Py_ssize_t ldx
+    Py_ssize_t units
+    double epsilon
+    ref_t mean                      # a number for each row
+    ref_t inv
+    ref_t gamma
+    ref_t beta
+    ref_t z
+    Py_ssize_t ldz
+    ref_t a                         # NONE without an activation
+    Py_ssize_t lda
+    Py_ssize_t activation
+    double alpha
+    Py_ssize_t extension
+
+cdef struct layernorm_backward_op_t:
+    # dx by rows
+    head_t head
+    ref_t x
+    Py_ssize_t ldx
+    Py_ssize_t units
+    ref_t mean
+    ref_t inv
+    ref_t gamma
+    ref_t d
+    Py_ssize_t ldd
+    ref_t dx
+    Py_ssize_t ld_dx
+
+cdef struct layernorm_sums_op_t:
+    # the gradients of gamma and beta, by columns
+    head_t head
+    ref_t x
+    Py_ssize_t ldx
+    Py_ssize_t units
+    ref_t mean
+    ref_t inv
+    ref_t gamma
+    ref_t beta
+    ref_t d
+    Py_ssize_t ldd
 
 cdef struct loss_op_t:
     # loss and metric of each row, d = the gradient of their weighted mean
@@ -442,6 +491,9 @@ cdef union op_t:
     dropout_op_t dropout
     softmax_op_t softmax
     add_op_t add
+    layernorm_op_t layernorm
+    layernorm_backward_op_t layernorm_backward
+    layernorm_sums_op_t layernorm_sums
     loss_op_t loss
     loss_sum_op_t loss_sum
     keep_output_op_t keep_output

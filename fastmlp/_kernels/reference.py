@@ -205,6 +205,48 @@ def add(x: Array, y: Array, a: Array) -> None:
     a[...] = x + y
 
 
+def layernorm_forward(
+    x: Array, gamma: Array, beta: Array, epsilon: float, centered: bool, mean: Array, inv: Array, y: Array
+) -> None:
+    """``y = gamma (x - mean) inv + beta`` by rows, ``inv = 1 / sqrt(mean((x - mean)^2) + epsilon)``, in float64.
+
+    x and y (m, n), gamma and beta (n,), mean and inv (m,); not `centered` (RMSNorm), the mean counts as 0, and beta and
+    `mean` are left alone.
+    """
+    wide = x.astype(np.float64)
+    mu = wide.sum(axis=1) / max(x.shape[1], 1) if centered else np.zeros(len(x))
+    factor = 1 / np.sqrt(((wide - mu[:, None]) ** 2).sum(axis=1) / max(x.shape[1], 1) + epsilon)
+    if centered:
+        mean[...] = mu
+    inv[...] = factor
+    y[...] = gamma * (wide - mu[:, None]) * factor[:, None] + (beta if centered else 0)
+
+
+def layernorm_backward(
+    x: Array,
+    dy: Array,
+    gamma: Array,
+    mean: Array,
+    inv: Array,
+    centered: bool,
+    d_gamma: Array,
+    d_beta: Array,
+    dx: Array,
+) -> None:
+    """The gradients of `layernorm_forward` in float64: with ``g = dy gamma``, by rows
+    ``dx = inv (g - mean(g) - xhat mean(g xhat))``, ``d_gamma = sum_i dy_i xhat_i``, ``d_beta = sum_i dy_i``."""
+    mu = mean.astype(np.float64)[:, None] if centered else 0
+    factor = inv.astype(np.float64)[:, None]
+    xhat = (x - mu) * factor
+    d_gamma[...] = (dy * xhat).sum(axis=0)
+    if centered:
+        d_beta[...] = dy.astype(np.float64).sum(axis=0)
+    g, n = dy.astype(np.float64) * gamma, max(x.shape[1], 1)
+    dot = (g * xhat).sum(axis=1, keepdims=True) / n
+    total = g.sum(axis=1, keepdims=True) / n if centered else 0
+    dx[...] = factor * (g - total - xhat * dot)
+
+
 def softmax_forward(z: Array, a: Array) -> None:
     """``a_j = e^(z_j - max z) / sum_k e^(z_k - max z)`` by rows; z and a (m, n)."""
     e = np.exp(z - z.max(axis=1, keepdims=True))

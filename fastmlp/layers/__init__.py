@@ -9,11 +9,11 @@ from ._activation import Activation
 from ._base import Layer
 from ._dense import Dense
 from ._dropout import Dropout
-from ._normalization import BatchNorm
+from ._normalization import BatchNorm, LayerNorm, RMSNorm
 
-__all__ = ["Activation", "BatchNorm", "Dense", "Dropout", "Layer", "get"]
+__all__ = ["Activation", "BatchNorm", "Dense", "Dropout", "Layer", "LayerNorm", "RMSNorm", "get"]
 
-for _cls in (Activation, BatchNorm, Dense, Dropout, Layer):
+for _cls in (Activation, BatchNorm, Dense, Dropout, Layer, LayerNorm, RMSNorm):
     _cls.__module__ = __name__  # where users find it, in messages and pickles
 
 get = registry.get

@@ -1,6 +1,6 @@
 """The operations, one file each: shapes, forward, backward, cost, and what a listing shows."""
 
-from . import activation, add, batchnorm, dense, dropout, gather, parametric, python_activation, python_layer, softmax
+from . import activation, add, batchnorm, dense, dropout, gather, layernorm, parametric, python_activation, python_layer, softmax
 
 __all__ = [
     "activation",
@@ -9,6 +9,7 @@ __all__ = [
     "dense",
     "dropout",
     "gather",
+    "layernorm",
     "parametric",
     "python_activation",
     "python_layer",
