@@ -145,20 +145,9 @@ testing sklearn onnx distributed
 cli __main__
 __init__
 """
-# As long as `_tracing` isn't there: its parts, each after the row that it needs, and files that don't keep the order.
-OLD = {
-    "registry": "learnable",
-    "threads": "native program",
-    "_tracing": "recording",
-    "activations": "agreement extensions recorded reductions sweeps",
-}
-OLD_FILES = {"activations/__init__.py", "activations/_base.py", "extensions.py", "native/_verification.py"}
-
 ROW = {}
 for number, row in enumerate(ORDER.strip().splitlines()):
-    ROW |= dict.fromkeys(row.split(), 2 * number)
-for first, names in OLD.items():
-    ROW |= dict.fromkeys(names.split(), ROW[first] + 1)
+    ROW |= dict.fromkeys(row.split(), number)
 VOCABULARY = {name for name in ORDER.split() if ROW["_tracing"] < ROW[name] < ROW["_compiler"]} - {"native"}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if not path.parent.name.startswith(("x86_64", "plain")))
 BRIDGES = ("sklearn", "onnx", "distributed", "plots")  # each behind an extra: they need more than NumPy
@@ -227,7 +216,7 @@ def test_imports_point_up(path):
     assert here in ROW, f"{here} has no place yet: put it into ORDER"
     allowed = {here} if here == "_kernels" else {here, *(wing for wing in ROW if ROW[wing] < ROW[here])}
     wrong = [f"line {line}: {here} imports {wing}" for wing, line in wings(path) if wing not in allowed]
-    assert not wrong or path.relative_to(PACKAGE).as_posix() in OLD_FILES
+    assert not wrong
 
 
 def test_what_networks_are_described_with_calls_no_kernel():

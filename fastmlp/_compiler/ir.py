@@ -186,6 +186,11 @@ class Graph:
             operation.x.readers.append(reader)
 
     @property
+    def trainable(self) -> bool:
+        """Whether the parameters of the layer at hand are learned."""
+        return self.layer.trainable
+
+    @property
     def is_chain(self) -> bool:
         """Whether every value is read by one operation at most."""
         values = [self.input, *(operation.output for operation in self.operations)]

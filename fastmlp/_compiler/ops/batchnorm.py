@@ -127,9 +127,8 @@ class BatchNorm(Activated):
 
 
 @builder("batchnorm")
-def add_batchnorm(
-    graph: Graph, x: Value, *, keys: dict[str, str], momentum: float, epsilon: float, trainable: bool = True
-) -> Value:
-    """Add batch normalization; it takes statistics of the batch in training."""
-    settings: dict[str, Any] = {"momentum": momentum, "epsilon": epsilon, "trainable": trainable}
-    return graph.add(BatchNorm(graph.index, x.units, x, keys=keys, by_batch=graph.training, **settings))
+def add_batchnorm(graph: Graph, x: Value, *, keys: dict[str, str], momentum: float, epsilon: float) -> Value:
+    """Add batch normalization; it takes statistics of the batch where it is trained."""
+    settings: dict[str, Any] = {"momentum": momentum, "epsilon": epsilon, "trainable": graph.trainable}
+    by_batch = graph.training and graph.trainable
+    return graph.add(BatchNorm(graph.index, x.units, x, keys=keys, by_batch=by_batch, **settings))

@@ -114,8 +114,6 @@ class Dense(Activated):
 
 
 @builder("dense")
-def add_dense(
-    graph: Graph, x: Value, *, units: int, kernel: str, bias: str | None = None, trainable: bool = True
-) -> Value:
+def add_dense(graph: Graph, x: Value, *, units: int, kernel: str, bias: str | None = None) -> Value:
     """Add ``x kernel + bias``."""
-    return graph.add(Dense(graph.index, units, x, kernel=kernel, bias=bias, trainable=trainable))
+    return graph.add(Dense(graph.index, units, x, kernel=kernel, bias=bias, trainable=graph.trainable))
