@@ -14,7 +14,7 @@ import pytest
 
 import fastmlp as fm
 from fastmlp import _kernels
-from fastmlp._compiler import base
+from fastmlp._compiler import emit
 
 HEADER = "fastmlp.json"  # the member of a file that describes the network
 
@@ -95,7 +95,7 @@ def fuse(monkeypatch):
     """Choose whether the operations of a plan run in fused groups, however large the network is."""
 
     def choose(fused):
-        monkeypatch.setattr(base, "WALK_BYTES", 1 << 40 if fused else 0)
+        monkeypatch.setattr(emit, "FUSED_BYTES", 1 << 40 if fused else 0)
 
     return choose
 
