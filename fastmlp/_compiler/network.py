@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ..activations import Activation as ActivationFunction
 from ..activations import Identity
 from ..checks import check_integer
+from ..configurable import init_parameters
 from ..layers import Layer
 
 __all__ = ["BuiltLayer", "Network", "build_network", "check_layers"]
@@ -112,6 +113,7 @@ class _Builder:
                 check_layers(f"compose of {layer!r}", parts)
                 chain += self.chain(parts, f"{key}.", inputs, (*inside, layer))
                 inputs = chain[-1].units if parts else inputs
+                _tell_units(layer, inputs)
                 continue
             layer.recommended_initializer = _recommended(layers[index:])
             place = self.layer(layer, key, inputs, inside)
@@ -131,7 +133,16 @@ class _Builder:
             units = layer.build(inputs)
         else:
             units = layer.build_join(inputs, [chain[-1].units if chain else inputs for chain in chains])
-        return BuiltLayer(key, layer, inputs, check_integer(f"outputs of layer {key!r}", units, 1), chains, inside)
+        units = check_integer(f"outputs of layer {key!r}", units, 1)
+        _tell_units(layer, units)
+        return BuiltLayer(key, layer, inputs, units, chains, inside)
+
+
+def _tell_units(layer: Layer, units: int) -> None:
+    """Let a layer know its number of outputs, unless that is a setting of its own."""
+    of_class = type(layer)
+    if not hasattr(of_class, "units") and "units" not in init_parameters(of_class):
+        layer.units = units
 
 
 def _recommended(layers: Sequence[Layer]) -> str:
