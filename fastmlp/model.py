@@ -20,7 +20,7 @@ from .registry import layers as layer_registry
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ._training.step import Pullback
+    from ._training.vjp import Pullback
     from .inspection import Listing, Profile
 
 __all__ = ["Sequential", "load"]
