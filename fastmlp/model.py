@@ -11,10 +11,9 @@ import numpy as np
 from . import _training, losses, metrics, optimizers
 from ._compiler.compiled import Compiled, metric_name
 from ._compiler.memory import ArrayMap
-from ._compiler.network import check_layers
 from .callbacks import Callback, CallbackList, History
 from .checks import check_dtype, check_seed
-from .layers import Layer
+from .layers import Layer, check_layers
 from .registry import layers as layer_registry
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from ..activations import Activation as ActivationFunction
 from ..activations import Identity
 from ..checks import check_integer
 from ..configurable import init_parameters
-from ..layers import Layer
+from ..layers import Layer, check_layers
 
-__all__ = ["BuiltLayer", "Network", "build_network", "check_layers"]
+__all__ = ["BuiltLayer", "Network", "build_network"]
 
 
 class BuiltLayer(NamedTuple):
@@ -154,20 +154,3 @@ def _recommended(layers: Sequence[Layer]) -> str:
         if activation is not None and type(activation) is not Identity:
             return str(activation.initializer)
     return ActivationFunction.initializer
-
-
-def check_layers(source: str, layers: object) -> None:
-    """Check that these are distinct layers of distinct names, none of which lives in another network."""
-    if not isinstance(layers, (tuple, list)):
-        raise TypeError(f"{source}: expected a list of layers, got {layers!r}")
-    for layer in layers:
-        if not isinstance(layer, Layer):
-            raise TypeError(f"{source}: expected layers, got {layer!r}")
-    if len({id(layer) for layer in layers}) < len(layers):
-        raise ValueError(f"{source}: a layer object stands twice in the network; make two")
-    names = [layer.name for layer in layers if layer.name is not None]
-    if len(set(names)) < len(names):
-        raise ValueError(f"{source}: two layers have one name: {sorted(n for n in set(names) if names.count(n) > 1)}")
-    for layer in layers:
-        if getattr(layer, "parameters", None) or getattr(layer, "owned", False):
-            raise ValueError(f"{source}: {layer!r} belongs to another network; make a new layer")

@@ -7,6 +7,7 @@ from typing import Any
 from ..registry import layers as registry
 from ._activation import Activation
 from ._base import Layer
+from ._checks import check_layers as check_layers
 from ._dense import Dense
 from ._dropout import Dropout
 from ._normalization import BatchNorm, LayerNorm, RMSNorm
