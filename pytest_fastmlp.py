@@ -17,7 +17,7 @@ __all__ = ["pytest_addoption", "pytest_collection_modifyitems"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The option, and a setting of the same meaning."""
+    """Add the option, and a setting of the same meaning."""
     what = "check the fastmlp plugins of this distribution; may be given several times"
     group = parser.getgroup("fastmlp")
     group.addoption("--fastmlp-plugins", action="append", default=[], metavar="DISTRIBUTION", help=what)
@@ -45,7 +45,7 @@ class Plugins(pytest.Collector):
     """Stands where a file stands for other tests."""
 
     def collect(self) -> list[pytest.Item]:
-        """Nothing: the items are made with it."""
+        """Return nothing: the items are made with it."""
         return []
 
 
@@ -67,7 +67,7 @@ class Conformance(pytest.Item):
             raise ConformanceError(text)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """The message alone; whoever broke the contract isn't in the traceback."""
+        """Return the message alone; whoever broke the contract isn't in the traceback."""
         from fastmlp.testing import ConformanceError
 
         if isinstance(excinfo.value, ConformanceError):
@@ -75,5 +75,5 @@ class Conformance(pytest.Item):
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, None, str]:
-        """Where pytest says that it is."""
+        """Return where pytest says that it is."""
         return self.config.rootpath, None, self.name

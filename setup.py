@@ -31,7 +31,7 @@ from build_support.probe import OpenMPError, Toolchain, openmp_flags
 KERNELS = Path("fastmlp/_kernels")
 HEADERS = Path("fastmlp/include")
 # One for all levels, so these run on any processor: what finds out which levels may be imported, and who calls.
-COMMON = "_cpu", "callers"
+COMMON = "_cpu", "concurrency"
 # Cython's memoryviews, generated and compiled once instead of in every module: 4 s and 160 kB less for each.
 UTILITY = "_cyutility"
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
@@ -54,8 +54,12 @@ FLAGS_WHERE_KNOWN = [
 # No symbols, and no padding between segments: of many small files, that is a sixth.
 STRIP = ["-Wl,--strip-all", "-Wl,-z,noseparate-code", "-Wl,-z,norelro", "-Wl,--build-id=none", "-Wl,--gc-sections"]
 # What calls kernels, and is none; then kernels, and what runs them, that are no faster with more.
-SMALL = {stem: ["-Os"] for stem in ("faces", "plan", "callers", "door", "_cpu", UTILITY)} | {
-    stem: ["-O2"] for stem in ("program", "activations", "losses", "learned", "penalties", "passes", "team", "random")
+SMALL = {stem: ["-Os"] for stem in ("bindings", "plan", "plan_ops", "concurrency", "plan_fastpath", "_cpu", UTILITY)} | {
+    stem: ["-O2"]
+    for stem in (
+        *("vm", "nn_activations", "nn_losses", "nn_parametric", "nn_penalties", "nn_dropout", "random"),
+        *("plan_dispatch", "plan_schedule"),
+    )
 }
 DIRECTIVES = {
     "language_level": 3,

@@ -24,7 +24,7 @@ from rows_gemm import gemm_rows
 from rows_import import import_rows
 from rows_steps import activation_rows, full_batch_rows, network_rows
 from table import markdown, plot
-from timing import peak
+from timing import peak, processor
 
 import fastmlp as fm
 
@@ -48,15 +48,6 @@ def rows(arguments):
         yield from activation_rows(arguments.widths, rounds, threads)
     if "import" in kinds:
         yield from import_rows(rounds)
-
-
-def processor():
-    """Its name, where the system tells."""
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def environment(rounds, threads):

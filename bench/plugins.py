@@ -2,9 +2,9 @@
 
     python bench/plugins.py --markdown plugins.md
 
-Steps of the same network are interleaved: with the built-in sigmoid, with recorded activations, with the same by hand
+Steps of the same network are interleaved: with the built-in sigmoid, with traced activations, with the same by hand
 in C as native kernels (compiled here, if there is a compiler), with a learned parameter, and through NumPy; then
-recorded Lion against momentum, the built-in that moves as many bytes. Losses of the forms of one activation are
+traced Lion against momentum, the built-in that moves as many bytes. Losses of the forms of one activation are
 compared before a time counts.
 """
 
@@ -109,12 +109,12 @@ def forms():
     """Activations by label."""
     found = {"sigmoid, built in": "sigmoid", "relu, built in": "relu"}
     for cls in (Swish, Gelu, Mish):
-        found[f"{cls.__name__.lower()}, recorded"] = cls()
+        found[f"{cls.__name__.lower()}, traced"] = cls()
         if library() is not None:
             found[f"{cls.__name__.lower()}, C"] = by_hand(cls)()
     for per in ("layer", "unit"):
         found[f"learned swish, per {per}"] = fm.activations.get("swish", beta=fm.learned(1.0, per=per))
-    return found | {"softsign, recorded": Softsign(), "swish, NumPy": in_numpy(Swish)()}
+    return found | {"softsign, traced": Softsign(), "swish, NumPy": in_numpy(Swish)()}
 
 
 def network(task, kernels, activation, optimizer):
@@ -140,31 +140,29 @@ def activation_rows(name, rounds):
     nets = {label: network(NETWORKS[name], kernels, form, "adam") for label, form in forms().items()}
     losses = {label: [net.train_on_batch(x, y)["loss"] for _ in range(3)] for label, net in nets.items()}
     for label, loss in losses.items():
-        same = label.split(",")[0] + ", recorded"
+        same = label.split(",")[0] + ", traced"
         np.testing.assert_allclose(loss, losses.get(same, loss), rtol=1e-4, err_msg=label)
     found = times(nets, x, y, rounds)
     for label, seconds in found.items():
         base = "sigmoid, built in"
-        hand = label.replace("recorded", "C")
+        hand = label.replace("traced", "C")
         yield name, label, seconds, ratio(seconds, found[base]), ratio(seconds, found[hand]) if hand in found else None
 
 
 def optimizer_rows(name, rounds):
-    """Steps with recorded Lion, against momentum."""
+    """Steps with traced Lion, against momentum."""
     x, y, kernels = data(NETWORKS[name])
     momentum = fm.optimizers.SGD(1e-4, momentum=0.9)
     nets = {"momentum, built in": network(NETWORKS[name], kernels, "relu", momentum)}
-    nets["lion, recorded"] = network(NETWORKS[name], kernels, "relu", Lion(1e-5))
-    # the sweep alone: gradients that are there, applied
-    gradients = {
-        key: np.full(value.shape, 1e-3, value.dtype) for key, value in nets["lion, recorded"].parameters.items()
+    nets["lion, traced"] = network(NETWORKS[name], kernels, "relu", Lion(1e-5))
+    # the update alone: gradients that are there, applied
+    gradients = {key: np.full(value.shape, 1e-3, value.dtype) for key, value in nets["lion, traced"].parameters.items()}
+    updates = {
+        f"{label}, update": lambda net=net: turn(lambda: net.apply_gradients(gradients)) for label, net in nets.items()
     }
-    sweeps = {
-        f"{label}, sweep": lambda net=net: turn(lambda: net.apply_gradients(gradients)) for label, net in nets.items()
-    }
-    found = times(nets, x, y, rounds) | interleave(sweeps, rounds)
+    found = times(nets, x, y, rounds) | interleave(updates, rounds)
     for label, seconds in found.items():
-        base = "momentum, built in" + (", sweep" if label.endswith("sweep") else "")
+        base = "momentum, built in" + (", update" if label.endswith("update") else "")
         yield name, label, seconds, ratio(seconds, found[base]), None
 
 

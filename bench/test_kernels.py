@@ -7,7 +7,8 @@ import pytest
 from fastmlp._kernels import level, load, reference
 
 pytestmark = pytest.mark.benchmark(max_time=0.3)
-faces = load(level, "faces")
+bindings = load(level, "bindings")
+RELU = load(level, "plan_ops").ACTIVATIONS["relu"]
 SIZES = [(64, 64, 64), (256, 54, 128), (128, 784, 256), (256, 512, 512), (512, 2048, 2048)]
 
 
@@ -31,7 +32,7 @@ def test_dense_forward(benchmark, size, threads, who):
     benchmark.group = f"dense forward {name_of(size)}, {threads} threads"
 
     def ours():
-        faces.dense_forward(x, kernel, bias, a, a, 1, threads=threads)
+        bindings.dense_forward(x, kernel, bias, a, a, RELU, threads=threads)
 
     def numpys():
         np.matmul(x, kernel, out=z)
@@ -53,24 +54,24 @@ def test_dense_backward(benchmark, size):
     x, kernel, d, z = filled((m, k)), filled((k, n), seed=1), filled((m, n), seed=2), filled((m, k), seed=3)
     ours = [np.empty((k, n), "f"), np.empty(n, "f"), np.empty((m, k), "f")]
     twin = [np.empty_like(array) for array in ours]
-    faces.dense_backward(x, kernel, d, *ours, 1, z, z)
-    reference.dense_backward(x, kernel, d, *twin, 1, z, z)
+    bindings.dense_backward(x, kernel, d, *ours, RELU, z, z)
+    reference.dense_backward(x, kernel, d, *twin, RELU, z, z)
     for mine, theirs in zip(ours, twin, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=2e-6 * max(m, n))
-    benchmark(lambda: faces.dense_backward(x, kernel, d, *ours, 1, z, z))
+    benchmark(lambda: bindings.dense_backward(x, kernel, d, *ours, RELU, z, z))
 
 
 @pytest.mark.parametrize("count", [1024, 65536, 2**20])
 @pytest.mark.parametrize("kind", ["relu", "sigmoid", "tanh", "exponential", "sin"])
 def test_activation(benchmark, kind, count):
-    number = load(level, "plan").ACTIVATIONS[kind]
+    number = load(level, "plan_ops").ACTIVATIONS[kind]
     benchmark.group = f"activation, {count} numbers"
     z = filled(count)
     a, twin = np.empty_like(z), np.empty_like(z)
-    faces.activation_forward(number, z, a)
+    bindings.activation_forward(number, z, a)
     reference.activation_forward(number, z, twin)
     np.testing.assert_allclose(a, twin, rtol=1e-6, atol=1e-7)
-    benchmark(lambda: faces.activation_forward(number, z, a))
+    benchmark(lambda: bindings.activation_forward(number, z, a))
 
 
 @pytest.mark.parametrize("shape", [(32, 64), (256, 512)], ids=name_of)
@@ -79,10 +80,10 @@ def test_batchnorm_forward(benchmark, shape):
     x, units = filled(shape), shape[1]
     ones, mean, var = np.ones(units, "f"), np.empty(units, "f"), np.empty(units, "f")
     y, twin = np.empty_like(x), np.empty_like(x)
-    faces.batchnorm_forward(x, ones, ones, 1e-5, mean, var, y)
+    bindings.batchnorm_forward(x, ones, ones, 1e-5, mean, var, y)
     reference.batchnorm_forward(x, ones, ones, 1e-5, mean.copy(), var.copy(), twin)
     np.testing.assert_allclose(y, twin, atol=1e-5)
-    benchmark(lambda: faces.batchnorm_forward(x, ones, ones, 1e-5, mean, var, y))
+    benchmark(lambda: bindings.batchnorm_forward(x, ones, ones, 1e-5, mean, var, y))
 
 
 @pytest.mark.parametrize("count", [10**4, 10**6])
@@ -90,10 +91,10 @@ def test_adam(benchmark, count):
     benchmark.group = f"Adam, {count} parameters"
     w, g = filled(count), filled(count, seed=1)
     m, v, twin = np.zeros_like(w), np.zeros_like(w), w.copy()
-    faces.adam_update(w, g, m, v, 1e-3, 0.9, 0.999, 1e-8, 1)
+    bindings.adam_update(w, g, m, v, 1e-3, 0.9, 0.999, 1e-8, 1)
     reference.adam_update(twin, g, np.zeros_like(w), np.zeros_like(w), 1e-3, 0.9, 0.999, 1e-8, 1)
     np.testing.assert_allclose(w, twin, atol=1e-6)
-    benchmark(lambda: faces.adam_update(w, g, m, v, 1e-3, 0.9, 0.999, 1e-8, 2))
+    benchmark(lambda: bindings.adam_update(w, g, m, v, 1e-3, 0.9, 0.999, 1e-8, 2))
 
 
 @pytest.mark.parametrize("shape", [(32, 64), (128, 512)], ids=name_of)
@@ -101,7 +102,7 @@ def test_dropout(benchmark, shape):
     benchmark.group = f"dropout {name_of(shape)}"
     x = filled(shape)
     y, mask, twin = np.empty_like(x), np.empty(x.shape, np.uint8), np.empty_like(x)
-    faces.dropout_forward(x, y, mask, 0.2, 1, 2, 3)
+    bindings.dropout_forward(x, y, mask, 0.2, 1, 2, 3)
     reference.dropout_forward(x, twin, np.empty_like(mask), 0.2, 1, 2, 3)
     np.testing.assert_array_equal(y, twin)
-    benchmark(lambda: faces.dropout_forward(x, y, mask, 0.2, 1, 2, 3))
+    benchmark(lambda: bindings.dropout_forward(x, y, mask, 0.2, 1, 2, 3))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
+import pathlib
+import platform
 import time
 
 import numpy as np
@@ -23,6 +26,18 @@ def settle():
         time.sleep(REST)
         if time.process_time() - used < REST / 10:
             return
+
+
+def move_to(processor, process=0):
+    """Move a process (0: this one) to the processor of a number, modulo those allowed; then the system is free again.
+
+    Processors differ while something else runs on one of them, or on the other half of its core. A process tends to
+    stay where it is: two that are compared would each have a processor of its own for seconds.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        allowed = os.sched_getaffinity(process)
+        os.sched_setaffinity(process, {sorted(allowed)[processor % len(allowed)]})
+        os.sched_setaffinity(process, allowed)
 
 
 def turn(call, ready=None):
@@ -55,12 +70,21 @@ def interleave(turns, rounds):
     return times
 
 
+def processor():
+    """Return the processor's name, where the system tells."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
 @functools.cache
 def peak(threads):
     """GFLOP/s of multiply-adds in registers, the best of some tries in this run."""
     from fastmlp._kernels import level, load
 
-    work = load(level, "machine").fma_work
+    work = load(level, "peak").fma_work
     settle()
     best = 0.0
     for _ in range(10):

@@ -229,7 +229,7 @@ def main(library):
     kinds += [speed_of(optimizer())[0] for optimizer in (Lion, Yogi)]
     if kinds != ["native", "recorded", "python", "recorded", "recorded"]:
         sys.exit(f"not the kinds that this is for: {kinds}")
-    load(level, "team").set_grain(1.0)  # teams also where there is next to nothing to do
+    load(level, "plan_schedule").set_grain(1.0)  # teams also where there is next to nothing to do
     sizes([Lion, Yogi, fm.optimizers.Adam])
     stopped()
     callers()

@@ -8,17 +8,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import activations, callbacks, errors, initializers, layers, losses, metrics, optimizers, registry, regularizers
-from .configuration import config, show_config
-from .errors import DuplicateNameError, NonFiniteError, NotBuiltError, PluginError, UnknownNameError
-from .learnable import learned
-from .model import Sequential
-from .threads import get_num_threads, num_threads, set_num_threads
+from ._source_tree import hand_over
+
+if not hand_over(__name__, __path__):  # a source tree without kernels: from here on, `fastmlp` is the installed one
+    from . import (
+        activations,
+        callbacks,
+        errors,
+        initializers,
+        layers,
+        losses,
+        metrics,
+        optimizers,
+        registry,
+        regularizers,
+    )
+    from ._version import __version__
+    from .configuration import config, show_config
+    from .errors import DuplicateNameError, NonFiniteError, NotBuiltError, PluginError, UnknownNameError
+    from ._tracing.trainable import learned
+    from .model import Sequential, load
+    from .threads import get_num_threads, num_threads, set_num_threads
 
 if TYPE_CHECKING:
-    from .serialization import load
-
-__version__ = "0.1.0"
+    from . import datasets, inspection, serialization, testing
 
 __all__ = [
     "DuplicateNameError",
@@ -31,10 +44,12 @@ __all__ = [
     "activations",
     "callbacks",
     "config",
+    "datasets",
     "errors",
     "get_include",
     "get_num_threads",
     "initializers",
+    "inspection",
     "layers",
     "learned",
     "load",
@@ -44,8 +59,10 @@ __all__ = [
     "optimizers",
     "registry",
     "regularizers",
+    "serialization",
     "set_num_threads",
     "show_config",
+    "testing",
 ]
 
 
@@ -54,12 +71,12 @@ def get_include() -> str:
     return f"{__path__[0]}/include"
 
 
-def __getattr__(name: str) -> Any:
-    if name == "load":
-        from .serialization import load
+def __dir__() -> list[str]:
+    return __all__
 
-        return load
-    if name in ("datasets", "inspection", "serialization", "testing"):
+
+def __getattr__(name: str) -> Any:
+    if name in ("datasets", "inspection", "serialization", "testing"):  # imported when they are asked for
         from importlib import import_module
 
         return import_module(f".{name}", __name__)

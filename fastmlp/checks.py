@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "TOLERANCE",
     "cast",
     "check_count",
     "check_dtype",
@@ -28,12 +27,8 @@ __all__ = [
 ]
 
 
-# What a compiled form may differ from NumPy by, as a share of the largest number on the way.
-TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
-
-
 def check_integer(name: str, value: object, least: int) -> int:
-    """An integer of at least `least`; bools and floats are no integers."""
+    """Return an integer of at least `least`; bools and floats are no integers."""
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
         raise TypeError(f"{name}: expected an integer, got {value!r}")
     number = int(value.__index__())
@@ -43,12 +38,12 @@ def check_integer(name: str, value: object, least: int) -> int:
 
 
 def check_count(name: str, value: object) -> int:
-    """An integer of at least 1."""
+    """Return an integer of at least 1."""
     return check_integer(name, value, 1)
 
 
 def check_number(name: str, value: Any, least: float = -math.inf) -> float:
-    """A finite number of at least `least`; a string is no number, also where float() would read it."""
+    """Return a finite number of at least `least`; a string is no number, also where float() would read it."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name}: expected a number, got {value!r}")
     number = float(value)
@@ -59,7 +54,7 @@ def check_number(name: str, value: Any, least: float = -math.inf) -> float:
 
 
 def check_share(name: str, value: Any) -> float:
-    """A number in [0, 1)."""
+    """Return a number in [0, 1)."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name}: expected a number, got {value!r}")
     number = float(value)
@@ -69,7 +64,7 @@ def check_share(name: str, value: Any) -> float:
 
 
 def check_dtype(dtype: Any) -> np.dtype[Any]:
-    """float32 or float64."""
+    """Return a dtype, float32 or float64."""
     try:
         found = None if dtype is None else np.dtype(dtype)
     except TypeError:
@@ -80,7 +75,7 @@ def check_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def check_seed(seed: object) -> int:
-    """A seed of 64 bits; None draws one."""
+    """Return a seed of 64 bits; None draws one."""
     if seed is None:
         return int.from_bytes(os.urandom(4), "little")
     number = check_integer("seed", seed, 0)
@@ -90,7 +85,7 @@ def check_seed(seed: object) -> int:
 
 
 def real_array(name: str, value: object) -> NDArray[Any]:
-    """An array of real, integer or bool numbers."""
+    """Return an array of real, integer or bool numbers."""
     if value is None:
         raise TypeError(f"{name}: expected real numbers in an array, got None")
     try:
@@ -103,7 +98,7 @@ def real_array(name: str, value: object) -> NDArray[Any]:
 
 
 def check_out(out: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
-    """An array to write to: of that shape and dtype, contiguous."""
+    """Check an array to write to: of that shape and dtype, contiguous."""
     if not isinstance(out, np.ndarray) or out.dtype != dtype or out.shape != shape:
         got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
         raise ValueError(f"out: expected an array of {dtype} and shape {shape}, got {got}")
@@ -112,7 +107,7 @@ def check_out(out: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
 
 
 def in_place(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
-    """Whether the kernels can read these rows where they are: rows may be strided, numbers in a row not."""
+    """Return whether the kernels can read these rows where they are: rows may be strided, numbers in a row not."""
     size = dtype.itemsize
     return (
         array.dtype == dtype
@@ -123,7 +118,7 @@ def in_place(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
 
 
 def check_range(array: NDArray[Any], dtype: np.dtype[Any], name: str = "x") -> None:
-    """Refuses finite numbers that `dtype` can't hold, without a copy; infinities are left to who meets them."""
+    """Refuse finite numbers that `dtype` can't hold, without a copy; infinities are left to who meets them."""
     if array.dtype.kind != "f" or array.dtype.itemsize <= dtype.itemsize or not array.size:
         return
     most = np.finfo(dtype).max
@@ -132,7 +127,7 @@ def check_range(array: NDArray[Any], dtype: np.dtype[Any], name: str = "x") -> N
 
 
 def cast(array: NDArray[Any], dtype: np.dtype[Any], name: str = "x") -> NDArray[Any]:
-    """`array` in `dtype`, contiguous and aligned; a finite number beyond its range is an error."""
+    """Return `array` in `dtype`, contiguous and aligned; a finite number beyond its range is an error."""
     if array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned:
         return array
     with np.errstate(over="raise"):

@@ -1,19 +1,31 @@
-"""``Configurable``: an object whose configuration is what its ``__init__`` takes (scikit-learn's rule)."""
+"""``Configurable``: an object whose configuration is what its ``__init__`` takes (scikit-learn's rule).
+
+Plans are compiled from such objects, whose attributes may be set at any time. `VERSIONS` counts those changes, so that
+a plan is known to be up to date by comparing two integers.
+"""
 
 from __future__ import annotations
 
 import inspect
+from array import array
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from itertools import count
+from typing import Any, ClassVar, Final, TypeVar
 
-__all__ = ["Configurable", "check_config", "init_parameters"]
+__all__ = ["HYPERPARAMETERS", "SETTINGS", "VERSIONS", "Configurable", "check_config", "init_parameters", "same_values"]
 
 Self = TypeVar("Self", bound="Configurable")
+
+VERSIONS: Final = array("q", [0, 0])  # compiled code reads it through its buffer
+SETTINGS, HYPERPARAMETERS = 0, 1  # indices of VERSIONS
+# Each version is given out once, also where threads set attributes at the same time: no version comes back.
+_NEXT = (count(1), count(1))
+_NOT_THERE = object()
 _PASSED_ON = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def init_parameters(cls: type) -> dict[str, inspect.Parameter]:
-    """Parameters that a class takes, by name, in the order of its ``__init__``.
+    """Return the parameters that a class takes, by name, in the order of its ``__init__``.
 
     ``**kwargs`` stands for the parameters of the next ``__init__`` in the method resolution order, so that a
     subclass may pass on what its base takes without repeating it.
@@ -72,12 +84,12 @@ def check_config(cls: type, config: Mapping[str, Any], label: str | None = None)
         raise TypeError(f"{label or cls.__qualname__}: {'; '.join(problems)}; accepted: {names or 'none'}")
 
 
-def _same(a: Any, b: Any) -> bool:
-    """Equality of configuration values: by content for arrays, a list equals a tuple, NaN equals NaN."""
+def same_values(a: Any, b: Any) -> bool:
+    """Compare configuration values: by content for arrays, a list equals a tuple, NaN equals NaN."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(_same(value, b[key]) for key, value in a.items())
+        return a.keys() == b.keys() and all(same_values(value, b[key]) for key, value in a.items())
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return len(a) == len(b) and all(map(_same, a, b))
+        return len(a) == len(b) and all(map(same_values, a, b))
     if hasattr(a, "__array__") or hasattr(b, "__array__"):
         import numpy as np
 
@@ -92,6 +104,22 @@ class Configurable:
     A subclass keeps every parameter of its ``__init__`` in an attribute of the same name; nothing else is
     needed. A subclass that can't do so overrides `get_config` and, if need be, `from_config`.
 
+    Attributes
+    ----------
+    data_attributes : frozenset of str
+        Attributes of instances that no plan depends on: sums of metrics, arrays of layers. A subclass adds its own:
+        ``data_attributes = Base.data_attributes | {"total"}``.
+    hyperparameters : tuple of str
+        Attributes whose values a plan reads anew at every step, those kept by a property under a leading underscore
+        included.
+
+    Notes
+    -----
+    ``VERSIONS[SETTINGS]`` changes when an attribute that was there gets another object, or is deleted, and
+    ``VERSIONS[HYPERPARAMETERS]`` instead if it is a hyper-parameter. "There" is what the object has, and what its class
+    defines: not what ``__init__`` sets for the first time, since nothing can depend on it yet. A property counts
+    through the attributes that its setter sets. What changes inside a list or an array, or in the class, is not seen.
+
     Examples
     --------
     >>> class Scale(Configurable):
@@ -102,6 +130,45 @@ class Configurable:
     >>> Scale.from_config({"factor": 2.0}) == Scale(2.0)
     True
     """
+
+    data_attributes: ClassVar[frozenset[str]] = frozenset()
+    hyperparameters: ClassVar[tuple[str, ...]] = ()
+
+    # Names that objects of this very class set without hiding anything of the class: a lookup that fails is slow.
+    _set_on_objects_alone: ClassVar[set[str]] = set()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls._set_on_objects_alone = set()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        mine = self.__dict__
+        if name in mine:
+            changes = mine[name] is not value
+            object.__setattr__(self, name, value)
+        elif name in type(self)._set_on_objects_alone:  # as in most lines of an __init__, which should stay fast
+            mine[name] = value
+            return
+        else:
+            default = getattr(type(self), name, _NOT_THERE)
+            object.__setattr__(self, name, value)
+            if default is _NOT_THERE:
+                type(self)._set_on_objects_alone.add(name)
+                return
+            # A property counts by what its setter sets; another descriptor may have kept the value under its own name.
+            changes = not isinstance(default, property) and not (name in mine and hasattr(type(default), "__set__"))
+        if changes:  # counted once it is set: whoever sees the new version sees the new value
+            self._count_change(name)
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        self._count_change(name)
+
+    def _count_change(self, name: str) -> None:
+        if name not in self.data_attributes:
+            names = self.hyperparameters
+            which = HYPERPARAMETERS if name in names or name.removeprefix("_") in names else SETTINGS
+            VERSIONS[which] = next(_NEXT[which])
 
     def get_config(self) -> dict[str, Any]:
         """Return the parameters of ``__init__`` with their present values, in the signature's order.
@@ -144,7 +211,7 @@ class Configurable:
         shown = [
             f"{name}={value!r}"
             for name, value in config.items()
-            if name not in parameters or not _same(value, parameters[name].default)
+            if name not in parameters or not same_values(value, parameters[name].default)
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
@@ -152,7 +219,7 @@ class Configurable:
         if type(self) is not type(other):
             return NotImplemented
         assert isinstance(other, Configurable)
-        return self is other or _same(self.get_config(), other.get_config())
+        return self is other or same_values(self.get_config(), other.get_config())
 
     def __hash__(self) -> int:
         # Values may be arrays, and may change: the type is all that equal objects surely share for life.

@@ -5,23 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from . import registry
-from ._kernels import level, levels
-from ._kernels import plan
+from ._kernels import level, levels, plan
+from ._version import __version__
 from .threads import get_num_threads
 
 __all__ = ["config", "show_config"]
 
-REGISTRIES = (
-    *("activations", "constraints", "initializers", "layers", "losses"),
-    *("metrics", "optimizers", "regularizers", "schedules"),
-)
-
 
 def config() -> dict[str, Any]:
-    """Version, instruction set (and those that could be forced), OpenMP, threads, NumPy, plugins by kind."""
+    """Return version, instruction set (and those that could be forced), OpenMP, threads, NumPy, plugins by kind."""
     import numpy as np
-
-    from . import __version__
 
     return {
         "version": __version__,
@@ -32,7 +25,7 @@ def config() -> dict[str, Any]:
         "numpy": np.__version__,
         "plugins": {
             kind: [f"{plugin.distribution}:{plugin.name}" for plugin in getattr(registry, kind).plugins()]
-            for kind in REGISTRIES
+            for kind in registry.KINDS
             if getattr(registry, kind).plugins()
         },
     }

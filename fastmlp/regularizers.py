@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ._tracing.execution import Execution, in_python
 from .checks import check_number
 from .configurable import Configurable
 from .registry import regularizers as registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ._tracing.assembly import Assembled
 
 __all__ = ["L1", "L1L2", "L2", "Regularizer"]
 
@@ -20,12 +23,12 @@ class Regularizer(Configurable):
     """Base of all regularizers: a penalty ``R(w)`` of a parameter, added to the loss.
 
     A subclass writes `value_and_gradient`. If the value is a sum of elementwise terms, ``np.sum(...)`` at the end, and
-    the gradient is elementwise, it is recorded and runs compiled; anything else runs in NumPy at every step.
+    the gradient is elementwise, it is traced and runs compiled; anything else runs in NumPy at every step.
 
     Attributes
     ----------
     recordable : bool
-        Whether `value_and_gradient` does the same at each call, so that it can be recorded once.
+        Whether `value_and_gradient` does the same at each call, so that it can be traced once.
     """
 
     recordable: bool = True
@@ -39,7 +42,7 @@ registry.base = Regularizer
 
 
 def regularizer_of(identifier: Any) -> Regularizer | None:
-    """What a layer is given as a penalty: None, or what the registry takes."""
+    """Return the penalty that a layer is given: None, or what the registry takes."""
     return None if identifier is None else registry.get(identifier)
 
 
@@ -99,6 +102,45 @@ class L1L2(Regularizer):
 
     def value_and_gradient(self, w: NDArray[Any]) -> tuple[Any, NDArray[Any]]:
         return (self.l1 * np.abs(w) + self.l2 * (w * w)).sum(), self.l1 * np.sign(w) + 2 * self.l2 * w
+
+
+class KernelSpec(NamedTuple):
+    """A regularizer as the kernels take it: a penalty is ``scale * sum(terms) + shift``.
+
+    Attributes
+    ----------
+    program : Assembled
+        From number and gradient to term and gradient with the slope added.
+    value : Assembled
+        From number to term, where no gradient is asked for.
+    scale, shift : float
+    """
+
+    program: Assembled
+    value: Assembled
+    scale: float
+    shift: float
+
+    @property
+    def operations(self) -> int:
+        """Return the passes over a block."""
+        return len(self.program.code)
+
+
+def execution_of(regularizer: Regularizer, dtype: Any, shape: tuple[int, ...]) -> Execution[KernelSpec]:
+    """Return how `regularizer` runs on a parameter: by a traced program, or in Python; may be asked at every step."""
+    if not regularizer.recordable:
+        return in_python("its class says that it can't be (recordable = False)")
+    from ._tracing.cache import remembered  # late: networks without regularizers never need it
+
+    dtype = np.dtype(dtype)
+    return remembered(regularizer, (dtype, shape), lambda: _traced(regularizer, dtype, shape))
+
+
+def _traced(regularizer: Regularizer, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Execution[KernelSpec]:
+    from ._tracing.array_sums import traced
+
+    return Execution("traced", KernelSpec(*traced(type(regularizer), regularizer.value_and_gradient, dtype, shape)))
 
 
 get = registry.get

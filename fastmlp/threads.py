@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import local
 
-from ._kernels import callers
+from ._kernels import concurrency
 
 __all__ = ["get_num_threads", "num_threads", "set_num_threads"]
 
@@ -104,7 +104,7 @@ def num_threads(n: int) -> Iterator[None]:
 
 
 def _choose(count: int | None) -> None:
-    callers.ask_again()
+    concurrency.forget_thread_count()
     _chosen.count = count
 
 
@@ -142,9 +142,9 @@ def _after_fork() -> None:
     global _forked, _warned
     if _ran_team and not _forked:
         _forked, _warned = True, False
-        callers.ask_again()
+        concurrency.forget_thread_count()
 
 
-callers.teams_of(team)
+concurrency.set_thread_source(team)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

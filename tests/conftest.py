@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
 
 import fastmlp as fm
 from fastmlp import _kernels
+from fastmlp._compiler import emit
 
 HEADER = "fastmlp.json"  # the member of a file that describes the network
 
@@ -29,9 +31,9 @@ def level(request):
 
 
 @pytest.fixture
-def faces(level):
+def bindings(level):
     """The kernels of a level, one by one."""
-    return _kernels.load(level, "faces")
+    return _kernels.load(level, "bindings")
 
 
 @pytest.fixture(params=["float32", "float64"])
@@ -39,12 +41,21 @@ def dtype(request):
     return np.dtype(request.param)
 
 
+@pytest.fixture
+def teams():
+    """Teams also where there is next to nothing to do, at the level that networks run at."""
+    module = _kernels.load(_kernels.level, "plan_schedule")
+    before = module.set_grain(1.0)
+    yield
+    module.set_grain(before)
+
+
 # What several files share: fixtures that are functions, since --import-mode=importlib lets no test import another.
 
 
 @pytest.fixture(scope="session")
 def snapshot():
-    """What training changes in a network, copied, by name."""
+    """Return what training changes in a network, copied, by name."""
 
     def take(net):
         arrays = {**net.parameters, **net.buffers}
@@ -56,7 +67,7 @@ def snapshot():
 
 @pytest.fixture(scope="session")
 def same_bits():
-    """Whether two arrays, or two mappings of arrays, are equal to the last bit, -0.0 and NaN included."""
+    """Return whether two arrays, or two mappings of arrays, are equal to the last bit, -0.0 and NaN included."""
 
     def compare(a, b):
         if isinstance(a, dict):
@@ -67,20 +78,31 @@ def same_bits():
 
 
 @pytest.fixture
-def register(monkeypatch):
+def register():
     """Register a class for the length of a test."""
+    with ExitStack() as stack:
 
-    def register(kind, name, cls):
-        registry = getattr(fm.registry, kind)
-        monkeypatch.setattr(registry, "_runtime", dict(registry._runtime))
-        return registry.register(name, cls)
+        def register(kind, name, cls, *, override=False):
+            registry = getattr(fm.registry, kind)
+            stack.enter_context(registry.temporary())
+            return registry.register(name, cls, override=override)
 
-    return register
+        yield register
+
+
+@pytest.fixture
+def fuse(monkeypatch):
+    """Choose whether the operations of a plan run in fused groups, however large the network is."""
+
+    def choose(fused):
+        monkeypatch.setattr(emit, "FUSED_BYTES", 1 << 40 if fused else 0)
+
+    return choose
 
 
 @pytest.fixture(scope="session")
 def header_of():
-    """What a saved network says of itself."""
+    """Return what a saved network says of itself."""
 
     def read(path):
         with np.load(path) as archive:
@@ -91,7 +113,7 @@ def header_of():
 
 @pytest.fixture(scope="session")
 def rewrite():
-    """Writes a saved network anew with another header: a changed one, or text."""
+    """Write a saved network anew with another header: a changed one, or text."""
 
     def write(path, change):
         with np.load(path) as archive:
@@ -108,7 +130,7 @@ def rewrite():
 
 @pytest.fixture(scope="session")
 def refused():
-    """Loading a file fails, and the message names the file and says some words."""
+    """Check that loading a file fails, and that the message names the file and says some words."""
 
     def check(path, *words, kind=ValueError):
         with pytest.raises(kind) as caught:
@@ -123,7 +145,7 @@ def refused():
 
 @pytest.fixture
 def run_python(tmp_path):
-    """Runs a script in a new interpreter, outside the checkout, warnings being errors; gives what it prints."""
+    """Run a script in a new interpreter, outside the checkout, warnings being errors; gives what it prints."""
 
     def run(code, *options, arguments=(), **environ):
         done = subprocess.run(
@@ -143,7 +165,7 @@ def run_python(tmp_path):
 
 @pytest.fixture(scope="session")
 def says():
-    """A message has all of some words, which are regular expressions."""
+    """Check that a message has all of some words, which are regular expressions."""
 
     def check(error, *words):
         missing = [word for word in words if not re.search(word, str(error))]
@@ -154,7 +176,7 @@ def says():
 
 @pytest.fixture(scope="session")
 def contents():
-    """Every array of a network, as bytes."""
+    """Return every array of a network, as bytes."""
 
     def take(net):
         arrays = {f"parameter {key}": array for key, array in net.parameters.items()}
@@ -168,7 +190,7 @@ def contents():
 
 @pytest.fixture(scope="session")
 def same(contents):
-    """Two networks have the same arrays; fails with the names of what differs."""
+    """Check that two networks have the same arrays; fail with the names of what differs."""
 
     def check(net, twin):
         mine, other = contents(net), contents(twin)
@@ -180,7 +202,7 @@ def same(contents):
 
 @pytest.fixture(scope="session")
 def same_future(same):
-    """The same arrays, and the same bits after what is done next: counters for Adam, masks and shuffling are alike."""
+    """Check for the same arrays, and the same bits after what is done next: counters are alike too."""
 
     def check(net, twin, *, epochs=True):
         same(net, twin)
@@ -201,7 +223,7 @@ def same_future(same):
 
 @pytest.fixture(scope="session")
 def refuses(says, same_future):
-    """`call(make())` raises, the message has all the words, nothing has changed; gives what was raised."""
+    """Check that `call(make())` raises, with all the words, and changes nothing; return what it raised."""
 
     def check(make, call, error, *words):
         net, twin = make(), make()
@@ -216,13 +238,8 @@ def refuses(says, same_future):
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
-    """Installs a distribution for this test, and in processes with ``PYTHONPATH=plugin.path``: metadata and modules."""
-    from fastmlp import configuration, registry
-
-    kinds = [getattr(registry, plural) for plural in configuration.REGISTRIES]
-    for of_kind in kinds:  # what plugins leave behind in this process
-        monkeypatch.setattr(of_kind._plugins, "_loaded", {})
-        monkeypatch.setattr(of_kind._plugins, "failed", {})
+    """Install a distribution for this test, and in processes with ``PYTHONPATH=plugin.path``: metadata and modules."""
+    kinds = [getattr(fm.registry, plural) for plural in fm.registry.KINDS]
     site, before = tmp_path / "site", set(sys.modules)
     site.mkdir()
     monkeypatch.syspath_prepend(site)
@@ -239,10 +256,11 @@ def plugin(tmp_path, monkeypatch):
 
     install.site = site
     install.path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
-    yield install
-    monkeypatch.undo()
-    for of_kind in kinds:
-        of_kind.refresh()
+    with ExitStack() as stack:
+        for of_kind in kinds:  # what plugins leave behind in this process
+            stack.enter_context(of_kind.temporary())
+        yield install
+        monkeypatch.undo()
     for name in set(sys.modules) - before:
         if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]

@@ -619,7 +619,7 @@ def test_a_metric_that_is_not_registered():
 
 
 class Huber(fm.losses.Loss):
-    """Of one's own, in NumPy, which code that can't be recorded stays in."""
+    """Of one's own, in NumPy, which code that can't be traced stays in."""
 
     recordable = False
 
@@ -1267,7 +1267,7 @@ def test_summary_tells_what_runs_in_python(capsys):
 
 
 class Sorted(fm.activations.Activation):
-    """Branches on its data, so that it can't be recorded."""
+    """Branches on its data, so that it can't be traced."""
 
     elementwise = False
 

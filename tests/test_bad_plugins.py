@@ -546,7 +546,7 @@ def test_methods_that_were_forgotten(contents, says):
     assert contents(net) == before
 
 
-def test_a_metric_can_not_spoil_what_the_next_one_sees(says):
+def test_a_metric_can_not_spoil_what_the_next_one_sees(says, register):
     class Writes(fm.metrics.Metric):
         def rows(self, y_true, y_pred):
             y_pred -= y_true
@@ -558,43 +558,36 @@ def test_a_metric_can_not_spoil_what_the_next_one_sees(says):
 
     names = {"test_bad_plugins.writes": Writes, "test_bad_plugins.sees": Sees}
     for name, cls in names.items():
-        fm.registry.metrics.register(name, cls, override=True)
+        register("metrics", name, cls)
+    net = built([L.Dense(CLASSES)], "mse", "sgd", ["test_bad_plugins.writes", "test_bad_plugins.sees"])
+    expected = np.abs(net.predict(X) - ROWS).sum(axis=1).mean()
     try:
-        net = built([L.Dense(CLASSES)], "mse", "sgd", ["test_bad_plugins.writes", "test_bad_plugins.sees"])
-        expected = np.abs(net.predict(X) - ROWS).sum(axis=1).mean()
-        try:
-            logs = net.evaluate(X, ROWS)
-        except ValueError as error:
-            says(error, "read-only")
-        else:
-            np.testing.assert_allclose(logs["test_bad_plugins.sees"], expected, rtol=1e-5)
-    finally:
-        for name in names:
-            fm.registry.metrics._runtime.pop(name)
+        logs = net.evaluate(X, ROWS)
+    except ValueError as error:
+        says(error, "read-only")
+    else:
+        np.testing.assert_allclose(logs["test_bad_plugins.sees"], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("call", [train, fit, evaluate])
-def test_a_metric_that_raises(call, contents, same_future):
+def test_a_metric_that_raises(call, contents, same_future, register):
     class Raises(fm.metrics.Metric):
         broken = False
 
         def rows(self, y_true, y_pred):
             return np.zeros(len(y_pred)) if not Raises.broken else 1 / 0
 
-    fm.registry.metrics.register("test_bad_plugins.raises", Raises, override=True)
-    try:
-        net = regressor(metrics=["test_bad_plugins.raises"])
-        Raises.broken = True
-        with pytest.raises(ZeroDivisionError):
-            call(net, X, ROWS)
-        Raises.broken = False
-        twin = regressor(metrics=["test_bad_plugins.raises"])
-        if contents(net) != contents(twin):  # the steps were complete when the metric saw them
-            assert call is train or call is fit
-            if call is train:
-                twin.train_on_batch(X, ROWS)
-            else:
-                fit(twin, X, ROWS, steps_per_epoch=net.engine.steps - twin.engine.steps)
-        same_future(net, twin, epochs=False)
-    finally:
-        fm.registry.metrics._runtime.pop("test_bad_plugins.raises")
+    register("metrics", "test_bad_plugins.raises", Raises)
+    net = regressor(metrics=["test_bad_plugins.raises"])
+    Raises.broken = True
+    with pytest.raises(ZeroDivisionError):
+        call(net, X, ROWS)
+    Raises.broken = False
+    twin = regressor(metrics=["test_bad_plugins.raises"])
+    if contents(net) != contents(twin):  # the steps were complete when the metric saw them
+        assert call is train or call is fit
+        if call is train:
+            twin.train_on_batch(X, ROWS)
+        else:
+            fit(twin, X, ROWS, steps_per_epoch=net.engine.steps - twin.engine.steps)
+    same_future(net, twin, epochs=False)

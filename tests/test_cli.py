@@ -14,6 +14,7 @@ import pytest
 
 import fastmlp as fm
 from fastmlp import cli
+from fastmlp.cli import _demo
 from fastmlp.datasets import load_digits
 
 SCRIPT = shutil.which("fastmlp", path=os.path.dirname(sys.executable))
@@ -49,7 +50,7 @@ def test_demo_from_end_to_end(run, tmp_path):
     assert len(epochs) == 30
     assert re.fullmatch(r"epoch 30/30  loss \d\.\d{4}  accuracy \d\.\d{4}  [\d,]+ samples/s", epochs[-1])
     shown = re.search(r"^test accuracy: (0\.\d{3})$", done.stdout, re.MULTILINE)
-    assert shown and float(shown[1]) >= cli.GOAL
+    assert shown and float(shown[1]) >= _demo.GOAL
     level, threads = fm.config()["instruction_set"], fm.get_num_threads()
     assert re.search(rf"^[\d,]+ samples per second, instruction set {level}, {threads} threads?$", lines[-2])
     assert lines[-1] == "saved to digits.net and loaded back: the same predictions, bit for bit"
@@ -57,7 +58,7 @@ def test_demo_from_end_to_end(run, tmp_path):
     # The file that it kept gives the accuracy that it told, on the images that it held out.
     assert os.listdir(tmp_path) == ["digits.net"]
     x, y = load_digits()
-    _, test = cli._hold_out(y, seed=0)
+    _, test = _demo.hold_out(y, seed=0)
     net = fm.load(tmp_path / "digits.net")
     assert f"{net.evaluate(x[test], y[test])['accuracy']:.3f}" == shown[1]
     assert f"{np.mean(net.predict(x[test]).argmax(axis=1) == y[test]):.3f}" == shown[1]
@@ -72,11 +73,11 @@ def test_demo_reaches_its_goal_for_other_seeds(seed, capsys):
 def test_demo_holds_out_a_fifth_of_each_class():
     _, y = load_digits()
     for seed in range(3):
-        train, test = cli._hold_out(y, seed)
+        train, test = _demo.hold_out(y, seed)
         assert not np.intersect1d(train, test).size
         np.testing.assert_array_equal(np.sort(np.concatenate([train, test])), np.arange(len(y)))
         np.testing.assert_allclose(np.bincount(y[test]) / np.bincount(y), 0.2, atol=0.004)
-    assert not np.array_equal(cli._hold_out(y, 0)[1], cli._hold_out(y, 1)[1])
+    assert not np.array_equal(_demo.hold_out(y, 0)[1], _demo.hold_out(y, 1)[1])
 
 
 def test_demo_never_trains_on_what_it_held_out(monkeypatch, capsys):
@@ -91,7 +92,7 @@ def test_demo_never_trains_on_what_it_held_out(monkeypatch, capsys):
     monkeypatch.setattr(fm.Sequential, "fit", watched)
     cli.main(["demo", "--epochs", "1"])
     x, y = load_digits()
-    train, _ = cli._hold_out(y, 0)
+    train, _ = _demo.hold_out(y, 0)
     ((got_x, got_y),) = seen
     np.testing.assert_array_equal(got_x, x[train])
     np.testing.assert_array_equal(got_y, y[train])
@@ -112,16 +113,16 @@ def test_demo_below_its_goal_fails(capsys):
 
 
 def test_demo_fails_if_the_loaded_network_answers_differently(monkeypatch, capsys):
-    from fastmlp import serialization
+    from fastmlp import model
 
-    load = serialization.load
+    load = model.load
 
     def forgetful(path):
         net = load(path)
         net.parameters["0.bias"][0] += 1
         return net
 
-    monkeypatch.setattr(serialization, "load", forgetful)
+    monkeypatch.setattr(model, "load", forgetful)
     assert cli.main(["demo", "--epochs", "1"]) == 1
     captured = capsys.readouterr()
     assert "predicts something else" in captured.err
@@ -141,7 +142,7 @@ def test_ctrl_c(monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_network", interrupted)
+    monkeypatch.setattr(_demo, "network", interrupted)
     assert cli.main(["demo"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
@@ -219,19 +220,18 @@ def test_summary_of_a_folder(tmp_path, capsys):
     assert str(tmp_path) in capsys.readouterr().err
 
 
-def test_summary_of_a_network_whose_plugin_is_missing(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(fm.registry.activations, "_runtime", {})
+def test_summary_of_a_network_whose_plugin_is_missing(tmp_path, capsys):
+    with fm.registry.activations.temporary():
 
-    @fm.registry.activations.register("from_elsewhere")
-    class FromElsewhere(fm.activations.Activation):
-        def forward(self, z):
-            return z + z
+        @fm.registry.activations.register("from_elsewhere")
+        class FromElsewhere(fm.activations.Activation):
+            def forward(self, z):
+                return z + z
 
-        def derivative(self, z, a):
-            return np.full_like(z, 2)
+            def derivative(self, z, a):
+                return np.full_like(z, 2)
 
-    fm.Sequential([fm.layers.Dense(2, activation="from_elsewhere")], input_dim=2).save(tmp_path / "plugin.net")
-    fm.registry.activations._runtime.clear()
+        fm.Sequential([fm.layers.Dense(2, activation="from_elsewhere")], input_dim=2).save(tmp_path / "plugin.net")
     assert cli.main(["summary", str(tmp_path / "plugin.net")]) == 1
     message = capsys.readouterr().err
     assert "plugin.net" in message and "unknown activation 'from_elsewhere'" in message
@@ -315,10 +315,10 @@ def test_plugins_that_failed_to_load(site, run_python):
 
 
 def test_no_plugins(monkeypatch, capsys):
-    for kind in fm.configuration.REGISTRIES:
+    for kind in fm.registry.KINDS:
         registry = getattr(fm.registry, kind)
-        monkeypatch.setattr(registry._plugins, "_listed", [])
-        monkeypatch.setattr(registry._plugins, "unusable", {})
+        monkeypatch.setattr(registry, "plugins", list)
+        monkeypatch.setattr(registry, "ignored", dict)
     assert cli.main(["plugins"]) == 0
     assert capsys.readouterr().out == "no plugins are installed\n"
 

@@ -1,4 +1,4 @@
-"""Plugins from metadata through the kit's doors: `checks_of`, ``fastmlp plugins``, pytest; and ``plugins new``."""
+"""Plugins from their metadata, however the kit runs: `checks_of`, ``fastmlp plugins``, pytest; and ``plugins new``."""
 
 import json
 import os
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp import cli, scaffold, testing
+from fastmlp import cli, testing
+from fastmlp.cli import _scaffold
 
 GOOD = """
     import numpy as np
@@ -167,14 +168,14 @@ def test_load_tells_how_each_runs(good, capsys):
     assert "speed" not in json.loads(capsys.readouterr().out)["plugins"][0]
     assert cli.main(["plugins", "--json", "--load"]) == 0
     found = {one["name"]: one for one in json.loads(capsys.readouterr().out)["plugins"]}
-    assert found["w3cube"]["speed"] in ("recorded", "python")
-    assert found["w3plain"]["speed"] in ("recorded", "python")
+    assert found["w3cube"]["speed"] in ("traced", "python")
+    assert found["w3plain"]["speed"] in ("traced", "python")
     assert (found["w3flat"]["speed"], found["w3flat"]["status"]) == (None, "available")
     assert (found["broken"]["status"], found["broken"]["reason"]) == ("failed", "SystemExit: no")
     assert cli.main(["plugins", "--load"]) == 0
     table = capsys.readouterr().out
     assert re.search(r"^kind +name +distribution +version +speed$", table, re.MULTILINE)
-    assert re.search(r"^activation +w3cube +good-one +1\.2 +(recorded|python)", table, re.MULTILINE)
+    assert re.search(r"^activation +w3cube +good-one +1\.2 +(traced|python)", table, re.MULTILINE)
     assert re.search(r"^activation +broken +broken-one +1\.0 +failed: SystemExit: no$", table, re.MULTILINE)
 
 
@@ -234,7 +235,7 @@ def test_pytest_without_the_option_imports_nothing(run_pytest, tmp_path):
 # -- new ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", scaffold.KINDS)
+@pytest.mark.parametrize("kind", _scaffold.KINDS)
 @pytest.mark.parametrize("name", ["w3-thing", "fastmlp-W3.Thing_2"])
 def test_a_new_package_passes_the_kit_at_once(name, kind, plugin, tmp_path, capsys, monkeypatch):
     tomllib = pytest.importorskip("tomllib", reason="Python 3.11 reads TOML")

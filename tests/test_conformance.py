@@ -12,7 +12,7 @@ import fastmlp as fm
 from fastmlp import testing
 
 KINDS = ("activations", "initializers", "losses", "metrics", "optimizers")
-BUILTIN = [(kind, name) for kind in KINDS for name in getattr(fm.registry, kind)._builtin]
+BUILTIN = [(kind, name) for kind in KINDS for name in getattr(fm.registry, kind).builtins()]
 L = fm.layers
 
 
@@ -320,13 +320,13 @@ def test_thread_dependence_is_caught():
     assert status == "failed" and "2 threads give other bits than 1" in text
 
 
-def test_a_state_outside_the_saved_arrays_is_caught(monkeypatch):
+def test_a_state_outside_the_saved_arrays_is_caught(register):
     def update(self, param, grad, state, learning_rate, step):
         self.calls = getattr(self, "calls", 0) + 1
         param -= learning_rate / self.calls * grad
 
     cls = variant(Momentum, update=update)
-    monkeypatch.setattr(fm.registry.optimizers, "_runtime", {"forgetful": cls})
+    register("optimizers", "forgetful", cls)
     (meant,) = (check for check in testing.checks("forgetful") if check.name == "file")
     status, text = meant.run()
     assert status == "failed" and "keep all state" in text

@@ -625,9 +625,9 @@ def test_changing_a_network_that_another_thread_uses(first, second, snapshot, sa
         call()
 
 
-def test_the_guard():
+def test_the_guard_of_a_network():
     """Readers beside each other; a change beside nothing but itself, from one thread."""
-    usage = fm.Sequential([Dense(1)]).engine.guard
+    guard = fm.Sequential().engine.guard
     entered, leave = threading.Event(), threading.Event()
 
     def elsewhere(block):
@@ -641,27 +641,27 @@ def test_the_guard():
         assert entered.wait(60)
         return thread
 
-    for block, reading_is_fine in ((usage.reading, True), (usage.changing, False)):
+    for block, reading_is_fine in ((guard.reading, True), (guard.changing, False)):
         entered.clear()
         leave.clear()
         thread = elsewhere(block)
         try:
-            with pytest.raises(RuntimeError, match="here"), usage.changing("here"):
+            with pytest.raises(RuntimeError, match="here"), guard.changing("here"):
                 pass
             if reading_is_fine:
-                with usage.reading("here"):
+                with guard.reading("here"):
                     pass
             else:
-                with pytest.raises(RuntimeError, match="here"), usage.reading("here"):
+                with pytest.raises(RuntimeError, match="here"), guard.reading("here"):
                     pass
         finally:
             leave.set()
             thread.join(60)
-    with usage.changing("one"), usage.changing("two"), usage.reading("three"):
+    with guard.changing("one"), guard.changing("two"), guard.reading("three"):
         pass
-    with pytest.raises(ZeroDivisionError), usage.changing("an error lets go"):
+    with pytest.raises(ZeroDivisionError), guard.changing("an error lets go"):
         raise ZeroDivisionError
-    in_threads(lambda: usage.changing("elsewhere").__enter__())
+    in_threads(lambda: guard.changing("elsewhere").__enter__())
 
 
 # Processes

@@ -16,8 +16,8 @@ CHECKOUT = Path(__file__).parent.parent / "fastmlp"
 # What is imported
 
 STDLIB = (  # small, and all that `import fastmlp` may take from the standard library beside what NumPy has taken
-    *("__future__", "collections.abc", "contextlib", "copy", "functools", "importlib", "inspect", "math", "numbers"),
-    *("os", "re", "sys", "threading", "time", "types", "typing", "warnings"),
+    *("__future__", "array", "collections.abc", "contextlib", "copy", "functools", "importlib", "inspect", "math"),
+    *("numbers", "os", "re", "sys", "threading", "time", "types", "typing", "warnings"),
 )
 CYTHON = re.compile(r"cython_runtime|_cython_\w+|_cyutility")
 NEVER = (
@@ -26,15 +26,15 @@ NEVER = (
     *("scipy", "sklearn", "pandas", "matplotlib", "onnx", "numba", "Cython", "setuptools", "pytest"),
 )
 
-SHUT = (
-    *("_kernels.reference", "cli", "cli_plugins", "diagnostics", "inspection", "onnx", "plots", "scaffold"),
-    *("serialization", "sklearn", "testing"),
+LATER = (  # modules that wait until somebody asks for them
+    *("_kernels.reference", "cli", "datasets", "diagnostics", "inspection", "onnx", "plots", "serialization"),
+    *("sklearn", "testing"),
 )
 
 
 @pytest.fixture
 def imported(run_python):
-    """Names of the modules that some code imports, in a new interpreter."""
+    """Return the names of the modules that some code imports, in a new interpreter."""
 
     def names(code):
         return set(run_python(f"{code}\nimport sys\nprint(*sorted(sys.modules))").split())
@@ -56,10 +56,22 @@ def test_import_spares_what_is_used_later(imported):
     assert not imported("import fastmlp").intersection(NEVER) - imported("import numpy")
 
 
-def test_import_leaves_rooms_shut(imported):
-    """Files, command line, bridges and the kernels' NumPy twins wait until they are asked for."""
+def test_import_leaves_out_what_is_asked_for_later(imported):
+    """Files, command line, bridges and the kernels' NumPy twins."""
     found = imported("import fastmlp")
-    assert not found.intersection(f"fastmlp.{room}" for room in SHUT)
+    assert not found.intersection(f"fastmlp.{module}" for module in LATER)
+
+
+def test_what_is_asked_for_later_is_an_attribute(run_python):
+    code = """
+        import sys
+        import fastmlp as fm
+        for name in ("datasets", "inspection", "serialization", "testing"):
+            assert f"fastmlp.{name}" not in sys.modules or name == "serialization", name  # testing needs it
+            assert getattr(fm, name) is sys.modules[f"fastmlp.{name}"]
+        print(fm.load)
+    """
+    assert "load" in run_python(code)
 
 
 def test_training_needs_no_more_than_random_numbers(imported):
@@ -111,56 +123,43 @@ def test_import_imports_no_plugin(tmp_path, run_python):
     assert "imported" in run_python(code)
 
 
-# Who imports whom: each room may import those above it. "=" separates rooms of one row, which don't know each other.
+# Who imports whom. Each wing, a module or a folder of the package, may import itself and those of the rows above it.
 
-ROWS = """
-core
-errors = checks = configurable = threads = usage
+ORDER = """
+errors checks configurable _version _source_tree
 registry
-learnable
-native = program
-recording
-activations = initializers = losses = metrics = optimizers = regularizers = constraints = schedules = callbacks
-agreement
-data = extensions = sweeps = recorded = reductions
-lowering
+_kernels
+threads
+_tracing
+activations initializers regularizers constraints schedules losses metrics optimizers
+native
 layers
-building
-state
-workspace = objective
-summary = doors
-steps
-evaluation = inspection
+_compiler
+callbacks
+_training
+serialization inspection
 model
 configuration
-training = serialization
-datasets = diagnostics = plots = testing = scaffold
-sklearn = onnx = distributed
-cli_plugins
-cli = __main__
+diagnostics plots datasets
+testing sklearn onnx distributed
+cli __main__
 __init__
 """
-ROW = {room.strip(): number for number, row in enumerate(ROWS.strip().splitlines()) for room in row.split("=")}
-DOORS = {  # inside functions: methods of Sequential whose body lives below it, and the version
-    ("activations", "extensions"),
-    ("activations", "recorded"),
-    ("model", "summary"),
-    ("model", "training"),
-    ("model", "serialization"),
-    ("configuration", "__init__"),
-    ("serialization", "__init__"),
-}
-BRIDGES = ("sklearn", "onnx", "distributed", "plots")  # each behind an extra: the only rooms that need more than NumPy
+ROW = {}
+for number, row in enumerate(ORDER.strip().splitlines()):
+    ROW |= dict.fromkeys(row.split(), number)
+VOCABULARY = {name for name in ORDER.split() if ROW["_tracing"] < ROW[name] < ROW["_compiler"]} - {"native"}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if not path.parent.name.startswith(("x86_64", "plain")))
+BRIDGES = ("sklearn", "onnx", "distributed", "plots")  # each behind an extra: they need more than NumPy
 
 
-def room_of(path):
-    """``layers`` for layers.py, ``lowering`` for every file of that folder."""
+def wing_of(path):
+    """Return ``model`` for model.py, ``layers`` for every file of that folder."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
 class Imports(ast.NodeVisitor):
-    """(module, whether inside a function, line) of every import that runs: type checkers' own don't."""
+    """Collect (module, whether inside a function, line) of every import that runs: type checkers' own don't."""
 
     def __init__(self, path):
         self.package = ["fastmlp", *path.relative_to(PACKAGE).parent.parts]
@@ -194,47 +193,42 @@ class Imports(ast.NodeVisitor):
             self.add(f"{module}.{alias.name}", node)
 
 
-def rooms(path):
-    """(room, inside a function, line) of every import of this package by a file."""
-    for name, inside, line in Imports(path).found:
+def wings(path):
+    """Return wing and line of every import of this package by a file, those inside functions too."""
+    found = []
+    for name, _, line in Imports(path).found:
         parts = name.split(".")
         if parts[0] == "fastmlp":
             known = len(parts) > 1 and ((PACKAGE / parts[1]).is_dir() or (PACKAGE / f"{parts[1]}.py").exists())
-            yield (parts[1] if known else "__init__"), inside, line
+            found.append((parts[1] if known else "__init__", line))
+    return found
 
 
 def test_the_sources_are_read():
-    """A file that is missed would be allowed everything."""
-    assert {"model.py", "layers.py", "__init__.py"} <= {path.name for path in FILES}
-    found = {room for room, _, _ in rooms(PACKAGE / "model.py")}
-    assert {"layers", "lowering", "state", "training"} <= found
-    assert ("training", True) in {(room, inside) for room, inside, _ in rooms(PACKAGE / "model.py")}
+    """A file that is missed would be allowed everything; so would an import inside a function."""
+    assert {"model.py", "_dense.py", "__init__.py"} <= {path.name for path in FILES}
+    assert {"layers", "_compiler", "_training", "serialization"} <= {wing for wing, _ in wings(PACKAGE / "model.py")}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_imports_point_up(path):
-    """A room imports rooms above it; within a folder all is free; the kernels import none."""
-    here = room_of(path)
-    if here == "_kernels":
-        assert not [(room, line) for room, _, line in rooms(path) if room != "_kernels"]
-        return
-    assert here in ROW, f"{here} has no place yet: put it into ROWS"
-    wrong = [
-        f"line {line}: {here} imports {room}"
-        for room, inside, line in rooms(path)
-        if room not in ("_kernels", here)
-        and not ROW[room] < ROW[here]
-        and not (inside and (here, room) in DOORS)
-        and not (room == "__init__" and here in (*BRIDGES, "cli", "__main__", "testing"))  # public names
-    ]
+    here = wing_of(path)
+    assert here in ROW, f"{here} has no place yet: put it into ORDER"
+    allowed = {here} if here == "_kernels" else {here, *(wing for wing in ROW if ROW[wing] < ROW[here])}
+    wrong = [f"line {line}: {here} imports {wing}" for wing, line in wings(path) if wing not in allowed]
     assert not wrong
 
 
-def test_the_core_has_one_door():
-    """The kernels are chosen in one place; nobody but tests and bench reads their NumPy twins."""
-    doors = {room_of(path) for path in FILES if any(room == "_kernels" for room, _, _ in rooms(path))} - {"_kernels"}
-    assert doors <= {"core", "configuration", "cli", "testing"}
-    names = {name for path in FILES for name, _, _ in Imports(path).found if room_of(path) != "_kernels"}
+def test_what_networks_are_described_with_calls_no_kernel():
+    """Layers, activations and the like hand over values; what compiles them calls kernels."""
+    described = [path for path in FILES if wing_of(path) in VOCABULARY or wing_of(path) in ("callbacks", "model")]
+    assert len(described) > 10
+    assert [path.name for path in described if "_kernels" in {wing for wing, _ in wings(path)}] == []
+
+
+def test_nobody_imports_the_twins_of_the_kernels():
+    """They are for tests and benchmarks."""
+    names = {name for path in FILES for name, _, _ in Imports(path).found if wing_of(path) != "_kernels"}
     assert not any(name.startswith("fastmlp._kernels.reference") for name in names)
 
 
@@ -243,14 +237,14 @@ def test_numpy_is_the_only_dependency(path):
     """Optional packages are imported where they are used: in functions, or in the bridge that is behind their extra."""
     known = {*sys.stdlib_module_names, "fastmlp", "numpy"}
     outside = [(name, line) for name, inside, line in Imports(path).found if not inside]
-    assert room_of(path) in BRIDGES or not [(name, line) for name, line in outside if name.split(".")[0] not in known]
+    assert wing_of(path) in BRIDGES or not [(name, line) for name, line in outside if name.split(".")[0] not in known]
 
 
 KERNELS = sorted(path for path in (CHECKOUT / "_kernels").glob("*.p[yx][xd]"))
 
 
 def cimports(path):
-    """Names after ``from .`` and ``cimport`` of a Cython source, in its code."""
+    """Return the names after ``from .`` and ``cimport`` of a Cython source, in its code."""
     code = re.sub(r'"""(?s:.*?)"""|#.*|\\\n', "", path.read_text(encoding="utf-8"))
     found = re.findall(r"^\s*(?:from\s+(\S+)\s+)?c?import\s+\(?\s*([\w., \t]+)", code, flags=re.MULTILINE)
     for module, names in found:
@@ -263,7 +257,7 @@ def test_kernels_import_each_other_downward():
     graph = {}
     for path in KERNELS:
         # one that is compiled once for all levels is in the package above them
-        names = [".callers" if name == "..callers" else name for name in cimports(path)]
+        names = [name[1:] if re.fullmatch(r"\.\.\w+", name) else name for name in cimports(path)]
         assert not [name for name in names if name.startswith(("fastmlp", "..", "numpy"))], path.name
         siblings = {name[1:] for name in names if name.startswith(".")} - {path.stem}
         assert siblings <= {other.stem for other in KERNELS}, path.name

@@ -130,7 +130,7 @@ def test_a_training_step():
         ("backward", "d_kernel", "1", (128, 128, 10), ("d_bias", "check")),
         ("backward", "d_kernel", "0", (784, 128, 128), ("d_bias", "check")),
         ("check", "gate", None, (), ()),
-        ("commit", "adam", None, (net._memory().size,), ()),
+        ("commit", "adam", None, (net.engine.memory.size,), ()),
     ]
     assert found.multiply_adds == sum(o.multiply_adds for o in found) == 2 * 128 * 784 * 128 + 3 * 128 * 128 * 10
     assert all(o.compiled and o.python is None for o in found)
@@ -176,11 +176,11 @@ def test_what_runs_in_python_is_named():
 
 def test_it_is_the_plan_that_runs(make):
     net = make()
-    plan = net._training.plan
+    plan = net.engine.training(N).plan
     assert [o.name for o in net.plan(N)] == [_listing.NAMES[code] for code in plan.ops["code"].tolist()]
-    assert _listing.listing(net, plan, N, True) == net.plan(N)
-    net.predict(data_for(net)[0])
-    assert _listing.listing(net, net._predicting[0].plan, N, False) == net.plan(N, training=False)
+    assert _listing.listing(net.engine, plan, N, True) == net.plan(N)
+    plan = net.engine.take_predicting(N).plan
+    assert _listing.listing(net.engine, plan, N, False) == net.plan(N, training=False)
 
 
 def test_as_text_and_as_json():
@@ -288,7 +288,7 @@ def test_profiling_changes_nothing(make, same_future):
     net.profile(x, y, repeats=3)
     net.profile(x[::-2].astype("f8"), repeats=2)
     net.profile(x.tolist(), y.tolist(), repeats=1)
-    assert (net._steps, net._iterations, net._epochs) == (twin._steps, twin._iterations, twin._epochs)
+    assert net.engine.counters() == twin.engine.counters()
     same_future(net, twin)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp.native import NativeKernel, _sources
+from fastmlp._tracing import native_sources
+from fastmlp.native import NativeKernel
 
 TYPES = {"float32": ctypes.c_float, "float64": ctypes.c_double}
 ARRAYS = {"forward": 2, "backward": 4}
@@ -33,7 +34,7 @@ def capsule_of(address, name=b"fastmlp.activation.v1"):
 
 
 def struct(abi=1, size=40, **functions):
-    return _sources.Struct(abi, size, **functions)
+    return native_sources.Struct(abi, size, **functions)
 
 
 class Swish(fm.activations.Activation):

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp._kernels import level, load
-from fastmlp.extensions import extension_of
+from fastmlp.activations import execution_of
 from fastmlp.layers import Activation, BatchNorm, Dense
 
 C = """
@@ -80,15 +79,6 @@ def native(tmp_path_factory):
     return type("NativeSoftsign", (Softsign,), {"native": kernel})
 
 
-@pytest.fixture
-def teams():
-    """Teams also where there is next to nothing to do."""
-    module = load(level, "team")
-    before = module.set_grain(1.0)
-    yield
-    module.set_grain(before)
-
-
 STACKS = {
     "fused": lambda g: [Dense(33, g), Dense(17, g), Dense(LAST, "softmax")],
     "alone": lambda g: [Activation(g), Dense(16), Activation(g), Dense(LAST, "softmax")],
@@ -118,7 +108,7 @@ def test_native_kernels_train_what_numpy_trains(native, stack):
     found, predicted, net = trained(stack, native(), "float64")
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(predicted, prediction, rtol=1e-8, atol=1e-10)
-    assert extension_of(native(), net.dtype).kind == "native"
+    assert execution_of(native(), net.dtype).mode == "native"
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -136,11 +126,11 @@ def test_parameters_reach_the_functions(native):
     np.testing.assert_allclose(net.predict(z), 4 * z / (1 + np.abs(z)), rtol=1e-14)
 
 
-def test_a_recorded_form_agrees(native):
-    """Native, recorded and NumPy: three forms of one function."""
-    recorded = type("RecordedSoftsign", (Softsign,), {"recordable": True})
-    assert extension_of(recorded(), np.dtype("float64")).kind == "recorded"
-    forms = [trained("fused", form, "float64")[0] for form in (native(), recorded(), Softsign())]
+def test_a_traced_form_agrees(native):
+    """Native, traced and NumPy: three forms of one function."""
+    traced = type("TracedSoftsign", (Softsign,), {"recordable": True})
+    assert execution_of(traced(), np.dtype("float64")).mode == "traced"
+    forms = [trained("fused", form, "float64")[0] for form in (native(), traced(), Softsign())]
     np.testing.assert_allclose(forms[0], forms[1], rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(forms[0], forms[2], rtol=1e-8, atol=1e-10)
 

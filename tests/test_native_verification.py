@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp.native import NativeKernel, _sources, native_of, verify
+from fastmlp._tracing import native_sources
+from fastmlp.activations import execution_of
+from fastmlp.native import NativeKernel, verify
 
 C = """
 #include <math.h>
@@ -55,7 +57,7 @@ void d_wrong(const double *z, const double *a, const double *da, double *dz, ptr
 }
 """
 
-NAME = _sources.CAPSULE.encode()  # a capsule keeps the pointer, not the text
+NAME = native_sources.CAPSULE.encode()  # a capsule keeps the pointer, not the text
 CC = shlex.split(sysconfig.get_config_var("CC") or "cc")
 
 
@@ -133,8 +135,8 @@ def test_header_is_clean(options, tmp_path):
     source = tmp_path / "header.c"
     source.write_text(
         '#include "fastmlp/activation.h"\n#include "fastmlp/activation.h"\n'
-        f"typedef char size_is_known[sizeof(fastmlp_activation) == {ctypes.sizeof(_sources.Struct)} ? 1 : -1];\n"
-        f"typedef char abi_is_known[FASTMLP_ACTIVATION_ABI == {_sources.ABI} ? 1 : -1];\n"
+        f"typedef char size_is_known[sizeof(fastmlp_activation) == {ctypes.sizeof(native_sources.Struct)} ? 1 : -1];\n"
+        f"typedef char abi_is_known[FASTMLP_ACTIVATION_ABI == {native_sources.ABI} ? 1 : -1];\n"
         "fastmlp_activation none = FASTMLP_ACTIVATION(NULL, NULL, NULL, NULL);\n"
     )
     flags = [f"-I{fm.get_include()}", "-pedantic-errors", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
@@ -143,7 +145,7 @@ def test_header_is_clean(options, tmp_path):
         pytest.skip("no compiler of C++")
     assert done.returncode == 0, done.stderr
     with open(f"{fm.get_include()}/fastmlp/activation.h", encoding="ascii") as file:
-        assert f'#define FASTMLP_ACTIVATION_CAPSULE "{_sources.CAPSULE}"' in file.read()
+        assert f'#define FASTMLP_ACTIVATION_CAPSULE "{native_sources.CAPSULE}"' in file.read()
 
 
 # -- verify --------------------------------------------------------------------------------------------------------
@@ -155,7 +157,7 @@ def test_a_right_kernel_passes(library, beta, dtype):
 
 
 def test_an_activation_without_a_kernel_passes():
-    assert native_of(Swish()) is None
+    assert execution_of(Swish(), "float32").mode == "traced"
     verify(Swish(), "float32")
 
 
@@ -219,7 +221,7 @@ def test_what_verify_asks_of_the_activation(library):
 
     with pytest.raises(TypeError, match=r"no forward in NumPy to compare it with .*write it beside the kernel"):
         verify(Bare(), "float64")
-    Bare.forward = lambda self, z: np.array(2 * z)  # can't be recorded, so it has no derivative
+    Bare.forward = lambda self, z: np.array(2 * z)  # can't be traced, so it has no derivative
     with pytest.raises(TypeError, match="no backward in NumPy"):
         verify(Bare(), "float64")
     Bare.forward = Double.forward

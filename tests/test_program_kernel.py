@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from fastmlp import _kernels
-from fastmlp.program import OPERATIONS, Graph, _assembly, assemble
+from fastmlp._tracing import assembly
+from fastmlp._tracing.assembly import assemble
+from fastmlp._tracing.graph import Graph
+from fastmlp._tracing.operations import OPERATIONS
 
 INF, NAN = np.inf, np.nan
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, 1.5, -2.5, 3.5, 1e-30, -1e-30, 50.0, -50.0, 1e4, -1e4, INF, -INF, NAN]
@@ -18,8 +21,8 @@ SMOOTH = ("add", "sub", "mul", "max", "min", "abs", "neg", "tanh", "sin", "cos",
 @pytest.fixture
 def kernels(level, monkeypatch):
     """The module of a level; programs are loaded into it."""
-    module = _kernels.load(level, "program")
-    monkeypatch.setattr(_assembly, "core", module)
+    module = _kernels.load(level, "vm")
+    monkeypatch.setattr(assembly, "Program", module.Program)
     return module
 
 

@@ -34,6 +34,8 @@ class Widget(Configurable):
 
 
 class Round(Widget):
+    __module__ = "fastmlp.widgets"  # built-ins are fastmlp's own
+
     def __init__(self, radius: float = 1.0, colour: str = "red") -> None:
         self.radius = radius
         self.colour = colour
@@ -49,7 +51,7 @@ def widgets() -> Registry:
     """A registry with one built-in, isolated from those of fastmlp."""
     registry = Registry("widget", "widgets")
     registry.base = Widget
-    registry._claim("round", Round, registry._builtin, override=False)
+    registry.builtin("round")(Round)
     return registry
 
 

@@ -5,13 +5,13 @@ import pickle
 
 import numpy as np
 import pytest
+from fastmlp.core import CHUNK
+from fastmlp.lowering._base import WALK_BYTES
 
 import fastmlp as fm
 from fastmlp import cli
 from fastmlp._kernels import level, load
-from fastmlp.core import CHUNK
 from fastmlp.layers import BatchNorm, Dense, Layer
-from fastmlp.lowering._base import WALK_BYTES
 
 FEATURES = 6
 BUILTINS = ["l1", "l2", "l1_l2"]
@@ -173,7 +173,7 @@ class Plain(fm.optimizers.Optimizer):
 
 
 class Signs(Plain):
-    """Recorded."""
+    """Traced."""
 
     elementwise = True
 
@@ -266,8 +266,14 @@ REASONS = {
     "maximum": (lambda w: (np.max(w), w * 0), "max"),
     "transposed": (lambda w: ((w.T * w.T).sum(), 2 * w), ".T"),
     "no sum": (lambda w: (0.0, w * 0), "not a sum"),
-    "another in NumPy": (lambda w: (w.sum(), w * 0 + (1 if isinstance(w, np.ndarray) else 2)), "it gives the gradient"),
-    "another value": (lambda w: (w.sum() * (1 if isinstance(w, np.ndarray) else 2), w * 0 + 1), "it gives the value"),
+    "another in NumPy": (
+        lambda w: (w.sum(), w * 0 + (1 if isinstance(w, np.ndarray) else 2)),
+        "gradient: traced, it gives",
+    ),
+    "another value": (
+        lambda w: (w.sum() * (1 if isinstance(w, np.ndarray) else 2), w * 0 + 1),
+        "value: traced, it gives",
+    ),
 }
 
 
@@ -309,15 +315,6 @@ def test_a_layer_in_python_and_one_of_ones_own(contents):
 
 
 # -- bits ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def teams():
-    """Teams also where there is next to nothing to do."""
-    module = load(level, "team")
-    before = module.set_grain(1.0)
-    yield
-    module.set_grain(before)
 
 
 @pytest.mark.parametrize("width", [9, 25_000], ids=["walk", "split"])
@@ -395,7 +392,7 @@ def test_ways_through_a_step_give_the_same_bits(same):
             part = slice(at, at + 20)
             nets[0].train_on_batch(x[part], y[part])
             nets[1].train_on_batch(x[part], y[part], np.ones(20))
-    assert nets[0]._training.door is not None
+    assert nets[0]._training.fastpath is not None
     nets[2].fit(x, y, epochs=2, batch_size=20, shuffle=False)
     nets[3].fit(x, y, epochs=2, batch_size=20, shuffle=False, callbacks=[Watch()])
     nets[4].fit(x.astype("f8"), y.astype("f8"), epochs=2, batch_size=20, shuffle=False)
@@ -553,7 +550,7 @@ def test_plugins_of_this_kind(plugin, capsys):
     )
     assert cli.main(["plugins", "--load"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "ridge" in line]
-    assert line.split()[:5] == ["regularizer", "ridge", "ridge", "1.0", "recorded"]
+    assert line.split()[:5] == ["regularizer", "ridge", "ridge", "1.0", "traced"]
     assert cli.main(["plugins", "check", "ridge"]) == 0
     assert "regularizers ridge  of_the_loss" in capsys.readouterr().out
     net = fm.Sequential([Dense(3, kernel_regularizer="ridge")], input_dim=2)

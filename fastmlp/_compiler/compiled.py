@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import losses, metrics, optimizers
-from .._kernels import callers
+from .._kernels import concurrency
 from ..checks import check_integer
 from ..errors import NotBuiltError, UnknownNameError
 from ..layers import Layer
@@ -17,13 +17,15 @@ from . import fastpath
 from .executable import Executable
 from .lower import Lowering
 from .memory import Arenas, ArrayMap
-from .network import BuiltLayer, build_layers
-from .settings import Settings
+from .network import Network, build_network
+from .settings import Current, TrainingSettings, forward_settings, training_settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Compiled", "metric_name"]
+
+NOT_BUILT = "the network has no parameters yet: give input_dim, call build(n), or pass data to it first"
 
 
 class Compiled:
@@ -46,8 +48,8 @@ class Compiled:
         self.layers: tuple[Layer, ...] = tuple(layers)
         self.dtype = dtype
         self.seed = seed
-        self.guard = callers.Usage()
-        self.network: list[BuiltLayer] = []
+        self.guard = concurrency.AccessGuard()
+        self._network: Network | None = None
         self.optimizer: optimizers.Optimizer | None = None
         self.loss: losses.Loss | None = None
         self.metrics: tuple[metrics.Metric, ...] = ()
@@ -56,11 +58,14 @@ class Compiled:
         self._drop_executables()
 
     def _drop_executables(self) -> None:
+        self._forward_settings = Current(lambda: forward_settings(self))
+        self._training_settings = Current(lambda: training_settings(self))
+        self._lowered_from: object = None
         self._training: Executable | None = None
         self._evaluating: Executable | None = None
         self._applying: Executable | None = None
         self._predicting: list[Executable] = []  # idle ones: several threads may predict at once
-        self._pulling_back: list[Executable] = []  # idle ones of `vjp`
+        self._pulling_back: dict[bool, list[Executable]] = {False: [], True: []}  # idle ones of `vjp`, by training
 
     # -- building ------------------------------------------------------------------------------------------------
 
@@ -73,20 +78,25 @@ class Compiled:
     def memory(self) -> Arenas:
         """The memory of a network that is built."""
         if self._arenas is None:
-            raise NotBuiltError(
-                "the network has no parameters yet: give input_dim, call build(n), or pass data to it first"
-            )
+            raise NotBuiltError(NOT_BUILT)
         return self._arenas
+
+    @property
+    def network(self) -> Network:
+        """The layers of a network that is built."""
+        if self._network is None:
+            raise NotBuiltError(NOT_BUILT)
+        return self._network
 
     @property
     def input_dim(self) -> int | None:
         """Number of features, once it is known."""
-        return self.network[0].inputs if self.network else None
+        return None if self._network is None else self._network.inputs
 
     @property
     def units(self) -> int:
         """Number of outputs of a network that is built."""
-        return self.network[-1].units
+        return self.network.units
 
     def build(self, input_dim: int) -> None:
         """Lay out and initialize the parameters for `input_dim` features."""
@@ -98,17 +108,17 @@ class Compiled:
                 raise ValueError(f"already built for {self.input_dim} features, got {inputs}")
             return
         with self.guard.changing("build"):
-            network = build_layers(self.layers, inputs)
+            network = build_network(self.layers, inputs)
             arenas = Arenas(network, self.dtype)
             arenas.initialize(network, self.seed)
-            self.network, self._arenas = network, arenas
+            self._network, self._arenas = network, arenas
             self._drop_executables()
             if self.optimizer is not None:
                 self._reset_optimizer(self.optimizer)
 
     def unbuild(self) -> None:
         """Go back to before `build`, for a first call that was refused."""
-        self.network, self._arenas = [], None
+        self._network = self._arenas = None
         self._drop_executables()
 
     # -- what to train for ---------------------------------------------------------------------------------------
@@ -127,7 +137,7 @@ class Compiled:
             self._drop_executables()
 
     def _reset_optimizer(self, optimizer: optimizers.Optimizer) -> None:
-        self.memory.reset_state(optimizer, Settings.update_of(optimizer) is not None)
+        self.memory.reset_state(optimizer, optimizers.execution_of(optimizer).mode != "python")
         self.iterations = 0
 
     def objective(self) -> tuple[losses.Loss, optimizers.Optimizer]:
@@ -157,6 +167,10 @@ class Compiled:
                 counted = metrics.Accuracy(self.accuracy_kind()) if self.settings().loss_runs_in_python else None
             named.append((metric_name(metric), counted))
         return named
+
+    def has_metrics_in_numpy(self) -> bool:
+        """Return whether a metric must see targets and outputs."""
+        return any(metric is not None for _, metric in self.named_metrics())
 
     # -- counters ------------------------------------------------------------------------------------------------
     # The kernels count too, so they live in memory: steps key dropout, iterations are the optimizer's, epochs key
@@ -197,33 +211,53 @@ class Compiled:
         if self._arenas is not None:
             self._arenas.counters[:] = [counters[name] for name in ("steps", "iterations", "epochs")]
 
+    def hyperparameters(self, n: int) -> NDArray[np.float64]:
+        """Return the hyper-parameters of the optimizer at the next `n` steps, a row for each."""
+        optimizer = self.optimizer
+        assert optimizer is not None
+        kernel = optimizers.execution_of(optimizer).kernel
+        names = optimizer.hyperparameters[:1] if kernel is None else kernel.hyperparameters
+        first = self.iterations + 1
+        steps = range(first, first + n if any(callable(getattr(optimizer, name)) for name in names) else first + 1)
+        rows = np.array([optimizer.hyperparameters_at(step, names) for step in steps], np.float64)
+        return rows if len(rows) == n else np.repeat(rows, n, axis=0)
+
     # -- executables ---------------------------------------------------------------------------------------------
 
-    def settings(self) -> Settings:
-        """Return what plans depend on, as it is set now."""
-        return Settings.of(self)
+    def settings(self) -> TrainingSettings:
+        """Return what plans of training and evaluation depend on, as it is set now."""
+        return self._training_settings.get()
 
     def lowering(self, capacity: int, *, training: bool) -> Lowering:
         """Return what makes one plan for batches of up to `capacity` rows."""
+        forward = self._forward_settings.get()
+        if forward is not self._lowered_from:  # activations run as they did for earlier plans only if they are the same
+            self.memory.executions.clear()
+            self._lowered_from = forward
         return Lowering(self.network, self.memory, capacity, training=training)
 
     def training(self, rows: int) -> Executable:
-        """Return the executable of a training step for batches of up to `rows`."""
+        """Return the executable of a training step for batches of up to `rows`.
+
+        Where a metric is computed in NumPy, it can keep the outputs of its steps (`Executable.bind_kept`).
+        """
         loss, optimizer = self.objective()
         settings = self.settings()
         if self._training is None or not self._training.serves(rows, settings):
-            plan = self.lowering(rows, training=True).train(loss, self.accuracy_kind(), optimizer)
-            self._training = Executable(plan, self.memory, self.seed, optimizer, settings=settings)
+            lowering, kept = self.lowering(rows, training=True), self.has_metrics_in_numpy()
+            plan = lowering.train(loss, self.accuracy_kind(), optimizer, keep_outputs=kept)
+            self._training = Executable(plan, self.memory, self.seed, settings, optimizer)
             fastpath.add_to_training(self, self._training)
         return self._training
 
     def evaluating(self, rows: int) -> Executable:
-        """Return the executable of an evaluation for batches of up to `rows`."""
+        """Return the executable of an evaluation for batches of up to `rows`; as `training`, it can keep outputs."""
         loss, _ = self.objective()
         settings = self.settings()
-        if self._evaluating is None or not self._evaluating.serves(rows, settings, of_optimizer=False):
-            plan = self.lowering(rows, training=False).evaluate(loss, self.accuracy_kind())
-            self._evaluating = Executable(plan, self.memory, self.seed, settings=settings)
+        if self._evaluating is None or not self._evaluating.serves(rows, settings):
+            lowering, kept = self.lowering(rows, training=False), self.has_metrics_in_numpy()
+            plan = lowering.evaluate(loss, self.accuracy_kind(), keep_outputs=kept)
+            self._evaluating = Executable(plan, self.memory, self.seed, settings)
         return self._evaluating
 
     def applying(self) -> Executable:
@@ -232,33 +266,44 @@ class Compiled:
         settings = self.settings()
         if self._applying is None or not self._applying.serves(0, settings):
             plan = self.lowering(0, training=True).step(self.optimizer)
-            executable = Executable(plan, self.memory, self.seed, self.optimizer, settings=settings)
+            executable = Executable(plan, self.memory, self.seed, settings, self.optimizer)
             executable.bind(np.empty((0, 1), self.dtype))
             self._applying = executable  # now, since Ctrl-C may come between two lines
         return self._applying
 
     def take_predicting(self, rows: int) -> Executable:
-        """Return an executable of predictions that nobody uses, for batches of up to `rows`; `give_back` it."""
-        try:
-            executable = self._predicting.pop()
-        except IndexError:
-            pass
-        else:
-            if executable.plan.capacity >= rows:
-                return executable
-        plan = self.lowering(rows, training=False).predict()
-        executable = Executable(plan, self.memory, self.seed)
-        fastpath.add_to_predicting(self, executable)
+        """Return an executable of predictions that nobody uses, for batches of up to `rows`; `give_predicting` it back."""
+        settings = self._forward_settings.get()
+        executable = _taken(self._predicting, rows, settings)
+        if executable is None:
+            plan = self.lowering(rows, training=False).predict()
+            executable = Executable(plan, self.memory, self.seed, settings)
+            fastpath.add_to_predicting(self, executable)
         return executable
 
-    def give_back(self, executable: Executable) -> None:
+    def predicts_by(self, executable: Executable) -> bool:
+        """Return whether an executable of predictions is right for what is set now."""
+        return executable.serves(0, self._forward_settings.get())
+
+    def give_predicting(self, executable: Executable) -> None:
         """Take back an executable of predictions."""
         self._predicting.append(executable)
 
-    def pulling_back(self, rows: int, *, training: bool) -> Executable:
-        """Return an executable of a vector-Jacobian product, with gradients of its own."""
-        plan = self.lowering(rows, training=training).vjp()
-        return Executable(plan, self.memory, self.seed, own_gradients=True)
+    def take_pulling_back(self, rows: int, *, training: bool) -> Executable:
+        """Return an executable of a vector-Jacobian product that nobody uses; `give_pulling_back` it back.
+
+        It has gradients of its own, so several may be in use at a time.
+        """
+        settings = self._forward_settings.get()
+        executable = _taken(self._pulling_back[training], rows, settings)
+        if executable is None:
+            plan = self.lowering(rows, training=training).vjp()
+            executable = Executable(plan, self.memory, self.seed, settings, own_gradients=True)
+        return executable
+
+    def give_pulling_back(self, executable: Executable, *, training: bool) -> None:
+        """Take back an executable of a vector-Jacobian product."""
+        self._pulling_back[training].append(executable)
 
     # -- the fast path -------------------------------------------------------------------------------------------
 
@@ -299,3 +344,14 @@ def metric_name(metric: metrics.Metric) -> str:
 def is_compiled(metric: metrics.Metric) -> bool:
     """Return whether a metric is counted by the loss's kernel: accuracy of the kind that goes with the loss."""
     return type(metric) is metrics.Accuracy and metric.kind is None
+
+
+def _taken(idle: list[Executable], rows: int, settings: object) -> Executable | None:
+    """Take an idle executable that serves so many rows; those that no longer do are forgotten."""
+    while True:
+        try:
+            executable = idle.pop()  # one call, so that two threads never get the same
+        except IndexError:
+            return None
+        if executable.serves(rows, settings):
+            return executable

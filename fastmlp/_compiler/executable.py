@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._kernels import ARENA, CODES, SHIFT
+from .._kernels import ARENAS, SHIFT
 from .._kernels import plan as core
 from ..threads import team
 from .memory import Arenas, aligned
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..optimizers import Optimizer
-    from .lower import Plan, Tensor
-    from .settings import Settings
+    from .plan import Plan, Tensor
 
 __all__ = ["Executable"]
 
@@ -33,9 +32,9 @@ class Executable:
     arenas : Arenas
         The network's; a plan that runs beside others can be given gradients of its own.
     seed : int
-    optimizer : Optimizer, optional
-    settings : Settings, optional
+    settings : object
         What the plan was lowered from.
+    optimizer : Optimizer, optional
     own_gradients : bool
     """
 
@@ -44,9 +43,9 @@ class Executable:
         plan: Plan,
         arenas: Arenas,
         seed: int,
+        settings: object,
         optimizer: Optimizer | None = None,
         *,
-        settings: Settings | None = None,
         own_gradients: bool = False,
     ) -> None:
         self.plan = plan
@@ -69,33 +68,30 @@ class Executable:
             "work": self.work,
         }
         for name, array in bindings.items():
-            self.run.bind(ARENA[name], array)
+            self.run.bind(ARENAS[name], array)
         self.identity = np.arange(plan.capacity, dtype=np.int64)
         self._data: dict[str, NDArray[Any] | None] = {}
         self._order = self.identity
         self._offset = 0
-        self.learning_rate = 0.0
+        self.hyper: NDArray[np.float64] | None = None
         self.iteration = 1
         self.step = 0
         self._segments = {name: self._split(*bounds) for name, bounds in plan.sections.items()}
         self.compiled = not plan.calls
-        self.door: Any = None  # the fast path through it, if there is one
+        self.fastpath: Any = None  # the fast path through it, if there is one
 
-    def serves(self, rows: int, settings: Settings, *, of_optimizer: bool = True) -> bool:
+    def serves(self, rows: int, settings: object) -> bool:
         """Return whether this may run batches of up to `rows` under `settings`."""
-        mine = self.settings
-        if mine is None or self.plan.capacity < rows or mine[1:] != settings[1:]:
-            return False
-        return not of_optimizer or mine.update == settings.update
+        return self.settings is settings and self.plan.capacity >= rows
 
     def _split(self, first: int, last: int) -> list[Segment]:
         """Runs of compiled operations, and Python calls between them."""
         segments: list[Segment] = []
         start = first
         for at in range(first, last):
-            if self.plan.ops["code"][at] == CODES["python"]:
+            if at in self.plan.calls:
                 segments += [(start, at)] if at > start else []
-                segments.append(self.plan.calls[int(self.plan.ops["kind"][at])])
+                segments.append(self.plan.calls[at])
                 start = at + 1
         return segments + ([(start, last)] if last > start else [])
 
@@ -109,22 +105,22 @@ class Executable:
         """Point the plan at data; `order` says which row comes when."""
         self._data = {"x": x, "y": y, "sample_weight": weight}
         self._order = self.identity if order is None else order
-        self.run.bind(ARENA["x"], x)
-        self.run.bind(ARENA["target"], y)
-        self.run.bind(ARENA["weight"], weight)
+        self.run.bind(ARENAS["x"], x)
+        self.run.bind(ARENAS["target"], y)
+        self.run.bind(ARENAS["weight"], weight)
         self.run.bind_index(self._order)
 
     def unbind(self) -> None:
         """Let go of the caller's arrays."""
         self._data = {}
-        for name in ("x", "target", "weight", "out"):
-            self.run.bind(ARENA[name], None)
+        for name in ("x", "target", "weight", "out", "kept"):
+            self.run.bind(ARENAS[name], None)
 
-    def begin(self, offset: int, batch: int, learning_rate: float = 0.0) -> None:
-        """Open a step over `batch` rows of the order, from `offset` on."""
-        self._offset, self.learning_rate = offset, learning_rate
+    def begin(self, offset: int, batch: int, hyper: NDArray[np.float64] | None = None) -> None:
+        """Open a step over `batch` rows of the order, from `offset` on, with the hyper-parameters of the step."""
+        self._offset, self.hyper = offset, hyper
         self.step, self.iteration = int(self.arenas.counters[0]), int(self.arenas.counters[1]) + 1
-        self.run.begin(offset, batch, self.seed, learning_rate)
+        self.run.begin(offset, batch, self.seed, hyper)
 
     def execute(self, batch: int, *sections: str) -> bool:
         """Run sections of the plan; False if a number that is not finite stopped them."""
@@ -152,7 +148,7 @@ class Executable:
 
     def view(self, tensor: Tensor, batch: int) -> NDArray[Any]:
         """The first `batch` rows of a tensor in the work arena, or in the caller's output."""
-        if tensor.ref >> SHIFT == ARENA["out"]:
+        if tensor.ref >> SHIFT == ARENAS["out"]:
             return self.out[:batch]
         at = tensor.ref & ((1 << SHIFT) - 1)
         return self.work[at : at + batch * tensor.ld].reshape(batch, tensor.ld)[:, : tensor.units]
@@ -160,7 +156,11 @@ class Executable:
     def bind_out(self, out: NDArray[Any]) -> None:
         """Where a prediction goes."""
         self.out = out
-        self.run.bind(ARENA["out"], out)
+        self.run.bind(ARENAS["out"], out)
+
+    def bind_kept(self, kept: NDArray[Any] | None) -> None:
+        """Say where the outputs of the steps to come are kept, row after row; None: nowhere."""
+        self.run.bind(ARENAS["kept"], kept)
 
     def batch_rows(self, batch: int) -> NDArray[np.int64]:
         """Which rows of the data the step at hand takes."""
@@ -179,7 +179,7 @@ class Executable:
         for name, array in self._data.items():
             if array is not None and not np.isfinite(array[index]).all():
                 return name
-        for place, tensor, once in self.plan.stages:
+        for place, tensor, once in self.plan.traces:
             if not np.isfinite(self.view(tensor, 1 if once else batch)).all():
                 return place
         return "gradients" if np.isfinite(self.run.loss) else "loss"

@@ -6,12 +6,13 @@ way, which alone knows errors.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import losses
-from .._kernels import door as core
+from .._kernels import fastpath as core
+from ..configurable import VERSIONS
 
 if TYPE_CHECKING:
     from .compiled import Compiled
@@ -23,17 +24,22 @@ train = core.train  # (executable, x, y) -> logs or None
 predict = core.predict  # (idle executables, x, batch_size, out) -> outputs or None
 
 
-def _common(compiled: Compiled, executable: Executable) -> tuple[Any, ...]:
+def _common(compiled: Compiled, executable: Executable, refresh: Callable[[], bool]) -> tuple[Any, ...]:
     return (
         *(executable.run, compiled.guard, executable.seed, executable.identity, np.ndarray, compiled.dtype),
-        *(compiled.input_dim, compiled.units),
+        *(compiled.input_dim, compiled.units, VERSIONS, refresh),
     )
 
 
 def add_to_predicting(compiled: Compiled, executable: Executable) -> None:
     """Give an executable of predictions its fast path, if it can have one."""
+
+    def refresh() -> bool:
+        """Return whether the plan is right for what is set now."""
+        return compiled.predicts_by(executable)
+
     if executable.compiled:
-        executable.door = core.PredictDoor(*_common(compiled, executable), empty=np.empty)
+        executable.fastpath = core.PredictFastPath(*_common(compiled, executable, refresh), empty=np.empty)
 
 
 def add_to_training(compiled: Compiled, executable: Executable) -> None:
@@ -42,23 +48,27 @@ def add_to_training(compiled: Compiled, executable: Executable) -> None:
     named = compiled.named_metrics()
     if not executable.compiled or any(metric is not None for _, metric in named):
         return
-    attributes = list(vars(optimizer))
+    hyper = compiled.hyperparameters(1)[0]
 
-    def fits() -> bool:
-        """Return whether the plan is right for what is set now."""
-        return (
-            executable.serves(0, compiled.settings())
-            and list(vars(optimizer)) == attributes
-            and all(metric is None for _, metric in compiled.named_metrics())
-        )
+    def fill(step: int) -> None:
+        hyper[:] = compiled.hyperparameters(1)[0]
 
-    traced = [*compiled.memory.regularizers.values()]
-    if losses.kernel_of(loss) is None:
-        traced.insert(0, loss)  # type: ignore[arg-type]
-    executable.door = core.TrainDoor(
-        *_common(compiled, executable),
+    def scheduled() -> bool:
+        return any(callable(getattr(optimizer, name)) for name in optimizer.hyperparameters)
+
+    def refresh() -> bool:
+        """Return whether the plan is right for what is set now, with the hyper-parameters up to date."""
+        if not executable.serves(0, compiled.settings()):
+            return False
+        executable.fastpath.fill = fill if scheduled() else None
+        fill(0)
+        return True
+
+    executable.fastpath = core.TrainFastPath(
+        *_common(compiled, executable, refresh),
         labels=np.dtype(np.int64) if loss.labels else None,
-        shares=loss.accuracy in ("binary", "categorical"),
-        settings=core.Settings("_learning_rate", fits, optimizer, *compiled.metrics, *traced),
+        probabilities=loss.accuracy in ("binary", "categorical"),
         metric=named[0][0] if named else None,
+        hyper=hyper,
+        fill=fill if scheduled() else None,
     )

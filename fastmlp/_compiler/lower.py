@@ -1,196 +1,289 @@
-"""Lowering: from layers to a plan, a flat list of operations over arenas sized before the run.
-
-Layers add nodes; `Lowering` turns them into operations, fusing what can be: an activation into the GEMM or batch norm
-before it, its derivative into the GEMM that feeds it, batch norm at inference into the GEMM's epilogue.
-"""
+"""Lowering: from the graph of a network to a plan, a flat list of operations over arenas sized before the run."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from .. import losses
-from .._kernels import ARENA, LOSSES, METRICS, NONE, OP, SHIFT
+from .._kernels import ARENAS, NONE, SHIFT
 from ..optimizers import Optimizer
-from ..sweeps import sweep_of
-from .backward import is_kernel
-from .base import Base, Plan, Stage, Tensor
-from .penalties import Penalties
-from .python_calls import loss_call, optimizer_call
+from .emit import Emitter
+from .fuse import fuse
+from .ir import Graph, Operation, Value
+from .ops.add import emit_sum
+from .ops.check import add_checks
+from .ops.gather import add_where_needed, callers_rows
+from .ops.keep_output import add_keep_output
+from .ops.loss import add_loss, takes_last_activation
+from .ops.penalty import add_penalties
+from .ops.update import add_update
+from .plan import Plan, Tensor
+from .records import pack_records
 
 if TYPE_CHECKING:
-    from ..losses import Loss
+    from .memory import Arenas
+    from .network import BuiltLayer, Network
 
-__all__ = ["Base", "Lowering", "Plan", "Tensor"]
+__all__ = ["Lowering"]
 
 
-class Lowering(Penalties):
-    """Makes plans; each method one kind, each instance one plan."""
+class Lowering(Emitter):
+    """Makes one plan; each method makes one kind.
+
+    Parameters
+    ----------
+    network : Network
+    memory : Arenas
+        Where the parameters lie.
+    capacity : int
+        Rows of the largest batch.
+    training : bool
+        Whether statistics are those of the batch, and dropout drops.
+
+    Attributes
+    ----------
+    keep : bool
+        Whether what the way back needs must be kept.
+    checks : bool
+        Whether gradients must be finite.
+    checked : set of str
+        Keys of parameters whose gradient is looked at where it is made.
+    derived : set of Operation
+        Those whose activation's derivative is fused into what made their output's gradient.
+    sums : list of dict
+        Operations that sum up gradients made by blocks of the batch, for the end of the way back.
+    widths : int
+        Columns of all layers.
+    """
+
+    def __init__(self, network: Network, memory: Arenas, capacity: int, *, training: bool) -> None:
+        super().__init__(memory, capacity, max(max(place.inputs, place.units) for place in network.layers))
+        self.network = network
+        self.graph = graph_of(network, memory, training=training)
+        self.keep = self.checks = False
+        self.checked: set[str] = set()
+        self.derived: set[Operation] = set()
+        self.sums: list[dict[str, object]] = []
+        self.widths = sum(place.units for place in network.layers)
+        self._out: Tensor | None = None
+        self._gradients: dict[Value, Tensor] = {}
+        self._needed: dict[Value, bool] = {}
+
+    # -- plans ---------------------------------------------------------------------------------------------------
 
     def predict(self) -> Plan:
-        """The way forward alone, to the caller's array."""
-        units = self.built[-1].units
-        out = Tensor(ARENA["out"] << SHIFT, units, units)
-        return self._finish(self._forward(self.nodes, keep=False, out=out))
+        """Return the plan of the way forward alone, to the caller's array."""
+        units = self.graph.output.units
+        self._forward(out=Tensor(ARENAS["out"] << SHIFT, units, units))
+        return self._finish(self.graph.output.at)
 
-    def evaluate(self, loss: Loss, metric: str | None) -> Plan:
-        """Forward, loss and metric."""
-        stages, out = self._forward_to_loss(loss, metric, keep=False)
-        self._penalties(learning=False)
-        return self._finish(stages, out=out)
+    def evaluate(self, loss: losses.Loss, metric: str | None, *, keep_outputs: bool = False) -> Plan:
+        """Return the plan of forward, loss and metric; outputs can be kept for metrics in NumPy."""
+        out, _ = self._forward_to_loss(loss, metric)
+        if keep_outputs:
+            add_keep_output(self, out)
+        add_penalties(self, learning=False)
+        return self._finish(out)
 
-    def train(self, loss: Loss, metric: str | None, optimizer: Optimizer) -> Plan:
-        """A whole step; its sections can be run apart."""
-        stages, out = self._forward_to_loss(loss, metric, keep=True)
-        marks = {"forward": len(self._ops)}
-        d_out = self._d(0, stages[-1].out.units)
-        self._checks = True
-        self._backward(stages, to_input=False)
-        self._penalties(learning=True)
-        marks["backward"] = len(self._ops)
-        self._check()
-        marks["check"] = len(self._ops)
-        self._optimizer(optimizer)
-        for stage in stages:
-            if stage.kind == "batchnorm":
-                self._batchnorm_update(stage)
-        marks["commit"] = len(self._ops)
-        return self._finish(stages, marks, out=out, d_out=d_out)
-
-    def _check(self) -> None:
-        """Looks for NaN and infinity in the gradients; those of dense layers are looked at where they are made."""
-        self._at = NONE
-        places = {place.key: number for number, place in enumerate(self.built)}
-        others = [key for key in self.arenas.parameters if key not in self._looked_at]
-        for key in others:
-            size = self.arenas.parameters[key].size
-            last = key == others[-1]
-            place = places[key.rpartition(".")[0]]
-            self._emit("check", layer=place, x=self.arenas.reference(key), size=size, cost=size, barrier=last)
-        self._emit("gate", barrier=False)
+    def train(
+        self, loss: losses.Loss, metric: str | None, optimizer: Optimizer, *, keep_outputs: bool = False
+    ) -> Plan:
+        """Return the plan of a whole step; its sections can be run apart."""
+        self.keep = True
+        out, d_out = self._forward_to_loss(loss, metric)
+        if keep_outputs:
+            add_keep_output(self, out)
+        marks = {"forward": len(self.records)}
+        self.checks = True
+        self._backward(d_out, to_input=False)
+        add_penalties(self, learning=True)
+        marks["backward"] = len(self.records)
+        add_checks(self)
+        marks["check"] = len(self.records)
+        add_update(self, optimizer)
+        for operation in self.graph.operations:
+            operation.update(self)
+        marks["commit"] = len(self.records)
+        return self._finish(out, marks, d_out=d_out)
 
     def step(self, optimizer: Optimizer) -> Plan:
-        """The optimizer alone."""
-        self._optimizer(optimizer)
-        return self._finish([], {"commit": len(self._ops)}, out=Tensor(NONE, 0, 0))
+        """Return the plan of the optimizer alone."""
+        add_update(self, optimizer)
+        self.graph.operations.clear()
+        return self._finish(Tensor(NONE, 0, 0), {"commit": len(self.records)})
 
     def vjp(self) -> Plan:
-        """Forward, and the way back from a gradient that the caller writes into ``d_out``."""
-        stages = self._forward(self.nodes, keep=True, out=None)
-        marks = {"forward": len(self._ops)}
-        self._gradient_buffers(stages)
-        d_out = self._d(0, stages[-1].out.units)
-        d_input = self._backward(stages, to_input=True)
-        marks["backward"] = len(self._ops)
-        return self._finish(stages, marks, d_out=d_out, d_input=d_input)
+        """Return the plan of forward, and of the way back from a gradient that the caller writes into ``d_out``."""
+        self.keep = True
+        self._forward()
+        marks = {"forward": len(self.records)}
+        self._lay_out_gradients()
+        d_out = self._buffer(0, self.graph.output.units)
+        d_input = self._backward(d_out, to_input=True)
+        marks["backward"] = len(self.records)
+        return self._finish(self.graph.output.at, marks, d_out=d_out, d_input=d_input)
 
-    def _forward_to_loss(self, loss: Loss, metric: str | None, *, keep: bool) -> tuple[list[Stage], Tensor]:
-        """Stages up to what the loss takes, the loss, and where the predictions are.
+    # -- forward -------------------------------------------------------------------------------------------------
 
-        A last softmax or sigmoid whose cross-entropy is taken goes into the loss: it reads the logits, and writes
-        probabilities and the gradient of the logits.
+    def _forward(self, out: Tensor | None = None) -> None:
+        """Add the operations of the way forward; the last one writes to `out` if it is given."""
+        graph = self.graph
+        fuse(graph, fold=not self.keep and not graph.training)
+        add_where_needed(graph)
+        graph.input.tensor = callers_rows(graph.input.units)
+        self._out = out
+        for operation in graph.operations:
+            self.index = operation.index
+            operation.forward(self)
+        self.index = NONE
+
+    def _forward_to_loss(self, loss: losses.Loss, metric: str | None) -> tuple[Tensor, Tensor]:
+        """Add forward, loss and metric; return the predictions, and the gradient of what the loss reads."""
+        joint = takes_last_activation(self.graph, loss)
+        self._forward()
+        z = self.graph.output.at
+        self._lay_out_gradients()
+        d_out = self._buffer(0, z.units)
+        return add_loss(self, loss, metric, z, d_out, joint=joint), d_out
+
+    def lay_out(self, value: Value) -> Tensor:
+        """Return where a value lies from now on: in the caller's array if it is the last, else in new memory."""
+        last = value is self.graph.output and self._out is not None
+        value.tensor = self._out if last else self.tensor(value.units)
+        return value.at
+
+    # -- backward ------------------------------------------------------------------------------------------------
+
+    def _lay_out_gradients(self) -> None:
+        """Take memory for gradients: of a chain two buffers, an operation reads one and writes the other.
+
+        In a fused group each gradient has memory of its own, since d_kernel reads it later; so it has where a value is
+        read twice.
         """
-        kernel = losses.kernel_of(loss)
-        nodes = self.nodes
-        joint, from_logits = False, kernel is not None and bool(getattr(loss, "from_logits", False))
-        if kernel is not None and kernel.joint and not from_logits and nodes:
-            last = nodes[-1].activation
-            joint = last is not None and is_kernel(last, kernel.joint)
-        stages = self._forward(nodes[:-1] if joint else nodes, keep=keep, out=None)
-        z = stages[-1].out
-        out = self._tensor(z.units) if joint or from_logits else z
-        self._gradient_buffers(stages)
-        d = self._d(0, z.units)
-        fields: dict[str, Any] = {"z": z.ref, "ldz": z.ld, "a": out.ref, "lda": out.ld, "d": d.ref, "ldd": d.ld}
-        if kernel is None:
-            self._recorded_loss(loss, metric, z, d, fields)
-            return stages, z
-        name = kernel.of_logits if joint or from_logits else kernel.of_output
-        assert name is not None
-        self._loss(name, metric, flag=loss.labels, units=z.units, row_cost=8 * z.units, **fields)
-        return stages, z if from_logits else out
+        values = [self.graph.input, *(operation.output for operation in self.graph.operations)]
+        widest = max(value.units for value in values)
+        self._alternate = not self.groups and self.graph.is_chain
+        widths = (widest, widest) if self._alternate else (self.graph.output.units,)
+        self._buffers = [self.allocate(self.capacity * self.stride(units)) for units in widths]
 
-    def _loss(self, name: str, metric: str | None, **fields: Any) -> None:
-        self._emit("loss", kind=LOSSES[name], metric=METRICS[metric] if metric else 0, **fields)
-        self._emit_later("loss_sum", metric=bool(metric), barrier=False)
+    def _buffer(self, number: int, units: int) -> Tensor:
+        return self.tensor(units, self._buffers[number])
 
-    def _recorded_loss(self, loss: Loss, metric: str | None, z: Tensor, d: Tensor, fields: dict[str, Any]) -> None:
-        """A loss without a kernel: its program, or its Python code."""
-        from ..reductions import loss_reduction  # what kernels need no part of
+    def _backward(self, d_out: Tensor, *, to_input: bool) -> Tensor | None:
+        """Add the operations of the way back; return the gradient of the inputs if it is asked for."""
+        graph = self.graph
+        self._needed = {graph.input: to_input}
+        self._gradients = {graph.output: d_out}
+        for operation in reversed(graph.operations):
+            passes = operation.learns or any(map(self.needs, operation.inputs))
+            if operation.output in self._gradients and passes:
+                self.index = operation.index
+                operation.backward(self)
+                if operation.output is not graph.input:
+                    del self._gradients[operation.output]
+        self.end_group()
+        if self.sums:
+            self.records[-1]["barrier"] = self.sums[-1]["barrier"] = True
+        self.records += self.sums
+        return self._gradients[graph.input] if to_input else None
 
-        found = loss_reduction(loss, self.arenas.dtype, z.units)
-        if found.program is None:
-            self._emit_python(loss_call(loss, z, d), f"loss {loss!r} ({found.reason})")
+    def needs(self, value: Value) -> bool:
+        """Return whether the gradient of a value is wanted: by the caller, or for parameters before it."""
+        if value not in self._needed:
+            self._needed[value] = self._made_by_learning(value) or any(map(self.needs, self._inputs_of(value)))
+        return self._needed[value]
+
+    def learning_before(self, value: Value) -> bool:
+        """Return whether parameters are learned in what makes a value."""
+        return self._made_by_learning(value) or any(map(self.learning_before, self._inputs_of(value)))
+
+    @staticmethod
+    def _inputs_of(value: Value) -> tuple[Value, ...]:
+        return () if value.source is None else value.source.inputs
+
+    @staticmethod
+    def _made_by_learning(value: Value) -> bool:
+        return value.source is not None and value.source.learns
+
+    def gradient(self, value: Value) -> Tensor:
+        """Return the gradient of a value, complete."""
+        return self._gradients[value]
+
+    def give(self, value: Value, d: Tensor) -> None:
+        """Say where the gradient of a value lies, if it is wanted; those of several readers add up."""
+        if not self.needs(value):
             return
-        fields |= {"extension": self._loaded(found.program), "slope": found.scale, "rate": found.shift}
-        self._loss("program", metric, units=z.units, row_cost=2 * found.operations * z.units, **fields)
+        if value in self._gradients:
+            total = self.tensor(value.units)
+            emit_sum(self, self._gradients[value], d, total)
+            d = total
+        self._gradients[value] = d
 
-    def _optimizer(self, optimizer: Optimizer) -> None:
-        sweep = sweep_of(optimizer)
-        if sweep is None:
-            self._emit_python(optimizer_call(), f"optimizer {optimizer!r}")
-            return
-        size = self.arenas.size
-        slots = len(optimizer.init_state(np.zeros(1, self.arenas.dtype)))
-        if self.arenas.flat_state.size != slots * size:
-            raise RuntimeError(
-                f"{optimizer!r} keeps other state than when the network was compiled (was its momentum changed?): "
-                "call compile again"
-            )
-        fields: dict[str, Any] = dict(sweep.fields)
-        if sweep.program is not None:
-            fields |= {"extension": self._loaded(sweep.program), "kind": slots}
-        self._emit(sweep.code, size=size, slots=size, cost=32 * size, **fields)
+    def new_gradient(self, value: Value) -> Tensor:
+        """Return memory for the gradient of a value, beside that of the operation that makes it."""
+        if not self._alternate:
+            return self.tensor(value.units)
+        self._buffers.reverse()
+        return self._buffer(0, value.units)
+
+    def in_place(self, d: Tensor) -> Tensor:
+        """Return where an operation writes that may write over the gradient it reads, unless somebody else reads it."""
+        readers = sum(other.ref == d.ref for other in self._gradients.values())
+        return d if readers < 2 else self.tensor(d.units)
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def layer_of(self, key: str) -> int:
+        """Return the number of the layer that has a parameter."""
+        return self.network.number_of(key)
 
     def _finish(
         self,
-        stages: list[Stage],
-        marks: dict[str, int] | None = None,
+        out: Tensor,
+        marks: Mapping[str, int] | None = None,
         *,
-        out: Tensor | None = None,
         d_out: Tensor | None = None,
         d_input: Tensor | None = None,
     ) -> Plan:
-        """The operations as one structured array."""
-        self._end_walk()
-        ops = np.zeros(len(self._ops), dtype=OP)
-        for name in REFERENCES:
-            ops[name] = NONE
-        for op, row in zip(ops, self._ops, strict=True):
-            for name, value in row.items():
-                op[name] = value
+        """Return all of it as a plan."""
+        self.end_group()
         sections: dict[str, tuple[int, int]] = {}
         first = 0
-        for name, mark in (marks or {"forward": len(self._ops)}).items():
+        for name, mark in (marks or {"forward": len(self.records)}).items():
             sections[name] = (first, mark)
             first = mark
         return Plan(
-            ops,
-            np.concatenate(self._table),
+            pack_records(self.records),
+            [record["name"] for record in self.records],
+            [record["layer"] for record in self.records],
+            [record["note"] for record in self.records],
+            self.table(),
             self.capacity,
-            self._work,
+            self.work,
             sections,
-            self._calls,
-            out or stages[-1].out,
+            {number: record["call"] for number, record in enumerate(self.records) if "call" in record},
+            out,
             d_out,
             d_input,
-            [trace for stage in stages for trace in _traces(stage)],
-            [what for what in self._python if what],
-            self._kept,
+            [trace for operation in self.graph.operations for trace in operation.traces()],
+            self.python,
+            self.kept,
         )
 
 
-def _traces(stage: Stage) -> list[tuple[int, Tensor, bool]]:
-    """Where a NaN or an infinity of this stage shows: in the variance that it took, or in what it gave."""
-    traces = [(stage.place, stage.out, False)]
-    if "var" in stage.extra:
-        units = stage.out.units
-        traces.insert(0, (stage.place, Tensor(stage.extra["var"], units, units), True))
-    return traces
+def graph_of(network: Network, memory: Arenas, *, training: bool) -> Graph:
+    """Return the graph of a network, as its layers hand it over."""
+    graph = Graph(network.inputs, memory.dtype, memory.executions, training=training)
+    numbers = {id(place.layer): number for number, place in enumerate(network.layers)}
 
+    def lower(chain: Sequence[BuiltLayer], value: Value) -> Value:
+        for place in chain:
+            outputs = [lower(branch, value) for branch in place.branches]
+            graph.layer, graph.index = place, numbers[id(place.layer)]
+            layer = place.layer
+            value = layer.join(graph, value, outputs) if outputs else layer.lower(graph, value)
+        return value
 
-REFERENCES: tuple[str, ...] = (
-    *("x", "starts", "kernel", "bias", "z", "a", "d", "dx", "mask", "mean", "var", "inv"),
-    *("gamma", "beta", "scale", "shift", "running_mean", "running_var"),
-)
+    graph.output = lower(network.chain, graph.input)
+    return graph

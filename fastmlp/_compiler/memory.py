@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._kernels import ARENA, SHIFT
+from .._kernels import ARENAS, SHIFT
 from ..checks import check_range, real_array
-from .network import BuiltLayer, array_specs
+from .network import Network
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..activations import Activation, Kernel
+    from .._tracing.execution import Execution
+    from ..activations import Activation, KernelSpec
     from ..optimizers import Optimizer
 
 __all__ = ["Arenas", "ArrayMap", "aligned"]
@@ -80,19 +81,19 @@ class Arenas:
     What lies between two arrays stays zero, so that sweeps may go over it.
     """
 
-    def __init__(self, built: list[BuiltLayer], dtype: Any) -> None:
+    def __init__(self, network: Network, dtype: Any) -> None:
         self.dtype = np.dtype(dtype)
         self._offsets: dict[str, tuple[int, int]] = {}
-        self.specs = array_specs(built, "parameter")
+        self.specs = network.specs("parameter")
         self.size, shapes = self._lay_out(self.specs, "parameters")
-        buffers = array_specs(built, "buffer")
+        buffers = network.specs("buffer")
         buffer_size, buffer_shapes = self._lay_out(buffers, "buffers")
         self.flat_parameters = aligned(self.size, self.dtype)
         self.flat_gradients = aligned(self.size, self.dtype)
         self.flat_buffers = aligned(buffer_size, self.dtype)
         self.flat_state = aligned(0, self.dtype)
         self.regularizers = {key: spec.regularizer for key, spec in self.specs.items() if spec.regularizer is not None}
-        self.kernels: dict[int, tuple[Activation, Kernel | None]] = {}  # how activations run in plans, by their id
+        self.executions: dict[int, tuple[Activation, Execution[KernelSpec]]] = {}  # how activations run, by their id
         self.counters = np.zeros(3, dtype=np.int64)  # steps done, the optimizer's, epochs
         self.parameters = self._views(self.flat_parameters, shapes)
         self.gradients = self._views(self.flat_gradients, shapes)
@@ -100,7 +101,7 @@ class Arenas:
         self.state: dict[str, dict[str, NDArray[Any]]] = {key: {} for key in shapes}
         for key, spec in buffers.items():
             self.buffers[key][...] = spec.value
-        for place in built:
+        for place in network.layers:
             for name in place.layer.parameter_specs:
                 place.layer.parameters[name] = self.parameters[f"{place.key}.{name}"]
             for name in place.layer.buffer_specs:
@@ -110,7 +111,7 @@ class Arenas:
         align = CACHE_LINE // self.dtype.itemsize
         at = 0
         for key, spec in specs.items():
-            self._offsets[key] = (ARENA[arena], at)
+            self._offsets[key] = (ARENAS[arena], at)
             at += -(-math.prod(spec.shape) // align) * align
         return at, {key: spec.shape for key, spec in specs.items()}
 
@@ -125,14 +126,27 @@ class Arenas:
         """Another array laid out as the parameters, by name."""
         return self._views(flat, {key: view.shape for key, view in self.parameters.items()})
 
+    def segments(self, keys: Collection[str]) -> list[tuple[int, int]]:
+        """Return where some parameters lie in their arena, ``(first, last)`` each, neighbours merged."""
+        segments: list[tuple[int, int]] = []
+        names = list(self.parameters)
+        for key, following in zip(names, [*names[1:], None], strict=True):
+            first = self._offsets[key][1]
+            last = self.size if following is None else self._offsets[following][1]  # what lies between stays 0
+            if key in keys and segments and segments[-1][1] == first:
+                segments[-1] = (segments[-1][0], last)
+            elif key in keys and last > first:
+                segments.append((first, last))
+        return segments
+
     def reference(self, key: str) -> int:
         """Where an array lies, as operations say it."""
         arena, offset = self._offsets[key]
         return arena << SHIFT | offset
 
-    def initialize(self, built: list[BuiltLayer], seed: int) -> None:
+    def initialize(self, network: Network, seed: int) -> None:
         """First values of the parameters; each layer draws from a generator of its own."""
-        for number, place in enumerate(built):
+        for number, place in enumerate(network.layers):
             rng = np.random.default_rng([seed, number])
             for name, spec in place.layer.parameter_specs.items():
                 key = f"{place.key}.{name}"

@@ -9,9 +9,9 @@ from ..activations import Activation as ActivationFunction
 from ..activations import Identity
 from ..checks import check_integer
 from ..configurable import init_parameters
-from ..layers import Layer
+from ..layers import Layer, check_layers
 
-__all__ = ["BuiltLayer", "array_specs", "build_layers", "check_layers"]
+__all__ = ["BuiltLayer", "Network", "build_network"]
 
 
 class BuiltLayer(NamedTuple):
@@ -24,37 +24,118 @@ class BuiltLayer(NamedTuple):
     layer : Layer
     inputs, units : int
         Columns of what it takes and of what it gives.
+    branches : tuple of tuple of BuiltLayer
+        Chains of layers on the same inputs, whose outputs this one joins; they run before it.
+    frozen_by : tuple of Layer
+        The layers that this one is a part of, which freeze it when they are not trainable.
     """
 
     key: str
     layer: Layer
     inputs: int
     units: int
+    branches: tuple[tuple[BuiltLayer, ...], ...] = ()
+    frozen_by: tuple[Layer, ...] = ()
+
+    @property
+    def trainable(self) -> bool:
+        """Whether its parameters are learned, as it is set now."""
+        return self.layer.trainable and all(layer.trainable for layer in self.frozen_by)
 
 
-def build_layers(layers: Iterable[Layer], input_dim: int) -> list[BuiltLayer]:
+class Network(NamedTuple):
+    """The layers of a network.
+
+    Attributes
+    ----------
+    layers : list of BuiltLayer
+        All of them, in the order in which they run; a layer's number there keys its random numbers.
+    chain : tuple of BuiltLayer
+        Those that stand in no branch of another.
+    """
+
+    layers: list[BuiltLayer]
+    chain: tuple[BuiltLayer, ...]
+
+    @property
+    def inputs(self) -> int:
+        """Number of features."""
+        return self.chain[0].inputs
+
+    @property
+    def units(self) -> int:
+        """Number of outputs."""
+        return self.chain[-1].units
+
+    def number_of(self, key: str) -> int:
+        """Return the number of the layer that has an array of this key."""
+        prefix = key.rpartition(".")[0]
+        return next(number for number, place in enumerate(self.layers) if place.key == prefix)
+
+    def specs(self, which: str) -> Mapping[str, Any]:
+        """Return what layers asked for, by full key; `which` is ``"parameter"`` or ``"buffer"``."""
+        return {
+            f"{place.key}.{name}": spec
+            for place in self.layers
+            for name, spec in getattr(place.layer, f"{which}_specs").items()
+        }
+
+    def trainable(self) -> frozenset[str]:
+        """Return the keys of the parameters that are learned, as it is set now."""
+        return frozenset(
+            f"{place.key}.{name}" for place in self.layers if place.trainable for name in place.layer.parameter_specs
+        )
+
+
+def build_network(layers: Iterable[Layer], input_dim: int) -> Network:
     """Build each layer on the outputs of the one before it."""
-    built: list[BuiltLayer] = []
-    _build(list(layers), "", input_dim, built)
-    return built
+    builder = _Builder()
+    chain = builder.chain(list(layers), "", input_dim, ())
+    return Network(builder.built, tuple(chain))
 
 
-def _build(layers: Sequence[Layer], prefix: str, inputs: int, built: list[BuiltLayer]) -> int:
-    for index, layer in enumerate(layers):
-        key = f"{prefix}{layer.name or index}"
-        layer.begin_build()
-        parts = layer.compose(inputs)
-        if parts is not None:
-            check_layers(f"compose of {layer!r}", parts)
-            inputs = _build(parts, key + ".", inputs, built)
-            _tell_units(layer, inputs)
-            continue
-        layer.recommended_initializer = _recommended(layers[index:])
-        units = check_integer(f"outputs of layer {key!r}", layer.build(inputs), 1)
+class _Builder:
+    """Collects the layers of a network in the order in which they run."""
+
+    def __init__(self) -> None:
+        self.built: list[BuiltLayer] = []
+
+    def chain(
+        self, layers: Sequence[Layer], prefix: str, inputs: int, inside: tuple[Layer, ...]
+    ) -> list[BuiltLayer]:
+        """Build layers one after the other; composed ones are replaced by their parts."""
+        chain: list[BuiltLayer] = []
+        for index, layer in enumerate(layers):
+            key = f"{prefix}{layer.name or index}"
+            layer.begin_build()
+            parts = layer.compose(inputs)
+            if parts is not None:
+                check_layers(f"compose of {layer!r}", parts)
+                chain += self.chain(parts, f"{key}.", inputs, (*inside, layer))
+                inputs = chain[-1].units if parts else inputs
+                _tell_units(layer, inputs)
+                continue
+            layer.recommended_initializer = _recommended(layers[index:])
+            place = self.layer(layer, key, inputs, inside)
+            self.built.append(place)
+            chain.append(place)
+            inputs = place.units
+        return chain
+
+    def layer(self, layer: Layer, key: str, inputs: int, inside: tuple[Layer, ...]) -> BuiltLayer:
+        """Build one layer, after its branches if it has some."""
+        branches = layer.branches()
+        chains = tuple(
+            tuple(self.chain(branch, f"{key}.{number}." if len(branches) > 1 else f"{key}.", inputs, (*inside, layer)))
+            for number, branch in enumerate(branches)
+        )
+        if not branches:
+            units = layer.build(inputs)
+        else:
+            units = layer.build_join(inputs, [chain[-1].units if chain else inputs for chain in chains])
+        units = check_integer(f"outputs of layer {key!r}", units, 1)
         _tell_units(layer, units)
-        built.append(BuiltLayer(key, layer, inputs, units))
-        inputs = units
-    return inputs
+        return BuiltLayer(key, layer, inputs, units, chains, inside)
 
 
 def _tell_units(layer: Layer, units: int) -> None:
@@ -73,27 +154,3 @@ def _recommended(layers: Sequence[Layer]) -> str:
         if activation is not None and type(activation) is not Identity:
             return str(activation.initializer)
     return ActivationFunction.initializer
-
-
-def check_layers(source: str, layers: object) -> None:
-    """Check that these are distinct layers of distinct names, none of which lives in another network."""
-    if not isinstance(layers, (tuple, list)):
-        raise TypeError(f"{source}: expected a list of layers, got {layers!r}")
-    for layer in layers:
-        if not isinstance(layer, Layer):
-            raise TypeError(f"{source}: expected layers, got {layer!r}")
-    if len({id(layer) for layer in layers}) < len(layers):
-        raise ValueError(f"{source}: a layer object stands twice in the network; make two")
-    names = [layer.name for layer in layers if layer.name is not None]
-    if len(set(names)) < len(names):
-        raise ValueError(f"{source}: two layers have one name: {sorted(n for n in set(names) if names.count(n) > 1)}")
-    for layer in layers:
-        if getattr(layer, "parameters", None) or getattr(layer, "owned", False):
-            raise ValueError(f"{source}: {layer!r} belongs to another network; make a new layer")
-
-
-def array_specs(built: list[BuiltLayer], which: str) -> Mapping[str, Any]:
-    """Return what layers asked for, by full key; `which` is ``"parameter"`` or ``"buffer"``."""
-    return {
-        f"{place.key}.{name}": spec for place in built for name, spec in getattr(place.layer, f"{which}_specs").items()
-    }

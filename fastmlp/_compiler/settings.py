@@ -1,67 +1,121 @@
-"""``Settings``: what a plan is lowered from, as it is set at one time; equal settings, equal plans."""
+"""What plans are lowered from, as it is set at one time: equal settings, equal plans.
+
+That is the one rule of when an executable is stale. Objects may be changed at any time; `VERSIONS` counts such changes,
+so that settings are looked at again only where one has happened.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from .. import losses
-from ..sweeps import sweep_of
+from .. import activations, losses, optimizers, regularizers
+from ..configurable import SETTINGS, VERSIONS
+from ..layers import Layer
 
 if TYPE_CHECKING:
-    from ..optimizers import Optimizer
     from .compiled import Compiled
+    from .network import BuiltLayer
 
-__all__ = ["Settings"]
+__all__ = ["Current", "TrainingSettings", "forward_settings", "training_settings"]
+
+PLAIN = (bool, int, float, str, type(None))
+Found = TypeVar("Found")
 
 
-class Settings(NamedTuple):
-    """What plans depend on.
+class Current(Generic[Found]):
+    """What is found about settings, found again after a change; the same object as long as it is equal.
+
+    Parameters
+    ----------
+    find : callable
+        Finds it.
+    """
+
+    def __init__(self, find: Callable[[], Found]) -> None:
+        self._find = find
+        self._found: Found | None = None
+        self._version = -1
+
+    def get(self) -> Found:
+        """Return what holds now."""
+        version = VERSIONS[SETTINGS]
+        if self._found is None or self._version != version:
+            found = self._find()
+            if found != self._found:
+                self._found = found
+            self._version = version
+        assert self._found is not None
+        return self._found
+
+
+class TrainingSettings(NamedTuple):
+    """What plans of training and evaluation depend on.
 
     Attributes
     ----------
-    update : object
-        How the optimizer runs; None in Python.
-    reductions : tuple
-        How a loss without a kernel and the regularizers run, the loss first.
-    by_kernel : bool
-        Whether the loss has a kernel.
+    forward : tuple
+        What layers are, see `forward_settings`.
+    loss : Execution or None
+        How the loss runs.
+    loss_values : dict
+        Its numbers and flags.
+    penalties : tuple of Execution
+        How each regularizer runs.
+    update : Execution or None
+        How the optimizer runs.
     """
 
+    forward: tuple[Any, ...]
+    loss: Any
+    loss_values: dict[str, Any]
+    penalties: tuple[Any, ...]
     update: Any
-    reductions: tuple[Any, ...]
-    by_kernel: bool
-
-    @staticmethod
-    def update_of(optimizer: Optimizer | None) -> Any:
-        """Return how an optimizer runs in plans; None in Python."""
-        return None if optimizer is None else sweep_of(optimizer)
-
-    @classmethod
-    def of(cls, compiled: Compiled) -> Settings:
-        """Return what is set now."""
-        memory, loss = compiled.memory, compiled.loss
-        update = cls.update_of(compiled.optimizer)
-        by_kernel = loss is None or losses.kernel_of(loss) is not None
-        if by_kernel and not memory.regularizers:
-            return cls(update, (), by_kernel)
-        from ..reductions import loss_reduction, penalty_reduction  # built-ins with kernels never need it
-
-        found = [
-            penalty_reduction(regularizer, compiled.dtype, memory.parameters[key].shape)
-            for key, regularizer in memory.regularizers.items()
-        ]
-        if loss is not None and not by_kernel:
-            found.insert(0, loss_reduction(loss, compiled.dtype, compiled.units))
-        return cls(update, tuple(found), by_kernel)
 
     @property
     def loss_runs_in_python(self) -> bool:
         """Whether NumPy computes the loss at every step."""
-        return not self.by_kernel and self.reductions[0].program is None
-
-    @property
-    def penalties(self) -> tuple[Any, ...]:
-        """How each regularizer runs."""
-        return self.reductions if self.by_kernel else self.reductions[1:]
+        return self.loss is not None and self.loss.mode == "python"
 
 
+def forward_settings(compiled: Compiled) -> tuple[Any, ...]:
+    """Return what plans depend on of the layers."""
+    return tuple(map(_layer_settings, compiled.network.layers))
+
+
+def training_settings(compiled: Compiled) -> TrainingSettings:
+    """Return what plans of training and evaluation depend on."""
+    loss, optimizer, memory = compiled.loss, compiled.optimizer, compiled.memory
+    return TrainingSettings(
+        forward_settings(compiled),
+        None if loss is None else losses.execution_of(loss, compiled.dtype, compiled.units),
+        {} if loss is None else _plain(loss),
+        tuple(
+            regularizers.execution_of(regularizer, compiled.dtype, memory.parameters[key].shape)
+            for key, regularizer in memory.regularizers.items()
+        ),
+        None if optimizer is None else optimizers.execution_of(optimizer),
+    )
+
+
+def _layer_settings(place: BuiltLayer) -> tuple[Any, ...]:
+    """Return the numbers and flags of a layer, and what its activation is; a layer in Python is asked at every step."""
+    layer = place.layer
+    if type(layer).lower is Layer.lower:
+        return (place.trainable,)
+    activation = getattr(layer, "activation", None)
+    return place.trainable, _plain(layer), None if activation is None else _activation_settings(activation)
+
+
+def _activation_settings(activation: activations.Activation) -> Any:
+    """Return what an activation is: its kernel, or its class with all its attributes."""
+    kernel = activations.builtin_kernel(activation)
+    if kernel is not None:
+        return kernel
+    from .._tracing.cache import attributes  # built-ins with kernels never need it
+
+    return type(activation), attributes(activation)
+
+
+def _plain(owner: object) -> dict[str, Any]:
+    return {name: value for name, value in vars(owner).items() if isinstance(value, PLAIN)}

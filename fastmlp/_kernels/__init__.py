@@ -8,8 +8,6 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 try:
     from ._cpu import supported
 except ModuleNotFoundError as error:
@@ -19,28 +17,29 @@ except ModuleNotFoundError as error:
         "`python setup.py build_ext --inplace`"
     ) from error
 
-from . import callers
+from . import concurrency
 
 __all__ = [
     "ACTIVATIONS",
-    "ARENA",
-    "CHUNK",
-    "CODES",
+    "ARENAS",
     "LOSSES",
     "METRICS",
     "NONE",
-    "OP",
+    "OPS",
+    "PENALTY_CHUNK",
+    "RECORD_BYTES",
     "SHIFT",
     "available",
-    "callers",
-    "door",
+    "concurrency",
+    "fastpath",
     "level",
     "levels",
     "load",
-    "machine",
+    "peak",
     "plan",
-    "program",
+    "plan_ops",
     "supported",
+    "vm",
 ]
 
 _LEVELS = ("plain", "x86-64-v2", "x86-64-v3", "x86-64-v4")  # lowest first
@@ -96,20 +95,22 @@ def _choose() -> str:
 level: str = _choose()
 
 plan: Any = load(level, "plan")
-program: Any = load(level, "program")
-door: Any = load(level, "door")
+plan_ops: Any = load(level, "plan_ops")
+vm: Any = load(level, "vm")
+fastpath: Any = load(level, "plan_fastpath")
 
-OP: np.dtype[Any] = np.asarray(plan.op_template()).dtype  # the C struct of an operation, field by field
-CODES: dict[str, int] = plan.CODES
-ARENA: dict[str, int] = plan.ARENA
-ACTIVATIONS: dict[str, int] = {**plan.ACTIVATIONS, "extension": plan.EXTENSION}
-LOSSES: dict[str, int] = {**plan.LOSSES, "program": plan.PROGRAM}
-METRICS: dict[str, int] = plan.METRICS
-SHIFT: int = plan.REFERENCE_SHIFT
-CHUNK: int = plan.CHUNK
-NONE = -1
+# What everybody reads of the one table of operations, see plan_ops.pyx.
+OPS: dict[str, Any] = plan_ops.OPS
+RECORD_BYTES: int = plan_ops.RECORD_BYTES
+ARENAS: dict[str, int] = plan_ops.ARENAS
+ACTIVATIONS: dict[str, int] = plan_ops.ACTIVATIONS
+LOSSES: dict[str, int] = plan_ops.LOSSES
+METRICS: dict[str, int] = plan_ops.METRICS
+SHIFT: int = plan_ops.SHIFT
+NONE: int = plan_ops.NONE
+PENALTY_CHUNK: int = plan_ops.PENALTY_CHUNK
 
 
-def machine() -> Any:
+def peak() -> Any:
     """Load what measures the processor's peak, when it is asked for."""
-    return load(level, "machine")
+    return load(level, "peak")

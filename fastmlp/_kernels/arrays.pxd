@@ -1,7 +1,8 @@
-"""The arrays of a call from Python, where memoryviews of every type would be too large: checked, then pointers.
+"""The arrays of a call from Python: checked against a specification, then pointers. Memoryviews of every type would take
+too much code.
 
-A list says what they must be, in order: `x:mn` is read, `y=mn` written, `bias?n` read or None, with a letter per axis
-that is one length wherever it stands. All are of one float type but after D (double), I (index), B (byte).
+A specification lists them in order: `x:mn` is read, `y=mn` written, `bias?n` read or None, with a letter per axis that
+is one length wherever it stands. All are of one float type but after D (double), I (index), B (byte).
 """
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.string cimport memset, strchr
@@ -24,13 +25,14 @@ cdef struct arrays_t:
 
 
 cdef inline int expect(bint condition, str what) except -1:
+    """Raise ValueError unless the condition holds."""
     if not condition:
         raise ValueError(what)
     return 0
 
 
 cdef inline bint holds(const Py_buffer *view, const char *formats, Py_ssize_t itemsize) noexcept:
-    """Whether numbers have one of the formats, in the machine's byte order, and that size."""
+    """Return whether numbers have one of the formats, in the machine's byte order, and that size."""
     cdef const char *format = view.format
     if format == NULL:
         return False
@@ -40,7 +42,7 @@ cdef inline bint holds(const Py_buffer *view, const char *formats, Py_ssize_t it
 
 
 cdef inline bint fits(arrays_t *c, const Py_buffer *view, const char *listed) noexcept:
-    """Whether an array is as listed and as those before it."""
+    """Return whether an array is as specified, and has lengths in common with those before it."""
     cdef Py_ssize_t *length
     cdef int axis
     cdef bint right
@@ -61,10 +63,10 @@ cdef inline bint fits(arrays_t *c, const Py_buffer *view, const char *listed) no
     return right and not c"a" <= listed[view.ndim] <= c"z"
 
 
-cdef inline int take(arrays_t *c, bytes listed, tuple arrays) except -1:
-    """Where the arrays lie, and their lengths; the first says which float type.
+cdef inline int parse(arrays_t *c, bytes listed, tuple arrays) except -1:
+    """Find where the arrays lie, and their lengths; the first says which float type.
 
-    Their buffers are let go at once: the caller holds the arrays."""
+    Their buffers are released at once: the caller holds the arrays."""
     cdef Py_buffer view
     cdef const char *text = listed
     cdef char mode
@@ -79,7 +81,8 @@ cdef inline int take(arrays_t *c, bytes listed, tuple arrays) except -1:
         text += 1
         if arrays[i] is None and mode == c"?":
             continue
-        PyObject_GetBuffer(arrays[i], &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if mode == c"=" else 0))
+        PyObject_GetBuffer(arrays[i], &view,
+                           PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if mode == c"=" else 0))
         if i == 0 and view.itemsize in (sizeof(float), sizeof(double)):
             c.itemsize, c.single = view.itemsize, view.itemsize == sizeof(float)
         right = fits(c, &view, text)

@@ -1,56 +1,78 @@
-"""Runs the operations of a plan: whole steps and whole epochs, without the GIL, in one parallel region each step."""
+"""Runs the operations of a plan: whole steps and whole epochs, without the GIL, in one parallel region a step."""
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
-from .gradients cimport most_blocks as blocks_at_most
-from .operands cimport ARENAS, SHIFT, op_t
-from .passes cimport kept_bytes, scratch_bytes
-from .pieces cimport APART
+from .plan_autotune cimport now
+from .plan_chunks cimport STRIDE
+from .plan_dense cimport most_blocks as blocks_at_most
+from .plan_dispatch cimport prepack_bytes, scratch_bytes
+from .plan_ops cimport ADAM, KEPT, N_ARENAS, SGD, TRACED_UPDATE, op_t, run_t
+from .plan_schedule cimport run_ops, schedule, start
+from .plan_update cimport SEGMENT, n_hyper
 from .random cimport permutation
 from .simd cimport has_openmp
-from .team cimport regimes, run_ops, start
-from .trial cimport now
-from . cimport activations, losses, operands, penalties
-
 
 cdef enum:
-    KEPT = 384 << 10     # bytes of kernels, copied, that a member of a team may keep on a walk: they should stay in its L2
+    PREPACK_BYTES = 384 << 10    # of packed kernels that a thread keeps for a fused group: they should stay in its L2
 
 
 cdef class Run:
     """The operations of a plan together with the memory they work on; one caller at a time.
 
-    `ops` is a structured array of the fields of op_t, `table` row offsets, `counters` the network's steps and the
-    optimizer's, which a step that is kept counts up in the same call; all are kept alive here.
+    Parameters
+    ----------
+    ops : ndarray of uint8 ``(n, RECORD_BYTES)``
+        Operations, laid out as the table in `plan_ops` says.
+    table : ndarray of int64
+        Row offsets, segments and parameters of activations, by the operations' indices.
+    counters : ndarray of int64 ``(2,)``
+        Steps of the network and of the optimizer: a step counts up in the same call that commits it.
+    capacity : int
+        Rows of the largest batch.
+    double_precision : bool
+
+    Attributes
+    ----------
+    n_hyper : int
+        The least length of a vector of hyper-parameters.
+
+    Notes
+    -----
+    The arrays are kept alive.
     """
     def __cinit__(self, ops, table, counters, Py_ssize_t capacity, bint double_precision):
         PyObject_GetBuffer(ops, &self.ops_view, PyBUF_STRIDES)
         PyObject_GetBuffer(table, &self.table_view, PyBUF_STRIDES)
         PyObject_GetBuffer(counters, &self.counters_view, PyBUF_STRIDES)
         self.counters = <Py_ssize_t *> self.counters_view.buf
-        if self.ops_view.itemsize != sizeof(op_t):
-            raise ValueError("operations of another version of fastmlp")
+        if (self.ops_view.ndim != 2 or self.ops_view.shape[1] != sizeof(op_t) or self.ops_view.strides[1] != 1
+                or self.ops_view.strides[0] != sizeof(op_t)):
+            raise ValueError(f"ops: expected a contiguous array of bytes, {sizeof(op_t)} for each operation")
         self.ops = <op_t *> self.ops_view.buf
         self.n_ops = self.ops_view.shape[0]
         self.run.table = <const Py_ssize_t *> self.table_view.buf
         self.capacity = capacity
         self.double_precision = double_precision
-        self.run.x_starts = <Py_ssize_t *> calloc(max(capacity, 1), sizeof(Py_ssize_t))
+        self.size_hyper()
+        self.run.x_offsets = <Py_ssize_t *> calloc(max(capacity, 1), sizeof(Py_ssize_t))
         self.run.row_loss = <double *> calloc(max(capacity, 1), sizeof(double))
         self.run.row_metric = <double *> calloc(max(capacity, 1), sizeof(double))
-        if self.run.x_starts == NULL or self.run.row_loss == NULL or self.run.row_metric == NULL:
+        self.run.hyper = self.no_hyper = <double *> calloc(self.n_hyper + 1, sizeof(double))
+        if (self.run.x_offsets == NULL or self.run.row_loss == NULL or self.run.row_metric == NULL
+                or self.no_hyper == NULL):
             raise MemoryError()
 
     def __dealloc__(self):
         cdef int k
-        free(self.run.x_starts)
+        free(self.run.x_offsets)
         free(self.run.row_loss)
         free(self.run.row_metric)
+        free(self.no_hyper)
         free(self.run.bad)
-        free(self.run.taken)
+        free(self.run.claimed)
         free(self.raw_scratch)
-        for k in range(ARENAS):
+        for k in range(N_ARENAS):
             if self.bound[k]:
                 PyBuffer_Release(&self.views[k])
         if self.has_index:
@@ -63,7 +85,9 @@ cdef class Run:
             PyBuffer_Release(&self.counters_view)
 
     def bind(self, int arena, array):
-        """Points an arena at an array (None: at nothing). Rows may be strided, numbers in a row not."""
+        """Point an arena at an array (None: at nothing). Rows may be strided, numbers in a row not."""
+        if not 0 <= arena < N_ARENAS:
+            raise IndexError(f"arena {arena} of {N_ARENAS}")
         if self.bound[arena]:
             PyBuffer_Release(&self.views[arena])
             self.bound[arena] = False
@@ -76,7 +100,7 @@ cdef class Run:
         self.run.ld[arena] = self.views[arena].strides[0] // self.views[arena].itemsize
 
     def bind_index(self, array):
-        """The order of rows (int64, contiguous)."""
+        """Set the order of rows (int64, contiguous)."""
         if self.has_index:
             PyBuffer_Release(&self.index_view)
             self.has_index = False
@@ -88,34 +112,45 @@ cdef class Run:
             return scratch_bytes(op, self.capacity, <const double *> NULL)
         return scratch_bytes(op, self.capacity, <const float *> NULL)
 
-    cdef Py_ssize_t kept_of(self, const op_t *op) noexcept nogil:
+    cdef Py_ssize_t prepack_of(self, const op_t *op) noexcept nogil:
         if self.double_precision:
-            return kept_bytes(op, &self.run, <const double *> NULL)
-        return kept_bytes(op, &self.run, <const float *> NULL)
+            return prepack_bytes(op, &self.run, <const double *> NULL)
+        return prepack_bytes(op, &self.run, <const float *> NULL)
 
     cdef void size_scratch(self) noexcept nogil:
-        """What a member needs for one operation at a time, and room for what it keeps."""
-        cdef Py_ssize_t i, kept = 0, batch = self.run.batch
+        """Find how much a thread needs for one operation at a time, and for kernels that it packs once."""
+        cdef Py_ssize_t i, prepacked = 0, batch = self.run.batch
         self.run.batch = self.capacity
-        self.run.kept_at = 64
+        self.run.prepack_offset = 64
         for i in range(self.n_ops):
-            self.run.kept_at = max(self.run.kept_at, (self.scratch_of(&self.ops[i]) + 63) // 64 * 64)
-            kept += self.kept_of(&self.ops[i])
-        self.run.scratch_bytes = self.run.kept_at + (min(kept, <Py_ssize_t> KEPT) + 63) // 64 * 64
+            self.run.prepack_offset = max(self.run.prepack_offset, (self.scratch_of(&self.ops[i]) + 63) // 64 * 64)
+            prepacked += self.prepack_of(&self.ops[i])
+        self.run.scratch_bytes = self.run.prepack_offset + (min(prepacked, <Py_ssize_t> PREPACK_BYTES) + 63) // 64 * 64
         self.run.batch = batch
 
+    cdef void size_hyper(self) noexcept nogil:
+        """Find how many hyper-parameters the segments of all updates read."""
+        cdef const op_t *op
+        cdef Py_ssize_t i, k
+        for i in range(self.n_ops):
+            op = &self.ops[i]
+            if op.head.code == SGD or op.head.code == ADAM or op.head.code == TRACED_UPDATE:
+                for k in range(op.update.n_segments):
+                    self.n_hyper = max(self.n_hyper,
+                                       self.run.table[op.update.segments + SEGMENT * k + 2] + n_hyper(op))
+
     cdef int prepare(self, int threads) except -1:
-        """Scratch and flags for a team."""
+        """Make scratch and flags for a team, and clear the flags."""
         if threads > self.scratch_threads:
             free(self.raw_scratch)
             free(self.run.bad)
-            free(self.run.taken)
+            free(self.run.claimed)
             self.scratch_threads = 0
             self.size_scratch()
             self.raw_scratch = malloc(threads * self.run.scratch_bytes + 64)
             self.run.bad = <Py_ssize_t *> calloc(threads, sizeof(Py_ssize_t))
-            self.run.taken = <Py_ssize_t *> calloc(threads * self.n_ops * APART, sizeof(Py_ssize_t))
-            if self.raw_scratch == NULL or self.run.bad == NULL or self.run.taken == NULL:
+            self.run.claimed = <Py_ssize_t *> calloc(threads * self.n_ops * STRIDE, sizeof(Py_ssize_t))
+            if self.raw_scratch == NULL or self.run.bad == NULL or self.run.claimed == NULL:
                 raise MemoryError()
             self.run.scratch = <char *> self.raw_scratch + (64 - <size_t> self.raw_scratch % 64) % 64
             self.scratch_threads = threads
@@ -123,13 +158,14 @@ cdef class Run:
         return 0
 
     cdef void go(self, Py_ssize_t first, Py_ssize_t last, int threads) noexcept nogil:
+        """Run operations first .. last."""
         if self.double_precision:
-            run_ops(&self.ops[first], last - first, &self.run, threads, &self.trial, <const double *> NULL)
+            run_ops(&self.ops[first], last - first, &self.run, threads, &self.tuner, <const double *> NULL)
         else:
-            run_ops(&self.ops[first], last - first, &self.run, threads, &self.trial, <const float *> NULL)
+            run_ops(&self.ops[first], last - first, &self.run, threads, &self.tuner, <const float *> NULL)
 
     cdef void open(self, const Py_ssize_t *index, Py_ssize_t batch) noexcept nogil:
-        """Opens a step over the rows that `index` names."""
+        """Begin a step over the rows that `index` names."""
         self.run.index = index
         self.run.batch = batch
         self.run.step = self.counters[0]
@@ -139,17 +175,39 @@ cdef class Run:
         else:
             start(&self.run, <const float *> NULL)
 
-    def begin(self, Py_ssize_t offset, Py_ssize_t batch, seed, double learning_rate=0.0):
-        """Opens a step over `batch` rows, from `offset` in the order on."""
-        if batch > self.capacity or not self.has_index or offset + batch > self.index_view.shape[0]:
-            raise ValueError(f"batch of {batch} rows from {offset} exceeds the plan's {self.capacity}")
+    cdef int check_rows(self, Py_ssize_t offset, Py_ssize_t end, Py_ssize_t batch, Py_ssize_t kept_row) except -1:
+        """Check that batches of these rows of the order exist, and have room where outputs are kept."""
+        if batch > self.capacity:
+            raise ValueError(f"batches of {batch} rows exceed the plan's {self.capacity}")
+        if not self.has_index or not 0 <= offset or end > self.index_view.shape[0]:
+            raise ValueError(f"rows {offset} .. {end} exceed the order that is bound")
+        if self.bound[KEPT] and not 0 <= kept_row <= self.views[KEPT].shape[0] - (end - offset):
+            raise ValueError(f"no room for {end - offset} outputs from row {kept_row} on")
+        return 0
+
+    def begin(self, Py_ssize_t offset, Py_ssize_t batch, seed, const double[::1] hyper=None, Py_ssize_t kept_row=0):
+        """Begin a step over `batch` rows, from `offset` in the order on.
+
+        Parameters
+        ----------
+        offset, batch, seed : int
+        hyper : ndarray of float64, optional
+            Hyper-parameters of the step, kept alive; without it they are 0, which is for runs that update nothing.
+        kept_row : int
+            Where the outputs of the batch go in the arena "kept".
+        """
+        self.check_rows(offset, offset + batch, batch, kept_row)
+        if hyper is not None and hyper.shape[0] < self.n_hyper:
+            raise ValueError(f"hyper: expected at least {self.n_hyper} numbers, got {hyper.shape[0]}")
+        self.hyper = None if hyper is None else hyper.base
+        self.run.hyper = self.no_hyper if hyper is None or hyper.shape[0] == 0 else &hyper[0]
         self.run.seed = seed
-        self.run.learning_rate = learning_rate
+        self.run.kept_row = kept_row
         with nogil:
             self.open(<const Py_ssize_t *> self.index_view.buf + offset, batch)
 
     cdef bint finite(self, int threads) noexcept nogil:
-        """Whether no member of the team has met a number that is not."""
+        """Return whether no thread of the team has met a number that is not finite."""
         cdef Py_ssize_t k
         for k in range(threads):
             if self.run.bad[k]:
@@ -157,15 +215,22 @@ cdef class Run:
         return True
 
     cdef void count(self) noexcept nogil:
+        """Count a step."""
         self.counters[0] += 1
         self.counters[1] += 1
 
-    def execute(self, Py_ssize_t first, Py_ssize_t last, int threads, bint counts=False):
-        """Operations first .. last, one run of compiled ones; False if a number that is not finite stopped them.
-
-        `counts` if they complete a step."""
+    cdef int check_ops(self, Py_ssize_t first, Py_ssize_t last) except -1:
+        """Check that these operations exist."""
         if not 0 <= first <= last <= self.n_ops:
             raise IndexError(f"operations {first} .. {last} of {self.n_ops}")
+        return 0
+
+    def execute(self, Py_ssize_t first, Py_ssize_t last, int threads, bint counts=False):
+        """Run operations first .. last, all compiled; return False if a number that is not finite stopped them.
+
+        `counts` if they complete a step.
+        """
+        self.check_ops(first, last)
         self.prepare(threads)
         with nogil:
             self.go(first, last, threads)
@@ -176,10 +241,9 @@ cdef class Run:
         return True
 
     def timed(self, Py_ssize_t first, Py_ssize_t last, int threads):
-        """Seconds that operations first .. last take, one run of compiled ones; what is not finite is let through."""
+        """Return the seconds that operations first .. last take, all compiled; what is not finite is let through."""
         cdef double begun
-        if not 0 <= first <= last <= self.n_ops:
-            raise IndexError(f"operations {first} .. {last} of {self.n_ops}")
+        self.check_ops(first, last)
         self.prepare(threads)
         with nogil:
             begun = now()
@@ -187,27 +251,60 @@ cdef class Run:
             begun = now() - begun
         return begun
 
-    def regimes(self, Py_ssize_t first, Py_ssize_t last, Py_ssize_t batch, int threads, Py_ssize_t[::1] walks,
-                Py_ssize_t[::1] members):
-        """How a run of compiled operations goes over so many rows: which walk, and how many members take part."""
+    def schedule(self, Py_ssize_t first, Py_ssize_t last, Py_ssize_t batch, int threads, Py_ssize_t[::1] fused,
+                 Py_ssize_t[::1] threads_of):
+        """Tell how operations first .. last would run over a batch.
+
+        Parameters
+        ----------
+        first, last : int
+            Compiled operations that run without a break.
+        batch, threads : int
+        fused, threads_of : ndarray of intp
+            Written, by the number of the operation: whether it runs in a fused group, and on how many threads.
+        """
         cdef run_t like = self.run
-        if not 0 <= first < last <= min(self.n_ops, walks.shape[0], members.shape[0]):
+        if not 0 <= first < last <= min(self.n_ops, fused.shape[0], threads_of.shape[0]):
             raise IndexError(f"operations {first} .. {last} of {self.n_ops}")
         like.batch = batch
-        regimes(&self.ops[first], last - first, &like, threads, &walks[first], &members[first])
+        schedule(&self.ops[first], last - first, &like, threads, &fused[first], &threads_of[first])
 
     def epoch(self, Py_ssize_t first, Py_ssize_t last, Py_ssize_t offset, Py_ssize_t end, Py_ssize_t batch_size, seed,
-              const double[::1] learning_rates, int threads, double[::1] totals, double seconds=0.1,
-              bint evaluating=False):
-        """Steps over offset .. end of the order, until done or for `seconds`.
+              const double[:, ::1] hyper, int threads, double[::1] totals, double seconds=0.1, bint evaluating=False,
+              Py_ssize_t kept_from=0):
+        """Run steps over offset .. end of the order, until done, for `seconds`, or until `hyper` is used up.
 
-        Returns the row reached and whether all was finite; totals (loss, metric, weight) are added to. An evaluation
-        counts no steps, and lets NaN through."""
-        cdef Py_ssize_t done = 0
-        cdef bint fine = True
+        Parameters
+        ----------
+        first, last : int
+            The operations of a step, all compiled.
+        offset, end, batch_size, seed : int
+        hyper : ndarray of float64 ``(steps, n_hyper)``, C-contiguous, or None
+            A row for each step that is run: batches whose weights sum to 0 are no steps, and take none. None where
+            nothing is updated.
+        threads : int
+        totals : ndarray of float64 ``(3,)``
+            Sums of loss, metric and weight are added to it.
+        seconds : float
+        evaluating : bool
+            Count no steps, and let NaN through.
+        kept_from : int
+            The row of the order whose output goes to row 0 of the arena "kept".
+
+        Returns
+        -------
+        (offset, finite) : tuple of int and bool
+            The row reached, and whether all numbers were finite.
+        """
+        cdef Py_ssize_t done = 0, rows = hyper.shape[0] if hyper is not None else 0
+        cdef bint fine = True, updates = not evaluating and self.n_hyper > 0
         cdef double deadline
-        if batch_size > self.capacity or end > self.index_view.shape[0] or not self.has_index:
-            raise ValueError(f"batches of {batch_size} rows exceed the plan's {self.capacity}")
+        self.check_ops(first, last)
+        self.check_rows(offset, max(offset, end), batch_size, offset - kept_from)
+        if batch_size < 1 or totals.shape[0] < 3:
+            raise ValueError("epoch: expected a batch_size of at least 1, and three totals")
+        if updates and (hyper is None or hyper.shape[1] < self.n_hyper):
+            raise ValueError(f"hyper: expected rows of at least {self.n_hyper} numbers")
         self.prepare(threads)
         self.run.seed = seed
         with nogil:
@@ -217,7 +314,11 @@ cdef class Run:
                 if self.run.weight == 0.0:      # no row of this batch counts: there is no step
                     offset += self.run.batch
                     continue
-                self.run.learning_rate = learning_rates[done]
+                if updates:
+                    if done == rows:
+                        break
+                    self.run.hyper = &hyper[done, 0]
+                self.run.kept_row = offset - kept_from
                 self.go(first, last, threads)
                 fine = evaluating or self.finite(threads)
                 if fine:
@@ -230,6 +331,7 @@ cdef class Run:
                     done += 1
                 if now() > deadline:
                     break
+        self.run.hyper, self.hyper = self.no_hyper, None
         return offset, fine
 
     @property
@@ -243,21 +345,13 @@ cdef class Run:
 
     @property
     def metric(self):
+        """Sum of the weighted metrics of the batch."""
         return self.run.metric
 
     @property
     def weight(self):
         """Sum of the weights of the batch."""
         return self.run.weight
-
-
-cdef op_t template
-memset(&template, 0, sizeof(template))
-
-
-def op_template():
-    """One empty operation, from which NumPy reads the fields of the C struct."""
-    return <op_t[:1]> &template
 
 
 def shuffle(Py_ssize_t[::1] order, seed, Py_ssize_t epoch):
@@ -270,49 +364,10 @@ def shuffle(Py_ssize_t[::1] order, seed, Py_ssize_t epoch):
 
 
 def most_blocks(Py_ssize_t capacity):
-    """Blocks, each with gradients of its own, of a batch of so many rows or fewer."""
+    """Return how many blocks, each with gradients of its own, a batch of so many rows has at most."""
     return blocks_at_most(capacity)
 
 
 def openmp():
-    """Whether this build has OpenMP."""
+    """Return whether this build has OpenMP."""
     return has_openmp()
-
-
-# The numbers behind the names that lowering uses.
-CODES = {
-    "gather": operands.GATHER, "dense": operands.DENSE,
-    "batchnorm_statistics": operands.BATCHNORM_STATISTICS, "batchnorm_running": operands.BATCHNORM_RUNNING,
-    "batchnorm_fold": operands.BATCHNORM_FOLD, "batchnorm": operands.BATCHNORM, "activation": operands.ACTIVATION,
-    "dropout": operands.DROPOUT, "softmax": operands.SOFTMAX, "loss": operands.LOSS, "loss_sum": operands.LOSS_SUM,
-    "softmax_backward": operands.SOFTMAX_BACKWARD, "activation_backward": operands.ACTIVATION_BACKWARD,
-    "dropout_backward": operands.DROPOUT_BACKWARD, "batchnorm_backward_sums": operands.BATCHNORM_BACKWARD_SUMS,
-    "batchnorm_backward": operands.BATCHNORM_BACKWARD, "d_kernel": operands.D_KERNEL, "d_input": operands.D_INPUT,
-    "check": operands.CHECK, "sgd": operands.SGD, "adam": operands.ADAM, "batchnorm_update": operands.BATCHNORM_UPDATE,
-    "python": operands.PYTHON, "gate": operands.GATE, "sweep": operands.SWEEP, "learned": operands.LEARNED,
-    "learned_backward": operands.LEARNED_BACKWARD, "learned_sums": operands.LEARNED_SUMS,
-    "penalty": operands.PENALTY, "penalty_sum": operands.PENALTY_SUM, "d_kernel_sum": operands.D_KERNEL_SUM,
-}
-ARENA = {
-    "parameters": operands.PARAMETERS, "gradients": operands.GRADIENTS, "state": operands.STATE, "buffers": operands.BUFFERS,
-    "work": operands.WORK, "x": operands.X, "target": operands.TARGET, "weight": operands.WEIGHT, "out": operands.OUT,
-}
-ACTIVATIONS = {
-    "identity": activations.IDENTITY, "relu": activations.RELU, "leaky_relu": activations.LEAKY_RELU,
-    "sigmoid": activations.SIGMOID, "tanh": activations.TANH, "exponential": activations.EXPONENTIAL,
-    "sin": activations.SIN, "cos": activations.COS, "relu_by_sign": activations.RELU_BY_SIGN,
-}
-EXTENSION = activations.EXTENSION     # the kind of what is no kernel of ours
-LOSSES = {
-    "half_squared_error": losses.HALF_SQUARED_ERROR, "mean_squared_error": losses.MEAN_SQUARED_ERROR,
-    "sparse_softmax_crossentropy": losses.SPARSE_SOFTMAX_CROSSENTROPY,
-    "softmax_crossentropy": losses.SOFTMAX_CROSSENTROPY, "sigmoid_crossentropy": losses.SIGMOID_CROSSENTROPY,
-    "sparse_crossentropy": losses.SPARSE_CROSSENTROPY, "crossentropy": losses.CROSSENTROPY,
-    "binary_crossentropy": losses.BINARY_CROSSENTROPY,
-}
-PROGRAM = losses.PROGRAM              # the kind of what is recorded
-METRICS = {
-    "sparse": losses.SPARSE_ACCURACY, "categorical": losses.CATEGORICAL_ACCURACY, "binary": losses.BINARY_ACCURACY,
-}
-REFERENCE_SHIFT = SHIFT
-CHUNK = penalties.CHUNK

@@ -2,17 +2,15 @@
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from .simd cimport VBYTES, product_u64, real, splat_u64, vu64
+from .simd cimport VBYTES, product_u64, splat_u64, vu64
 
 cdef enum:
-    BLOCKS = 16                  # blocks of four numbers made at a time, so that the rounds fill vectors
-    NUMBERS = 4 * BLOCKS
     VECTORS = 8 * BLOCKS // VBYTES
     SHUFFLE_STREAM = 0xFFFFFFFF  # no layer has this number
 
 
 cdef inline void pack(const vu64 *c, uint32_t *out) noexcept nogil:
-    """The lower halves."""
+    """out = the lower halves."""
     cdef uint64_t[BLOCKS] words
     cdef int b
     memcpy(words, c, sizeof(words))
@@ -24,19 +22,19 @@ cdef void philox(uint64_t seed, uint64_t step, uint32_t stream, uint32_t block0,
     """NUMBERS words: blocks block0 .. block0 + BLOCKS of the counter (block, stream, step), four words each.
 
     Word w of block b lies at out[w * BLOCKS + b - block0]. Words are the lower halves of 64 bits; what the upper ones
-    hold is no matter.
+    hold doesn't matter.
     """
     cdef vu64[VECTORS] c0, c1, c2, c3
     cdef vu64 p, q, k0, k1
     cdef uint64_t key0 = seed, key1 = seed >> 32
     cdef uint64_t[BLOCKS] words
-    cdef int _turn, v, b
+    cdef int _round, v, b
     for b in range(BLOCKS):
         words[b] = block0 + <uint64_t> b
     memcpy(c0, words, sizeof(words))
     for v in range(VECTORS):
         c1[v], c2[v], c3[v] = splat_u64(stream), splat_u64(step), splat_u64(step >> 32)
-    for _turn in range(10):
+    for _round in range(10):
         k0, k1 = splat_u64(key0), splat_u64(key1)
         key0 += <uint64_t> 0x9E3779B9
         key1 += <uint64_t> 0xBB67AE85
@@ -50,41 +48,10 @@ cdef void philox(uint64_t seed, uint64_t step, uint32_t stream, uint32_t block0,
     pack(c3, out + 3 * BLOCKS)
 
 
-cdef void dropout_forward(const real *x, real *y, unsigned char *mask, Py_ssize_t row, Py_ssize_t units, double rate,
-                          uint64_t seed, uint64_t step, uint32_t layer) noexcept nogil:
-    """One row: y[j] = mask[j] x[j] / (1 - rate), mask[j] = 1 with probability 1 - rate, from (seed, step, layer, element).
-
-    A dropped element is 0, also where x is infinite or NaN... which the loss then can't see; it is data all the same,
-    and the gradient check of the step finds it.
-    """
-    cdef uint32_t[NUMBERS] words
-    cdef uint32_t threshold = <uint32_t> (rate * 4294967296.0)
-    cdef real scale = <real> (1.0 / (1.0 - rate))
-    cdef uint32_t blocks = <uint32_t> ((units + NUMBERS - 1) // NUMBERS * BLOCKS)
-    cdef Py_ssize_t j0 = 0, j, m
-    while j0 < units:
-        philox(seed, step, layer, <uint32_t> row * blocks + <uint32_t> (j0 // 4), words)
-        m = min(<Py_ssize_t> NUMBERS, units - j0)
-        for j in range(m):
-            mask[j0 + j] = words[j] >= threshold
-        for j in range(m):
-            y[j0 + j] = x[j0 + j] * scale if mask[j0 + j] else <real> 0
-        j0 += NUMBERS
-
-
-cdef void dropout_backward(const real *dy, const unsigned char *mask, real *dx, Py_ssize_t n,
-                           double rate) noexcept nogil:
-    """dx[j] = mask[j] dy[j] / (1 - rate); dx may be dy."""
-    cdef real scale = <real> (1.0 / (1.0 - rate))
-    cdef Py_ssize_t j
-    for j in range(n):
-        dx[j] = dy[j] * scale if mask[j] else <real> 0
-
-
 cdef void permutation(Py_ssize_t *order, Py_ssize_t n, uint64_t seed, uint64_t epoch) noexcept nogil:
     """order = a permutation of 0 .. n - 1 (Fisher and Yates), keyed by seed and epoch.
 
-    A bound is met by the remainder of 64 random bits; the bias is below n / 2^64.
+    Each index is the remainder of 64 random bits; the bias is below n / 2^64.
     """
     cdef uint32_t[NUMBERS] words
     cdef Py_ssize_t i, j, at = NUMBERS, t

@@ -1,4 +1,4 @@
-"""NumPy twins of the kernels: same name and arguments as in `faces.pyx`, the formula and nothing else.
+"""NumPy twins of the kernels: same name and arguments as in `bindings.pyx`, the formula and nothing else.
 
 Tests and benchmarks take them as the oracle; no user's code runs here. A twin writes into its output arrays
 as the kernel does, and computes in their dtype, or in float64 where it says so, rounded at the end. m is the
@@ -11,19 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from . import level, load
+
 Array = npt.NDArray[Any]
 
-# Place in the tuple = number of the kind, as in ACTIVATIONS, LOSSES and METRICS of `plan.pyx`.
-ACTIVATIONS = ("identity", "relu", "leaky_relu", "sigmoid", "tanh", "exponential", "sin", "cos", "relu_by_sign")
-LOSSES = (
-    "half_squared_error", "mean_squared_error", "sparse_softmax_crossentropy", "softmax_crossentropy",
-    "sigmoid_crossentropy", "sparse_crossentropy", "crossentropy", "binary_crossentropy",
-)  # fmt: skip
-METRICS = ("none", "sparse", "categorical", "binary")
-# The same for ELEMENTARY of `faces.pyx`.
-ELEMENTARY = (
-    "exp", "expm1", "log", "log1p", "sigmoid", "tanh", "erf", "sin", "cos", "sinh", "cosh", "arctan", "arcsinh",
-)  # fmt: skip
+_OPS = load(level, "plan_ops")  # its codes are the same at every level
+# Names by code, of what has a kernel.
+ACTIVATIONS = {code: name for name, code in _OPS.ACTIVATIONS.items() if name != "extension"}
+LOSSES = {code: name for name, code in _OPS.LOSSES.items() if name != "program"}
+METRICS = {code: name for name, code in _OPS.METRICS.items() if name != "none"}
 
 
 def _sigmoid(z: Array) -> Any:
@@ -33,12 +29,12 @@ def _sigmoid(z: Array) -> Any:
 
 
 @np.errstate(all="ignore")
-def activation_forward(kind: int, z: Array, a: Array, slope: float = 0.0) -> None:
+def activation_forward(code: int, z: Array, a: Array, alpha: float = 0.0) -> None:
     """``a = g(z)``, elementwise; z and a of one shape. ReLU is ``0 if z < 0 else z``, which keeps a NaN.
 
     By sign, it is -0 where z < 0 and +0 where z is 0 of either sign: then `a` alone tells the derivative.
     """
-    match ACTIVATIONS[kind]:
+    match ACTIVATIONS[code]:
         case "identity":
             a[...] = z
         case "relu":
@@ -46,7 +42,7 @@ def activation_forward(kind: int, z: Array, a: Array, slope: float = 0.0) -> Non
         case "relu_by_sign":
             a[...] = np.where(z < 0, -0.0, z + 0.0)
         case "leaky_relu":
-            a[...] = np.where(z < 0, slope * z, z)
+            a[...] = np.where(z < 0, alpha * z, z)
         case "sigmoid":
             a[...] = _sigmoid(z)
         case "tanh":
@@ -61,13 +57,13 @@ def activation_forward(kind: int, z: Array, a: Array, slope: float = 0.0) -> Non
 
 @np.errstate(all="ignore")
 def activation_backward(
-    kind: int, z: Array, a: Array, da: Array, dz: Array, slope: float = 0.0, at_zero: float = 1.0
+    code: int, z: Array, a: Array, da: Array, dz: Array, alpha: float = 0.0, at_zero: float = 1.0
 ) -> None:
     """``dz = da g'(z)`` for ``a = g(z)``, elementwise, all of one shape; dz may be da.
 
     The mask of ReLU is the comparison z >= 0, and `at_zero` at 0 of either sign; EQUATIONS, row 6.
     """
-    match ACTIVATIONS[kind]:
+    match ACTIVATIONS[code]:
         case "identity":
             dz[...] = da
         case "relu":
@@ -75,7 +71,7 @@ def activation_backward(
         case "relu_by_sign":
             dz[...] = np.where(np.signbit(a) | np.isnan(a), 0, da)
         case "leaky_relu":
-            dz[...] = np.where(z < 0, slope * da, da)
+            dz[...] = np.where(z < 0, alpha * da, da)
         case "sigmoid":
             dz[...] = da * (a * (1 - a))
         case "tanh":
@@ -89,14 +85,14 @@ def activation_backward(
 
 
 @np.errstate(all="ignore")
-def elementary(which: int, x: Array, y: Array) -> None:
-    """``y = f(x)`` for the function f of that number, elementwise; x and y (n,)."""
-    match ELEMENTARY[which]:
+def elementary(name: str, x: Array, y: Array) -> None:
+    """``y = f(x)`` for the function f of that name, elementwise; x and y (n,)."""
+    match name:
         case "sigmoid":
             y[...] = _sigmoid(x)
         case "erf":
             y[...] = np.vectorize(math.erf, otypes=[float])(x)
-        case name:
+        case _:
             y[...] = getattr(np, name)(x)
 
 
@@ -112,8 +108,8 @@ def dense_forward(
     bias: Array | None,
     z: Array,
     a: Array,
-    kind: int = 0,
-    slope: float = 0.0,
+    activation: int = 0,
+    alpha: float = 0.0,
     index: Array | None = None,
     threads: int = 1,
 ) -> None:
@@ -124,7 +120,7 @@ def dense_forward(
     """
     product = (x if index is None else x[index]) @ kernel
     z[...] = product if bias is None else product + bias
-    activation_forward(kind, z, a, slope)
+    activation_forward(activation, z, a, alpha)
 
 
 def dense_backward(
@@ -134,23 +130,23 @@ def dense_backward(
     d_kernel: Array,
     d_bias: Array,
     d_input: Array,
-    kind: int = 0,
+    activation: int = 0,
     z: Array | None = None,
     a: Array | None = None,
-    slope: float = 0.0,
+    alpha: float = 0.0,
     at_zero: float = 1.0,
     threads: int = 1,
 ) -> None:
     """``d_kernel = x^T d``, ``d_bias = sum_i d_i``, ``d_input = (d kernel^T) * g'(z)``; EQUATIONS, row 15.
 
     x, d_input, z and a (batch, inputs), kernel and d_kernel (inputs, units), d (batch, units), d_bias
-    (units,). ``a = g(z)``, of number `kind`, is what made x; kind 0 needs neither. `threads` changes nothing.
+    (units,). ``a = g(z)``, of code `activation`, made x; the identity needs neither. `threads` changes nothing.
     """
     d_kernel[...] = x.T @ d
     column_sums(d, d_bias)
     d_input[...] = d @ kernel.T
     if z is not None and a is not None:
-        activation_backward(kind, z, a, d_input, d_input, slope, at_zero)
+        activation_backward(activation, z, a, d_input, d_input, alpha, at_zero)
 
 
 def column_sums(x: Array, out: Array) -> None:
@@ -204,6 +200,53 @@ def batchnorm_update(mean: Array, var: Array, momentum: float, running_mean: Arr
     running_var[...] = momentum * running_var + (1 - momentum) * var
 
 
+def add(x: Array, y: Array, a: Array) -> None:
+    """``a = x + y``; all (n,)."""
+    a[...] = x + y
+
+
+def layernorm_forward(
+    x: Array, gamma: Array, beta: Array, epsilon: float, centered: bool, mean: Array, inv: Array, y: Array
+) -> None:
+    """``y = gamma (x - mean) inv + beta`` by rows, ``inv = 1 / sqrt(mean((x - mean)^2) + epsilon)``, in float64.
+
+    x and y (m, n), gamma and beta (n,), mean and inv (m,); not `centered` (RMSNorm), the mean counts as 0, and beta and
+    `mean` are left alone.
+    """
+    wide = x.astype(np.float64)
+    mu = wide.sum(axis=1) / max(x.shape[1], 1) if centered else np.zeros(len(x))
+    factor = 1 / np.sqrt(((wide - mu[:, None]) ** 2).sum(axis=1) / max(x.shape[1], 1) + epsilon)
+    if centered:
+        mean[...] = mu
+    inv[...] = factor
+    y[...] = gamma * (wide - mu[:, None]) * factor[:, None] + (beta if centered else 0)
+
+
+def layernorm_backward(
+    x: Array,
+    dy: Array,
+    gamma: Array,
+    mean: Array,
+    inv: Array,
+    centered: bool,
+    d_gamma: Array,
+    d_beta: Array,
+    dx: Array,
+) -> None:
+    """The gradients of `layernorm_forward` in float64: with ``g = dy gamma``, by rows
+    ``dx = inv (g - mean(g) - xhat mean(g xhat))``, ``d_gamma = sum_i dy_i xhat_i``, ``d_beta = sum_i dy_i``."""
+    mu = mean.astype(np.float64)[:, None] if centered else 0
+    factor = inv.astype(np.float64)[:, None]
+    xhat = (x - mu) * factor
+    d_gamma[...] = (dy * xhat).sum(axis=0)
+    if centered:
+        d_beta[...] = dy.astype(np.float64).sum(axis=0)
+    g, n = dy.astype(np.float64) * gamma, max(x.shape[1], 1)
+    dot = (g * xhat).sum(axis=1, keepdims=True) / n
+    total = g.sum(axis=1, keepdims=True) / n if centered else 0
+    dx[...] = factor * (g - total - xhat * dot)
+
+
 def softmax_forward(z: Array, a: Array) -> None:
     """``a_j = e^(z_j - max z) / sum_k e^(z_k - max z)`` by rows; z and a (m, n)."""
     e = np.exp(z - z.max(axis=1, keepdims=True))
@@ -215,14 +258,14 @@ def softmax_backward(a: Array, da: Array, dz: Array) -> None:
     dz[...] = a * (da - (da * a).sum(axis=1, keepdims=True))
 
 
-def loss(kind: int, z: Array, a: Array, y: Array, weight: Array, values: Array, dz: Array) -> None:
+def loss(code: int, z: Array, a: Array, y: Array, weight: Array, values: Array, dz: Array) -> None:
     """The loss of each row, and its gradient times the row's weight; in float64.
 
     z (logits), a (outputs), dz (m, n), weight and values (m,), y (m, n), or (m,) of labels for sparse kinds.
     The kinds that contain softmax or sigmoid read z and write a, and dz is the gradient by z; the others read
     a, and dz is the gradient by a. Probabilities are kept off 0 by 1e-38 (float32) or 1e-300.
     """
-    name, n, logits, output = LOSSES[kind], z.shape[1], z.astype(np.float64), a.astype(np.float64)
+    name, n, logits, output = LOSSES[code], z.shape[1], z.astype(np.float64), a.astype(np.float64)
     if name.startswith("sparse"):
         y = np.eye(n)[y]
     if name.endswith("softmax_crossentropy"):  # -sum y log softmax(z)
@@ -263,31 +306,31 @@ def accuracy(metric: int, a: Array, y: Array, values: Array) -> None:
 
 
 def sgd_update(
-    w: Array, g: Array, velocity: Array, learning_rate: float, momentum: float = 0.0, nesterov: bool = False
+    w: Array, g: Array, velocity: Array | None, learning_rate: float, momentum: float = 0.0, nesterov: bool = False
 ) -> None:
     """``w += v``, ``v = mu v - lr g``, with momentum mu; Nesterov: ``w += mu v - lr g``; all (n,).
 
-    Without momentum ``w -= lr g``, and v is left alone.
+    Without a velocity ``w -= lr g``.
     """
     step = -learning_rate * g
-    if momentum:
+    if velocity is not None:
         velocity[...] = momentum * velocity + step
         step = momentum * velocity + step if nesterov else velocity
     w += step
 
 
 def adam_update(
-    w: Array, g: Array, m: Array, v: Array, learning_rate: float, beta1: float, beta2: float, epsilon: float, step: int
+    w: Array, g: Array, m: Array, v: Array, learning_rate: float, beta_1: float, beta_2: float, epsilon: float, step: int
 ) -> None:
     """Algorithm 1 of Kingma, Ba: Adam, ICLR 2015, for step t >= 1; all (n,).
 
     ``m = b1 m + (1 - b1) g``, ``v = b2 v + (1 - b2) g^2``,
     ``w -= lr mhat / (sqrt(vhat) + epsilon)`` with ``mhat = m / (1 - b1^t)``, ``vhat = v / (1 - b2^t)``.
     """
-    m[...] = beta1 * m + (1 - beta1) * g
-    v[...] = beta2 * v + (1 - beta2) * g**2
-    mhat = m / (1 - beta1**step)
-    vhat = v / (1 - beta2**step)
+    m[...] = beta_1 * m + (1 - beta_1) * g
+    v[...] = beta_2 * v + (1 - beta_2) * g**2
+    mhat = m / (1 - beta_1**step)
+    vhat = v / (1 - beta_2**step)
     w -= learning_rate * mhat / (np.sqrt(vhat) + epsilon)
 
 

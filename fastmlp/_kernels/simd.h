@@ -1,4 +1,4 @@
-/* The C of the kernels, but for tile_sums.h: one vector type per dtype, and what Cython can't spell.
+/* The C of the kernels, but for gemm_microkernel.h: one vector type per dtype, and what Cython can't spell.
  *
  * GCC/Clang vector extensions: `vf32` and `vf64` are as wide as the widest register of the instruction set that this
  * file is compiled for, so the same Cython source serves every level. Arithmetic on them is plain C (+ - * /), lane by
@@ -32,10 +32,10 @@
 #define KC 400
 #define UNROLL_ROWWISE 4
 #endif
-#define NV 2 /* vectors a tile is wide: NR = NV * lanes */
+#define NV 2 /* vectors in a row of a tile: NR = NV * lanes */
 #define TILE (MR * NV) /* registers that hold a tile */
 /* KC: most steps of k in a block; a panel of b, KC x NR, stays in L1 or close to it.
- * UNROLL_*: steps that a loop over a tile takes at a time, by how `a` lies. More would save a counter more, but spill registers. */
+ * UNROLL_*: steps of k that a loop over a tile takes at a time, by how `a` lies; more would spill registers. */
 #define UNROLL_COLUMNWISE 4
 #define MAX_LANES (VBYTES / 4)
 
@@ -53,19 +53,20 @@ typedef struct { char size[1]; } steps_1;
 typedef struct { char size[1]; } rowwise;
 typedef struct { char size[2]; } columnwise;
 
-/* The result, none, of a function that is not inlined: its loop shall have all registers to itself. */
-#define apart __attribute__((noinline, unused)) void
-/* That of one that always is. */
-#define inlined __attribute__((always_inline, unused)) void
-/* That of one that is not copied for special arguments either. */
+/* `void` of a function that is not inlined, so that its loop has all registers to itself. Cython can't write attributes
+ * of functions: these pass them on as return types. */
+#define noinline_void __attribute__((noinline, unused)) void
+/* `void` of a function that is always inlined. */
+#define forceinline_void __attribute__((always_inline, unused)) void
+/* `void` of a function that is neither inlined nor cloned for special arguments. */
 #if defined(__clang__)
-#define alone __attribute__((noinline, unused)) void
+#define noclone_void __attribute__((noinline, unused)) void
 #else
-#define alone __attribute__((noinline, noclone, unused)) void
+#define noclone_void __attribute__((noinline, noclone, unused)) void
 #endif
 
 #define FASTMLP_INLINE static inline __attribute__((always_inline, unused))
-#define FASTMLP_APART static __attribute__((noinline, unused)) /* where copies would take more room than they save time */
+#define FASTMLP_NOINLINE static __attribute__((noinline, unused)) /* where inlining would take more room than it saves time */
 
 /* One set of helpers per dtype, spelled once. T scalar, V vector, I and U integer vectors as wide, i the lane of I. */
 #define FASTMLP_VECTOR(S, T, V, i, I, U)                                                                               \
@@ -83,7 +84,7 @@ typedef struct { char size[2]; } columnwise;
         I m = (I)(c < d);                                                                                              \
         return bits_##S((ints_##S(x) & m) | (ints_##S(y) & ~m));                                                       \
     }                                                                                                                  \
-    /* c >= d ? x : y by lane; a NaN takes y */                                                                         \
+    /* c >= d ? x : y by lane; a NaN takes y */                                                                        \
     FASTMLP_INLINE V if_at_least_##S(V c, V d, V x, V y) {                                                             \
         I m = (I)(c >= d);                                                                                             \
         return bits_##S((ints_##S(x) & m) | (ints_##S(y) & ~m));                                                       \
@@ -206,14 +207,14 @@ FASTMLP_INLINE __m256i mask_f64(ptrdiff_t n) {
 FASTMLP_INLINE vf32 load_n_f32(const float *p, ptrdiff_t n) { return (vf32)_mm256_maskload_ps(p, mask_f32(n)); }
 FASTMLP_INLINE vf64 load_n_f64(const double *p, ptrdiff_t n) { return (vf64)_mm256_maskload_pd(p, mask_f64(n)); }
 /* by halves: a masked store is microcode on AMD before Zen 4 */
-FASTMLP_APART void store_n_f32(float *p, vf32 v, ptrdiff_t n) {
+FASTMLP_NOINLINE void store_n_f32(float *p, vf32 v, ptrdiff_t n) {
     __m128 x = _mm256_castps256_ps128((__m256)v);
     if (n >= 8) { store_f32(p, v); return; }
     if (n & 4) { _mm_storeu_ps(p, x); x = _mm256_extractf128_ps((__m256)v, 1); p += 4; }
     if (n & 2) { _mm_storel_pi((__m64 *)p, x); x = _mm_movehl_ps(x, x); p += 2; }
     if (n & 1) _mm_store_ss(p, x);
 }
-FASTMLP_APART void store_n_f64(double *p, vf64 v, ptrdiff_t n) {
+FASTMLP_NOINLINE void store_n_f64(double *p, vf64 v, ptrdiff_t n) {
     __m128d x = _mm256_castpd256_pd128((__m256d)v);
     if (n >= 4) { store_f64(p, v); return; }
     if (n & 2) { _mm_storeu_pd(p, x); x = _mm256_extractf128_pd((__m256d)v, 1); p += 2; }
@@ -221,13 +222,13 @@ FASTMLP_APART void store_n_f64(double *p, vf64 v, ptrdiff_t n) {
 }
 #else
 #define FASTMLP_PARTIAL(S, T, V)                                                                                       \
-    FASTMLP_APART V load_n_##S(const T *p, ptrdiff_t n) {                                                              \
+    FASTMLP_NOINLINE V load_n_##S(const T *p, ptrdiff_t n) {                                                           \
         V v = {0};                                                                                                     \
         for (int k = 0; k < (int)(VBYTES / sizeof(T)); k++)                                                            \
             if (k < n) v[k] = p[k];                                                                                    \
         return v;                                                                                                      \
     }                                                                                                                  \
-    FASTMLP_APART void store_n_##S(T *p, V v, ptrdiff_t n) {                                                           \
+    FASTMLP_NOINLINE void store_n_##S(T *p, V v, ptrdiff_t n) {                                                        \
         for (int k = 0; k < (int)(VBYTES / sizeof(T)); k++)                                                            \
             if (k < n) p[k] = v[k];                                                                                    \
     }
@@ -300,9 +301,9 @@ FASTMLP_INLINE vf64 if_bit_f64(vf64 k, int b, vf64 x, vf64 y) {
     return bits_f64((ints_f64(x) & m) | (ints_f64(y) & ~m));
 }
 
-/* A square of lanes x lanes numbers, a vector a row, is transposed: blocks of 1, 2, 4, ... lanes trade places
+/* A square of lanes x lanes numbers, a vector a row, is transposed: blocks of 1, 2, 4, ... lanes swap places
  * (Eklundh, A fast computer method for matrix transposing, IEEE Trans. Comp. 1972). */
-#define FASTMLP_TRADE(r, i, s, LOW, HIGH)                                                                              \
+#define FASTMLP_SWAP(r, i, s, LOW, HIGH)                                                                               \
     do {                                                                                                               \
         __typeof__((r)[0]) a_ = (r)[i], b_ = (r)[(i) + (s)];                                                           \
         (r)[i] = __builtin_shufflevector(a_, b_, LOW);                                                                 \
@@ -330,7 +331,7 @@ FASTMLP_INLINE vf64 if_bit_f64(vf64 k, int b, vf64 x, vf64 y) {
 #define HIGH_16_8 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
 #define FASTMLP_STAGE(r, W, s)                                                                                         \
     for (int i = 0; i < W; i++)                                                                                        \
-        if (!(i & s)) FASTMLP_TRADE(r, i, s, LOW_##W##_##s, HIGH_##W##_##s)
+        if (!(i & s)) FASTMLP_SWAP(r, i, s, LOW_##W##_##s, HIGH_##W##_##s)
 #define FASTMLP_TRANSPOSE_2(r) FASTMLP_STAGE(r, 2, 1);
 #define FASTMLP_TRANSPOSE_4(r) FASTMLP_STAGE(r, 4, 1); FASTMLP_STAGE(r, 4, 2);
 #define FASTMLP_TRANSPOSE_8(r) FASTMLP_STAGE(r, 8, 1); FASTMLP_STAGE(r, 8, 2); FASTMLP_STAGE(r, 8, 4);
@@ -347,7 +348,7 @@ FASTMLP_INLINE void transpose_f32(vf32 *r) { FASTMLP_TRANSPOSE_4(r) }
 FASTMLP_INLINE void transpose_f64(vf64 *r) { FASTMLP_TRANSPOSE_2(r) }
 #endif
 
-/* The sum (the largest) of all lanes, in every lane: of pairs, of pairs of pairs, ... */
+/* The sum (the maximum) of all lanes, in every lane: of pairs, of pairs of pairs, ... */
 #define FASTMLP_PLUS(a, b) ((a) + (b))
 #define FASTMLP_PAIRS(v, W, s, OP)                                                                                     \
     v = OP(__builtin_shufflevector(v, v, LOW_##W##_##s), __builtin_shufflevector(v, v, HIGH_##W##_##s));
@@ -367,37 +368,37 @@ FASTMLP_ACROSS(f32, vf32, 8) FASTMLP_ACROSS(f64, vf64, 4)
 FASTMLP_ACROSS(f32, vf32, 4) FASTMLP_ACROSS(f64, vf64, 2)
 #endif
 
-/* Asks for a cache line that will be written, or read. */
+/* Prefetch a cache line that will be written, or read. */
 FASTMLP_INLINE void prefetch(const void *p) { __builtin_prefetch(p, 1, 3); }
 FASTMLP_INLINE void prefetch_read(const void *p) { __builtin_prefetch(p, 0, 3); }
 
-/* p, of which the compiler knows nothing: what is read from there is read here, and no earlier. */
-FASTMLP_INLINE void *afresh(void *p) {
+/* Return p, of which the compiler knows nothing any more: what is read from there is read here, and no earlier. */
+FASTMLP_INLINE void *launder(void *p) {
     __asm__ volatile("" : "+r"(p));
     return p;
 }
 
-/* The team of a parallel region; one member where OpenMP is absent. */
+/* The team of a parallel region; one thread where OpenMP is absent. */
 #if defined(_OPENMP)
 #include <omp.h>
 FASTMLP_INLINE int team_size(void) { return omp_get_num_threads(); }
-FASTMLP_INLINE int team_member(void) { return omp_get_thread_num(); }
+FASTMLP_INLINE int thread_id(void) { return omp_get_thread_num(); }
 FASTMLP_INLINE int has_openmp(void) { return 1; }
 #else
 FASTMLP_INLINE int team_size(void) { return 1; }
-FASTMLP_INLINE int team_member(void) { return 0; }
+FASTMLP_INLINE int thread_id(void) { return 0; }
 FASTMLP_INLINE int has_openmp(void) { return 0; }
 #endif
 
-/* One more, and what it was before. */
+/* Add one, and return what it was before. */
 FASTMLP_INLINE ptrdiff_t fetch_add(ptrdiff_t *p) { return __atomic_fetch_add(p, 1, __ATOMIC_RELAXED); }
 
-/* A barrier that spins for some microseconds, then lets others have the core: OpenMP's own spins for milliseconds, and
- * on a busy machine keeps the member that it waits for from running. */
+/* A barrier that spins for some microseconds, then yields: OpenMP's own spins for milliseconds, and on a busy machine
+ * keeps the thread that it waits for from running. */
 #include <sched.h>
 #define SPINS 1000
 typedef struct {
-    int arrived, turn;
+    int arrived, phase;
 } barrier_t;
 FASTMLP_INLINE void relax(void) {
 #if defined(__x86_64__)
@@ -407,20 +408,21 @@ FASTMLP_INLINE void relax(void) {
 #endif
 }
 FASTMLP_INLINE void team_barrier(barrier_t *b, int team) {
-    int turn = __atomic_load_n(&b->turn, __ATOMIC_ACQUIRE), spins = 0;
+    int phase = __atomic_load_n(&b->phase, __ATOMIC_ACQUIRE), spins = 0;
     if (__atomic_add_fetch(&b->arrived, 1, __ATOMIC_ACQ_REL) == team) {
         __atomic_store_n(&b->arrived, 0, __ATOMIC_RELAXED);
-        __atomic_store_n(&b->turn, turn + 1, __ATOMIC_RELEASE);
+        __atomic_store_n(&b->phase, phase + 1, __ATOMIC_RELEASE);
         return;
     }
-    while (__atomic_load_n(&b->turn, __ATOMIC_ACQUIRE) == turn) {
+    while (__atomic_load_n(&b->phase, __ATOMIC_ACQUIRE) == phase) {
         if (++spins < SPINS) relax();
         else sched_yield();
     }
 }
 
-/* A member that was woken on the processor of the one who waits for it would get it only when that one's time is up,
- * milliseconds later, while others are idle: it moves, unless there are too few for all. */
+/* Move this thread off a processor: a thread that was woken on the processor of the one that waits for it would run only
+ * when that one's time slice ends, milliseconds later, while other processors are idle. It stays where there are fewer
+ * processors than threads. */
 #if defined(__linux__)
 FASTMLP_INLINE int this_cpu(void) { return sched_getcpu(); }
 FASTMLP_INLINE void leave_cpu(int cpu, int team) {

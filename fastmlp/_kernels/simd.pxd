@@ -8,19 +8,19 @@ that vectors are numbers, which lets it write `a * b + c`; the C compiler sees v
 cdef extern from "simd.h" nogil:
     ctypedef float vf32
     ctypedef double vf64
-    ctypedef void apart     # of a function that is not inlined
-    ctypedef void alone     # nor copied for special arguments
-    ctypedef void inlined   # wherever it is called
+    ctypedef void noinline_void     # void of a function that is not inlined,
+    ctypedef void noclone_void      # nor cloned for special arguments,
+    ctypedef void forceinline_void  # or always inlined
     ctypedef unsigned long long vu64
     enum:
         MR        # rows of a GEMM tile
         KC        # most steps of k in a block
-        UNROLL_ROWWISE      # of these it takes so many at a time
+        UNROLL_ROWWISE      # steps of k that a loop over a tile takes at a time
         UNROLL_COLUMNWISE
-        NV        # vectors a GEMM tile is wide
-        TILE      # vectors of a GEMM tile
-        VBYTES    # of a vector
-        MAX_LANES
+        NV        # vectors in a row of a GEMM tile
+        TILE      # vectors in a GEMM tile
+        VBYTES    # bytes of a vector
+        MAX_LANES # lanes of a vector of float
     ctypedef struct rows_full:
         pass
     ctypedef struct rows_4:
@@ -108,12 +108,12 @@ cdef extern from "simd.h" nogil:
     vf64 across_sum_f64(vf64)
     vf32 across_max_f32(vf32)
     vf64 across_max_f64(vf64)
-    void *afresh(void *)
+    void *launder(void *)
     void prefetch(const void *)
     void prefetch_read(const void *)
     Py_ssize_t fetch_add(Py_ssize_t *)
     int team_size()
-    int team_member()
+    int thread_id()
     bint has_openmp()
     ctypedef struct barrier_t:
         pass
@@ -122,6 +122,9 @@ cdef extern from "simd.h" nogil:
     void leave_cpu(int, int)
     unsigned long enter_fp()
     void leave_fp(unsigned long)
+
+cdef enum:
+    LINE_NUMBERS = 64    # numbers, of either type whole cache lines: shares and rows that begin there share no line
 
 ctypedef fused real:
     float
@@ -269,7 +272,7 @@ cdef inline vec vcopysign(vec x, vec sign) noexcept nogil:
 
 
 cdef inline vec vwith_sign(vec x, vec sign) noexcept nogil:
-    """The same of an x that has no sign yet."""
+    """The same for an x without a sign."""
     if vec is vf32:
         return with_sign_f32(x, sign)
     else:
@@ -364,7 +367,7 @@ cdef inline vec if_bit(vec k, int b, vec x, vec y) noexcept nogil:
 
 
 cdef inline void vtranspose(vec *rows) noexcept nogil:
-    """Transposes the square that lanes vectors make."""
+    """Transpose a square: as many vectors as a vector has lanes."""
     if vec is vf32:
         transpose_f32(rows)
     else:
@@ -380,7 +383,7 @@ cdef inline vec across_sum(vec x) noexcept nogil:
 
 
 cdef inline vec across_max(vec x) noexcept nogil:
-    """The largest of all lanes, in every lane; where one is NaN, that or another."""
+    """The maximum of all lanes, in every lane; where one is NaN, that or another lane."""
     if vec is vf32:
         return across_max_f32(x)
     else:
@@ -403,9 +406,12 @@ cdef inline Py_ssize_t lanes(vec like) noexcept nogil:
         return sizeof(vf64) // sizeof(double)
 
 
-cdef inline void share(Py_ssize_t n, Py_ssize_t grain, Py_ssize_t member, Py_ssize_t team, Py_ssize_t *first,
+cdef inline void share(Py_ssize_t n, Py_ssize_t grain, Py_ssize_t part, Py_ssize_t parts, Py_ssize_t *first,
                        Py_ssize_t *last) noexcept nogil:
-    """This member's part of 0 .. n, cut at multiples of grain. Only kernels whose bits don't depend on the cut use it."""
-    cdef Py_ssize_t pieces = (n + grain - 1) // grain
-    first[0] = min(n, pieces * member // team * grain)
-    last[0] = min(n, pieces * (member + 1) // team * grain)
+    """Find the range of one of so many equal parts of 0 .. n, cut at multiples of grain.
+
+    Only kernels whose bits don't depend on the cut use it.
+    """
+    cdef Py_ssize_t grains = (n + grain - 1) // grain
+    first[0] = min(n, grains * part // parts * grain)
+    last[0] = min(n, grains * (part + 1) // parts * grain)

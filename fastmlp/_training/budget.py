@@ -11,7 +11,7 @@ MOST = 1 << 30  # bytes
 
 def available_memory() -> int | None:
     """Return the bytes that could be taken without swapping; None where the system does not say."""
-    found = [bytes for bytes in (_of_the_machine(), _of_the_container()) if bytes is not None]
+    found = [bytes for bytes in (_of_the_peak(), _of_the_container()) if bytes is not None]
     return min(found, default=None)
 
 
@@ -21,7 +21,7 @@ def copy_budget() -> int:
     return MOST if available is None else min(available // 4, MOST)
 
 
-def _of_the_machine() -> int | None:
+def _of_the_peak() -> int | None:
     """Return what Linux takes to be available, elsewhere the pages that nobody uses."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:

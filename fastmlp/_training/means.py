@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunningMeans"]
 
-KEPT_BYTES = 512 << 10  # of outputs that wait for metrics in NumPy
+KEPT_BYTES = 512 << 10  # of outputs that wait for metrics in NumPy; at least those of a batch
 
 
 def clone(metric: metrics.Metric) -> metrics.Metric:

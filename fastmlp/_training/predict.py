@@ -44,5 +44,5 @@ def predict(compiled: Compiled, x: Any, batch_size: int | None, out: NDArray[Any
                 executable.execute(len(part), "forward")
         finally:
             executable.unbind()
-            compiled.give_back(executable)
+            compiled.give_predicting(executable)
     return out

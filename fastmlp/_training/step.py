@@ -1,8 +1,8 @@
-"""Single steps: ``train_on_batch``, which ``fit`` repeats, ``loss_and_gradients``, ``apply_gradients``, ``vjp``."""
+"""Single steps: ``train_on_batch``, which ``fit`` repeats, ``loss_and_gradients``, ``apply_gradients``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +13,10 @@ from .._compiler.executable import Executable
 from .._compiler.memory import ArrayMap
 from ..checks import cast, real_array
 from ..errors import NonFiniteError
-from .data import prepare, readable_rows, rows_of
+from .data import prepare
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Pullback = Callable[[Any], "tuple[dict[str, NDArray[Any]], NDArray[Any]]"]
 
 
 class Restore:
@@ -36,26 +34,12 @@ class Restore:
             self._array[...] = self._kept
 
 
-def hyperparameters(compiled: Compiled, n: int) -> NDArray[np.float64]:
-    """Return what the optimizer is given at each of the next `n` steps, a row a step: the learning rate."""
-    optimizer = compiled.optimizer
-    assert optimizer is not None
-    rows = np.empty(n)
-    rate = optimizer.learning_rate
-    if callable(rate):
-        first = compiled.iterations + 1
-        rows[:] = [optimizer.learning_rate_at(step) for step in range(first, first + n)]
-    else:
-        rows.fill(rate)
-    return rows
-
-
 def step(compiled: Compiled, executable: Executable, offset: int, batch: int) -> bool:
     """A whole step over rows that are bound; raises before anything of it is kept.
 
     False, and no step, if the weights of the batch sum to 0: then no row of it counts.
     """
-    executable.begin(offset, batch, hyperparameters(compiled, 1)[0])
+    executable.begin(offset, batch, compiled.hyperparameters(1)[0])
     if executable.run.weight == 0:
         return False
     with compiled.guard.stepping(), kept_buffers(compiled, executable):
@@ -99,7 +83,7 @@ def non_finite(compiled: Compiled, executable: Executable, batch: int) -> NonFin
     step = compiled.steps + 1
     kept = "; the network is as it was after the step before"
     if isinstance(where, int):
-        key = compiled.network[where].key
+        key = compiled.network.layers[where].key
         return NonFiniteError(
             f"NaN or infinity in the output of layer {key!r} at step {step}: lower the learning rate, scale the "
             f"inputs, or look at the parameters{kept}",
@@ -179,48 +163,6 @@ def apply(compiled: Compiled, views: ArrayMap, arrays: dict[str, NDArray[Any]]) 
     for key, array in arrays.items():
         views[key] = array
     executable = compiled.applying()
-    executable.begin(0, 0, hyperparameters(compiled, 1)[0])
+    executable.begin(0, 0, compiled.hyperparameters(1)[0])
     with compiled.guard.stepping():
         executable.commit()
-
-
-def vjp(compiled: Compiled, x: Any, *, training: bool = False) -> tuple[NDArray[Any], Pullback]:
-    """Outputs, and a function from their gradient to those of parameters and inputs.
-
-    Parameters
-    ----------
-    x : array_like ``(n, features)``
-    training : bool
-        Statistics of the batch and this step's dropout masks; no side effect either way.
-
-    Returns
-    -------
-    y : ndarray ``(n, units)``
-    backward : callable
-        ``backward(dy) -> (gradients keyed as parameters, d_input)``; may be called more than once, before the
-        parameters change.
-    """
-    rows = readable_rows(rows_of(compiled, x), compiled.dtype)
-    batch = len(rows)
-    with compiled.guard.reading("vjp"):
-        executable = compiled.pulling_back(batch, training=training)
-        plan = executable.plan
-        executable.bind(rows)
-        executable.begin(0, batch)
-        with kept_buffers(compiled, executable, always=True):
-            executable.execute(batch, "forward")
-    d_out, d_input = plan.d_out, plan.d_input
-    assert d_out is not None and d_input is not None
-
-    def backward(dy: Any) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
-        dy = real_array("dy", dy)
-        target = executable.view(d_out, batch)
-        if dy.shape != target.shape:
-            raise ValueError(f"dy: expected shape {target.shape}, got {dy.shape}")
-        with compiled.guard.reading("vjp"):
-            target[...] = cast(dy, compiled.dtype, "dy")
-            executable.execute(batch, "backward")
-        gradients = {key: view.copy() for key, view in executable.gradients.items()}
-        return gradients, executable.view(d_input, batch).copy()
-
-    return executable.view(plan.out, batch).copy(), backward

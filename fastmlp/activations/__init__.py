@@ -1,48 +1,26 @@
 """Activations: one object per idea, forward and derivative together.
 
-Some have kernels of their own; others are a line of NumPy, recorded into a program that runs inside the plan, as a
-subclass written by a user is.
+Some have kernels of their own; others are a line of NumPy, traced into a program that runs inside the plan, as a
+subclass written by a user is. `execution_of` tells of each how it runs.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..learnable import Learned
-from ..native import NativeKernel
+from .._tracing.native import NativeKernel
+from .._tracing.trainable import Learned
 from ..registry import activations as registry
-from ._base import Activation, Kernel
-from ._kernels import (
-    Cos,
-    Exponential,
-    Identity,
-    LeakyReLU,
-    ReLU,
-    Sigmoid,
-    Sin,
-    Softmax,
-    Tanh,
-    kernel_of,
-)
-from ._lines import (
-    CELU,
-    ELU,
-    GELU,
-    SELU,
-    HardShrink,
-    HardSigmoid,
-    HardSiLU,
-    HardTanh,
-    Mish,
-    PReLU,
-    ReLU6,
-    SiLU,
-    Softplus,
-    SoftShrink,
-    Softsign,
-    TanhShrink,
-    Threshold,
-)
+from ._base import Activation
+from ._builtin import Cos, Exponential, Identity, LeakyReLU, ReLU, Sigmoid, Sin, Softmax, Tanh
+from ._execution import KernelSpec as KernelSpec
+from ._execution import builtin_kernel as builtin_kernel
+from ._execution import check_trainable as check_trainable
+from ._execution import execution_of as execution_of
+from ._execution import verify as verify
+from ._function import Recorded
+from ._piecewise import HardShrink, HardSigmoid, HardSiLU, HardTanh, PReLU, ReLU6, SoftShrink, Threshold
+from ._smooth import CELU, ELU, GELU, SELU, Mish, SiLU, Softplus, Softsign, TanhShrink
 
 __all__ = [
     "CELU",
@@ -57,13 +35,13 @@ __all__ = [
     "HardSigmoid",
     "HardTanh",
     "Identity",
-    "Kernel",
     "LeakyReLU",
     "Mish",
     "NativeKernel",
     "PReLU",
     "ReLU",
     "ReLU6",
+    "Recorded",
     "SiLU",
     "Sigmoid",
     "Sin",
@@ -75,12 +53,11 @@ __all__ = [
     "TanhShrink",
     "Threshold",
     "get",
-    "kernel_of",
     "recorded",
 ]
 
-for _cls in (value for name, value in list(globals().items()) if name in __all__ and isinstance(value, type)):
-    if _cls is not NativeKernel:
+for _cls in list(globals().values()):
+    if isinstance(_cls, type) and issubclass(_cls, Activation):
         _cls.__module__ = __name__  # where users find it, in messages and pickles
 
 get = registry.get
@@ -101,12 +78,12 @@ def recorded(function: Any, /, **parameters: float | Learned) -> Activation:
     Returns
     -------
     Activation
-        `fastmlp.recorded.Recorded`; it computes what the program does, in NumPy or in a network.
+        It computes what the program does, in NumPy or in a network.
 
     Raises
     ------
     TypeError
-        If the function can't be recorded (the message says why), or a parameter has no value.
+        If the function can't be traced (the message says why), or a parameter has no value.
 
     Examples
     --------
@@ -116,6 +93,4 @@ def recorded(function: Any, /, **parameters: float | Learned) -> Activation:
     >>> swish(np.array([0.0, 1.0]))
     array([0.        , 0.81757448])
     """
-    from ..recorded import Recorded
-
     return Recorded.of(function, parameters)

@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
     from ..registry import Plugin, Registry
 
-__all__ = ["add_to", "print_json"]
+__all__ = ["add_plugins"]
 
 Row = dict[str, str | None]
 
 
-def add_to(commands: Any) -> None:
+def add_plugins(commands: Any) -> None:
     """Add the command ``plugins`` to the subparsers of ``fastmlp``."""
     plugins = commands.add_parser("plugins", help="list, check or begin plugins")
     plugins.description = "List installed plugins, without importing them; check them; or begin a new one."
@@ -42,11 +42,10 @@ def add_to(commands: Any) -> None:
 
 def _list(arguments: argparse.Namespace) -> int:
     from .. import registry
-    from ..configuration import REGISTRIES
 
     found: list[Row] = []
     unreadable: dict[str, str] = {}
-    for plural in REGISTRIES:
+    for plural in registry.KINDS:
         of_kind: Registry[Any] = getattr(registry, plural)
         plugins, ignored = of_kind.plugins(), of_kind.ignored()
         for plugin in plugins:
@@ -55,7 +54,7 @@ def _list(arguments: argparse.Namespace) -> int:
         listed = {plugin.qualified for plugin in plugins}
         unreadable |= {source: reason for source, reason in ignored.items() if source not in listed}
     if arguments.json:
-        print_json({"plugins": found, "unreadable": unreadable})
+        _print_json({"plugins": found, "unreadable": unreadable})
         return 0
     columns = ["kind", "name", "distribution", "version", *(["speed"] if arguments.load else [])]
     if found:
@@ -70,7 +69,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _describe(plugin: Plugin, of_kind: Registry[Any], plugins: list[Plugin], ignored: dict[str, str]) -> Row:
-    """A plugin with its status: available, failed, ignored, or ambiguous where two offer one name."""
+    """Return a plugin with its status: available, failed, ignored, or ambiguous where two offer one name."""
     others = [one.distribution for one in plugins if one.name == plugin.name and one is not plugin]
     failed = of_kind.failed()
     status, reason = "available", None
@@ -92,8 +91,8 @@ def _describe(plugin: Plugin, of_kind: Registry[Any], plugins: list[Plugin], ign
 
 
 def _load(of_kind: Registry[Any], plugin: Plugin) -> Row:
-    """What importing a plugin adds to its row: how it runs, or that it failed and why."""
-    from ..testing import speed_of_class
+    """Return what importing a plugin adds to its row: how it runs, or that it failed and why."""
+    from ..testing import execution_mode
 
     try:
         cls = of_kind.resolve(plugin.qualified)
@@ -101,7 +100,7 @@ def _load(of_kind: Registry[Any], plugin: Plugin) -> Row:
         return {"speed": None, "speed_reason": None, "status": "failed", "reason": of_kind.failed()[plugin.qualified]}
     except SystemExit as error:  # a plugin may do anything while it is imported
         return {"speed": None, "speed_reason": None, "status": "failed", "reason": f"SystemExit: {error}"}
-    speed, reason = speed_of_class(of_kind.plural, cls)
+    speed, reason = execution_mode(of_kind.plural, cls)
     return {"speed": speed, "speed_reason": reason}
 
 
@@ -116,7 +115,7 @@ def _print_table(rows: list[list[str]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def print_json(value: Any) -> None:
+def _print_json(value: Any) -> None:
     """Print `value` as JSON."""
     import json
 
@@ -147,7 +146,7 @@ def _check(arguments: argparse.Namespace) -> int:
             print(f"{mark:<8} {check.kind} {check.subject}  {check.name}{f': {text}' if text else ''}")
     failed = sum(outcome["status"] == "failed" for outcome in outcomes)
     if arguments.json:
-        print_json({"checks": outcomes, "failed": failed})
+        _print_json({"checks": outcomes, "failed": failed})
     else:
         print(f"{failed} of {len(outcomes)} checks failed" if failed else f"all of {len(outcomes)} checks passed")
     return 1 if failed else 0

@@ -7,8 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from .. import registry
-from ..registry._plugins import canonical
+from .. import activations, initializers, layers, losses, optimizers, registry, regularizers  # noqa: F401 - fill them
 from ._templates import FILES, KINDS
 
 __all__ = ["KINDS", "write"]
@@ -73,10 +72,10 @@ def _fill(text: str, values: dict[str, str]) -> str:
 
 
 def _names(name: str, kind: str) -> tuple[str, str]:
-    """The package of a distribution, and the name under which it offers its object."""
+    """Return the package of a distribution, and the name under which it offers its object."""
     if not re.fullmatch(r"[A-Za-z]([A-Za-z0-9._-]*[A-Za-z0-9])?", name):
         raise ValueError(f"name: expected letters, digits, '-', '_' and '.', a letter first, got {name!r}")
-    package = canonical(name).replace("-", "_")
+    package = registry.canonical_distribution(name).replace("-", "_")
     plain = re.sub("^fastmlp_", "", package)
     if keyword.iskeyword(package) or package in {
         *sys.stdlib_module_names,
@@ -90,8 +89,6 @@ def _names(name: str, kind: str) -> tuple[str, str]:
     if plain[0].isdigit() or keyword.iskeyword(plain):
         raise ValueError(f"name: {name!r} would offer the name {plain!r}; choose another one")
     of_kind = getattr(registry, kind)
-    from .. import activations, initializers, layers, losses, optimizers, regularizers  # noqa: F401 - fill registries
-
-    if plain in of_kind._builtin:
+    if plain in of_kind.builtins():
         raise ValueError(f"name: {name!r} would offer {plain!r}, a built-in {of_kind.kind}; choose another one")
     return package, plain

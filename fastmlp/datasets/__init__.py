@@ -12,7 +12,7 @@ __all__ = ["load_digits"]
 
 
 def load_digits() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Handwritten digits: 1,797 images of 8 x 8 pixels, in 10 classes of 174 to 183.
+    """Return handwritten digits: 1,797 images of 8 x 8 pixels, in 10 classes of 174 to 183.
 
     ``x = counts / 16``, where a count, 0 to 16, says how many of the 4 x 4 dots of a pixel were inked.
 
@@ -44,7 +44,7 @@ def load_digits() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 
 def _read(name: str, *keys: str) -> list[NDArray[Any]]:
-    """Arrays of a ``.npz`` that lies beside this file."""
+    """Return arrays of a ``.npz`` that lies beside this file."""
     from importlib import resources
 
     import numpy as np

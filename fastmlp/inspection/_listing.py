@@ -9,27 +9,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..checks import check_count
-from .._kernels import ACTIVATIONS, CODES, LOSSES, NONE
+from .._kernels import NONE
 from .._kernels import plan as core
-from ..extensions import extension_of
-from ..layers import Activation, Dense
 from .._compiler.compiled import Compiled
 from ..threads import get_num_threads
 
 if TYPE_CHECKING:
-    from .._compiler.network import BuiltLayer
-    from .._compiler.lower import Plan
+    from .._compiler.plan import Plan
 
 __all__ = ["Listing", "Operation", "check_training", "listing", "lowered", "plan", "table"]
 
-GEMMS = {"dense": ("batch", "inputs", "units"), "d_input": ("batch", "units", "inputs")}
-GEMMS["d_kernel"] = ("inputs", "batch", "units")
 MOST_ROWS = 2**48
 ENOUGH_ROWS = 4096  # plans for more have the same operations
-OF_NO_ROW = ("batchnorm_running", "batchnorm_fold", "batchnorm_update")
-NAMES = {number: name for name, number in CODES.items()}
-ACTIVATION_NAMES = {number: name.removesuffix("_by_sign") for name, number in ACTIVATIONS.items()}
-LOSS_NAMES = {number: name for name, number in LOSSES.items()}
 
 
 class Operation(NamedTuple):
@@ -208,97 +199,39 @@ def lowered(compiled: Compiled, capacity: int, training: bool) -> Plan:
 
 
 def listing(compiled: Compiled, plan: Plan, batch: int, training: bool) -> Listing:
-    """The operations of a plan, for so many rows, which may be more than it has memory for."""
+    """Return the operations of a plan, for so many rows, which may be more than it has memory for."""
     threads = get_num_threads()
-    walks, members = _regimes(compiled, plan, batch, threads)
+    walks, members = _schedule(compiled, plan, batch, threads)
     operations = []
     for section, (first, last) in plan.sections.items():
         for at in range(first, last):
-            op = dict(zip(plan.ops.dtype.names or (), plan.ops[at].item(), strict=True))
-            operations.append(_operation(compiled, op, at, section, batch, bool(walks[at]), int(members[at])))
+            operations.append(_operation(compiled, plan, at, section, batch, bool(walks[at]), int(members[at])))
     return Listing(operations, batch, training, compiled.dtype.name, threads)
 
 
-def _regimes(compiled: Compiled, plan: Plan, batch: int, threads: int) -> tuple[Any, Any]:
-    """Which operations walk and how many members each has: asked of the kernels, run by run of compiled ones."""
+def _schedule(compiled: Compiled, plan: Plan, batch: int, threads: int) -> tuple[Any, Any]:
+    """Return which operations run in a fused group and how many threads each has, as the kernels decide it."""
     number = len(plan.ops)
     walks, members = np.zeros(number, np.intp), np.ones(number, np.intp)
     run = core.Run(plan.ops, plan.table, compiled.memory.counters, plan.capacity, compiled.dtype == np.float64)
     # A compiled plan runs as a whole; where there is Python in it, each section by itself, up to the next call.
     for first, last in plan.sections.values() if plan.calls else [(0, number)]:
-        calls = [at for at in range(first, last) if plan.ops["code"][at] == CODES["python"]]
+        calls = [at for at in range(first, last) if at in plan.calls]
         for begin, end in zip([first, *(at + 1 for at in calls)], [*calls, last], strict=True):
             if begin < end:
-                run.regimes(begin, end, batch, threads, walks, members)
+                run.schedule(begin, end, batch, threads, walks, members)
     return walks, members
 
 
 def _operation(
-    compiled: Compiled, op: dict[str, Any], at: int, section: str, batch: int, walks: bool, threads: int
+    compiled: Compiled, plan: Plan, at: int, section: str, batch: int, grouped: bool, threads: int
 ) -> Operation:
-    name = NAMES[op["code"]]
-    place = None if op["layer"] == NONE else compiled.network[op["layer"]]
-    key = None if place is None else place.key
-    if name == "python":
-        who, reason, shape = _in_python(compiled, place, section, batch)
-        return Operation(at, section, name, key, shape, None, 1, (), False, who, reason, 0)
-    shape = _shape(op, name, batch)
-    work = math.prod(shape) if name in GEMMS else 0
-    fused = tuple(_fused(compiled, op, name))
-    return Operation(
-        at, section, name, key, shape, "walk" if walks else "split", threads, fused, True, None, None, work
-    )
-
-
-def _shape(op: dict[str, Any], name: str, batch: int) -> tuple[int, ...]:
-    if name in GEMMS:
-        return tuple(batch if side == "batch" else op[side] for side in GEMMS[name])
-    if op["size"]:
-        return (op["size"],)
-    if name in OF_NO_ROW:
-        return (op["units"],)
-    if op["units"]:
-        return (batch, op["units"])
-    return (batch,) if name == "loss_sum" else ()
-
-
-def _fused(compiled: Compiled, op: dict[str, Any], name: str) -> list[str]:
-    """What an operation does besides what its name says."""
-    if name in ("d_kernel", "d_kernel_sum"):
-        checks = op["flag"] and (name == "d_kernel_sum" or op["a"] == NONE)  # where there are sums, these are looked at
-        return ["d_bias"] * (op["bias"] != NONE) + ["check"] * bool(checks)
-    if name.startswith("learned"):
-        layer: Any = compiled.network[op["layer"]].layer
-        return list(layer.activation._learned())
-    if name == "loss":
-        loss = repr(compiled.loss) if op["kind"] == LOSSES["program"] else LOSS_NAMES[op["kind"]]
-        return [loss] + ["accuracy"] * bool(op["metric"])
-    if name == "penalty":
-        arenas = compiled.memory
-        return [f"{one!r} of {key}" for key, one in arenas.regularizers.items() if arenas.reference(key) == op["x"]]
-    found = ["batchnorm"] if name == "dense" and op["scale"] != NONE else []
-    takes_one = name in ("activation", "activation_backward") or op["kind"] != ACTIVATIONS["identity"]
-    if op["a"] != NONE and takes_one and name not in ("gather", "dropout", "softmax", "softmax_backward"):
-        activation = ACTIVATION_NAMES.get(op["kind"], "activation")
-        found.append(f"derivative of {activation}" if name == "d_input" else activation)
-    return found
-
-
-def _in_python(
-    compiled: Compiled, place: BuiltLayer | None, section: str, batch: int
-) -> tuple[str, str | None, tuple[int, ...]]:
-    """What runs, why in Python, and over how much."""
-    if place is None:
-        if section == "commit":
-            return repr(compiled.optimizer), None, (sum(view.size for view in compiled.parameters.values()),)
-        found = compiled.settings().reductions
-        if section == "forward":
-            return repr(compiled.loss), found[0].reason, (batch, compiled.units)
-        keys = compiled.memory.regularizers
-        foreign = [(key, one.reason) for key, one in zip(keys, found[-len(keys) :], strict=True) if one.reason]
-        named = ", ".join(f"{keys[key]!r} of {key}" for key, _ in foreign)
-        return named, "; ".join(dict.fromkeys(why for _, why in foreign)), ()
-    layer, shape = place.layer, (batch, place.units)
-    if isinstance(layer, (Dense, Activation)):
-        return repr(layer.activation), extension_of(layer.activation, compiled.dtype).reason, shape
-    return repr(layer), None, shape
+    name, note = plan.names[at], plan.notes[at]
+    layer = plan.layers[at]
+    key = None if layer == NONE else compiled.network.layers[layer].key
+    shape = note.shape_of(batch)
+    if at in plan.calls:
+        return Operation(at, section, name, key, shape, None, 1, (), False, note.python, note.reason, 0)
+    work = math.prod(shape) if note.product else 0
+    regime = "walk" if grouped else "split"
+    return Operation(at, section, name, key, shape, regime, threads, note.fused, True, None, None, work)

@@ -11,7 +11,7 @@ import numpy as np
 
 from .._training import step as steps
 from ..checks import check_count
-from .._kernels import CODES, machine
+from .._kernels import peak
 from .._training.data import Dataset, as_rows, prepare, readable_rows
 from ..threads import team
 from .._compiler.compiled import Compiled
@@ -187,14 +187,14 @@ class _Bench:
     def __init__(self, compiled: Compiled, executable: Executable, batch: int, training: bool) -> None:
         self.compiled, self.executable, self.batch, self.training = compiled, executable, batch, training
         self.sections = executable.plan.sections
-        self.python = executable.plan.ops["code"] == CODES["python"]
+        self.number = len(executable.plan.ops)
 
     def begin(self) -> None:
         """Open a step at the network's numbers."""
         self.executable.arenas.take(self.compiled.memory)
         optimizer = self.executable.optimizer
-        rate = 0.0 if optimizer is None else optimizer.learning_rate_at(self.compiled.iterations + 1)
-        self.executable.begin(0, self.batch, rate)
+        hyper = None if optimizer is None else self.compiled.hyperparameters(1)[0]
+        self.executable.begin(0, self.batch, hyper)
 
     def first(self) -> None:
         """A step that is checked as any other."""
@@ -207,7 +207,7 @@ class _Bench:
 
     def repeat(self, repeats: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Seconds of each operation, and of the whole in one go, by repetition."""
-        times, whole = np.zeros((repeats, len(self.python))), np.zeros(repeats)
+        times, whole = np.zeros((repeats, self.number)), np.zeros(repeats)
         for number in range(repeats):
             self.begin()
             whole[number] = self._whole()
@@ -220,9 +220,9 @@ class _Bench:
 
     def _one(self, at: int, rows: int) -> float:
         executable = self.executable
-        if not self.python[at]:
+        if at not in executable.plan.calls:
             return float(executable.run.timed(at, at + 1, team()))
-        call = executable.plan.calls[int(executable.plan.ops["kind"][at])]
+        call = executable.plan.calls[at]
         begun = time.perf_counter()
         call(executable, rows)
         return time.perf_counter() - begun
@@ -230,7 +230,7 @@ class _Bench:
     def _whole(self) -> float:
         executable = self.executable
         if executable.compiled:
-            return float(executable.run.timed(0, len(self.python), team()))
+            return float(executable.run.timed(0, self.number, team()))
         begun = time.perf_counter()
         executable.execute(self.batch, *(name for name in self.sections if name != "commit"))
         if "commit" in self.sections:
@@ -241,7 +241,7 @@ class _Bench:
 def _peak(threads: int) -> float:
     """GFLOP/s of multiply-adds in float32 registers; the best of some tries, measured once in a process."""
     if threads not in _peaks:
-        work = machine().fma_work
+        work = peak().fma_work
         best = 0.0
         for _ in range(PEAK_TRIES):
             begun = time.perf_counter()

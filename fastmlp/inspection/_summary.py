@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._compiler.compiled import Compiled
-from ..sweeps import sweep_of
+from ..optimizers import execution_of
 
 __all__ = ["describe"]
 
@@ -16,7 +16,7 @@ def describe(compiled: Compiled) -> str:
         return "\n".join(lines + [f"  {layer.name or index}: {layer!r}" for index, layer in enumerate(compiled.layers)])
     rows = [("layer", "", "outputs", "parameters")]
     rows.append(("", "inputs", str(compiled.input_dim), ""))
-    for place in compiled.network:
+    for place in compiled.network.layers:
         count = sum(view.size for view in place.layer.parameters.values())
         rows.append((place.key, place.layer.summary(), str(place.units), f"{count:,}"))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
@@ -31,7 +31,7 @@ def describe(compiled: Compiled) -> str:
         ).rstrip()
         for row in rows
     ]
-    dense = [place.units for place in compiled.network if "kernel" in place.layer.parameters]
+    dense = [place.units for place in compiled.network.layers if "kernel" in place.layer.parameters]
     numbers = sum(view.size for view in compiled.parameters.values())
     total = f"{len(dense)} layers of {sum(dense)} neurons, {numbers:,} parameters"
     return "\n".join([title, *lines, total, _where(compiled)])
@@ -42,7 +42,7 @@ def _where(compiled: Compiled) -> str:
     lowering = compiled.lowering(1, training=True)
     plan = lowering.predict() if compiled.loss is None else lowering.evaluate(compiled.loss, None)
     python = list(plan.python)
-    if compiled.optimizer is not None and sweep_of(compiled.optimizer) is None:
+    if compiled.optimizer is not None and execution_of(compiled.optimizer).mode == "python":
         python.append(f"optimizer {compiled.optimizer!r}")
     if not python:
         return "all operations run compiled"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..activations import Activation as ActivationFunction
 from ..registry import activations as activation_registry
 from ..registry import layers as registry
-from ._base import Layer
-
-if TYPE_CHECKING:
-    from .._compiler.base import Base as Lowering
+from ._base import Compiler, Layer
+from ._parametric import add_trainable_parameters
 
 
 @registry.builtin("activation")
@@ -41,8 +39,8 @@ class Activation(Layer):
         return activation
 
     def build(self, input_dim: int) -> int:
-        self.activation._ask(self, input_dim)
+        add_trainable_parameters(self, self.activation, input_dim)
         return input_dim
 
-    def lower(self, to: Lowering) -> None:
-        to.activation(self, self.activation)
+    def lower(self, to: Compiler, x: Any) -> Any:
+        return to.op("activation", x, activation=self.activation)

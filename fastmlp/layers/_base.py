@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -16,10 +16,19 @@ from ..regularizers import regularizer_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .._compiler.base import Base as Lowering
     from ..activations import Activation
 
 Backward = Callable[["NDArray[Any]"], "tuple[NDArray[Any], dict[str, NDArray[Any]]]"]
+
+
+class Compiler(Protocol):
+    """What a layer hands its operations to; the values that go in and come out are the compiler's."""
+
+    def op(self, name: str, *inputs: Any, **values: Any) -> Any:
+        """Add an operation by its name; return its output."""
+
+    def key(self, name: str) -> str:
+        """Return the full key of an array of the layer at hand."""
 
 
 class ParameterSpec(NamedTuple):
@@ -60,6 +69,8 @@ class Layer(Configurable):
 
     tells_output: bool = False  # whether `output_activation` says all about what the outputs are
     looked_past: bool = False  # whether an initializer is recommended by what comes after this layer, too
+
+    trainable: bool = True
 
     def __init__(self, *, name: str | None = None) -> None:
         self.name = _check_name(name)
@@ -115,9 +126,24 @@ class Layer(Configurable):
         """Return the layers that this one stands for, or None if it stands for itself."""
         return None
 
-    def lower(self, to: Lowering) -> None:
-        """Add this layer's operations; a layer that has none of its own runs in Python."""
-        to.python_layer(self)
+    def branches(self) -> Sequence[Sequence[Layer]]:
+        """Return chains of layers that all take the inputs of this one, which joins their outputs; usually none."""
+        return ()
+
+    def build_join(self, input_dim: int, units: Sequence[int]) -> int:
+        """Return the number of outputs of a layer with branches, given its inputs and the outputs of each branch."""
+        raise NotImplementedError(f"{type(self).__qualname__} has branches, but no build_join(self, input_dim, units)")
+
+    def join(self, to: Compiler, x: Any, outputs: Sequence[Any]) -> Any:
+        """Hand over what makes one value of the outputs of the branches, beside the inputs `x`."""
+        raise NotImplementedError(f"{type(self).__qualname__} has branches, but no join(self, to, x, outputs)")
+
+    def lower(self, to: Compiler, x: Any) -> Any:
+        """Hand this layer's operations over, on the value `x`; return the last one's output.
+
+        A layer that has no operations of its own runs in Python.
+        """
+        return to.op("python_layer", x)
 
     @property
     def output_activation(self) -> Activation | None:

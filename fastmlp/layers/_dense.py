@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..checks import check_integer
 from ..activations import Activation as ActivationFunction
-from ..activations import Identity
 from ..registry import activations as activation_registry
 from ..registry import initializers as initializer_registry
 from ..registry import layers as registry
 from ..regularizers import regularizer_of
-from ._base import Layer
-
-if TYPE_CHECKING:
-    from .._compiler.base import Base as Lowering
+from ._base import Compiler, Layer
+from ._parametric import add_trainable_parameters
 
 
 @registry.builtin("dense")
@@ -75,10 +72,10 @@ class Dense(Layer):
         self.add_parameter("kernel", (input_dim, self.units), initializer, decay=True)
         if self.use_bias:
             self.add_parameter("bias", (self.units,), self.bias_initializer)
-        self.activation._ask(self, self.units)
+        add_trainable_parameters(self, self.activation, self.units)
         return self.units
 
-    def lower(self, to: Lowering) -> None:
-        to.dense(self)
-        if type(self.activation) is not Identity:
-            to.activation(self, self.activation)
+    def lower(self, to: Compiler, x: Any) -> Any:
+        bias = to.key("bias") if self.use_bias else None
+        z = to.op("dense", x, units=self.units, kernel=to.key("kernel"), bias=bias)
+        return to.op("activation", z, activation=self.activation)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ..checks import check_share
 from ..registry import layers as registry
-from ._base import Layer
-
-if TYPE_CHECKING:
-    from .._compiler.base import Base as Lowering
+from ._base import Compiler, Layer
 
 
 @registry.builtin("dropout")
@@ -32,5 +29,5 @@ class Dropout(Layer):
         super().__init__(name=name)
         self.rate = check_share("rate", rate)
 
-    def lower(self, to: Lowering) -> None:
-        to.dropout(self)
+    def lower(self, to: Compiler, x: Any) -> Any:
+        return to.op("dropout", x, rate=self.rate)

@@ -1,16 +1,20 @@
-"""Normalization by statistics of the batch (row 21)."""
+"""Normalization: of columns by statistics of the batch (row 21), and of rows by their own."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..checks import check_number, check_share
 from ..registry import layers as registry
 from ..regularizers import regularizer_of
-from ._base import Layer
+from ._base import Compiler, Layer
 
-if TYPE_CHECKING:
-    from .._compiler.base import Base as Lowering
+
+def _check_epsilon(epsilon: float) -> float:
+    number = check_number("epsilon", epsilon, 0.0)
+    if not number:
+        raise ValueError(f"epsilon: expected a positive number, got {epsilon!r}")
+    return number
 
 
 @registry.builtin("batch_norm")
@@ -49,9 +53,7 @@ class BatchNorm(Layer):
     ) -> None:
         super().__init__(name=name)
         self.momentum = check_share("momentum", momentum)
-        self.epsilon = check_number("epsilon", epsilon, 0.0)
-        if not self.epsilon:
-            raise ValueError(f"epsilon: expected a positive number, got {epsilon!r}")
+        self.epsilon = _check_epsilon(epsilon)
         self.gamma_regularizer = regularizer_of(gamma_regularizer)
         self.beta_regularizer = regularizer_of(beta_regularizer)
 
@@ -62,5 +64,88 @@ class BatchNorm(Layer):
         self.add_buffer("running_var", (input_dim,), 1.0)
         return input_dim
 
-    def lower(self, to: Lowering) -> None:
-        to.batchnorm(self)
+    def lower(self, to: Compiler, x: Any) -> Any:
+        keys = {name: to.key(name) for name in ("gamma", "beta", "running_mean", "running_var")}
+        return to.op("batchnorm", x, keys=keys, momentum=self.momentum, epsilon=self.epsilon)
+
+
+@registry.builtin("layer_norm")
+class LayerNorm(Layer):
+    """``y = gamma (x - mean) / sqrt(var + epsilon) + beta``, mean and variance (divided by n) of each row.
+
+    A row meets no other: training and inference are the same, and a batch may be a single row.
+
+    Parameters
+    ----------
+    epsilon : float
+    gamma_regularizer, beta_regularizer : name, Regularizer or None
+        Penalties, which are a part of the loss.
+    name : str, optional
+
+    Notes
+    -----
+    Parameters: ``gamma``, ``beta``, ``(units,)``. Ba, Kiros and Hinton, Layer normalization, arXiv:1607.06450.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> net = fm.Sequential([fm.layers.LayerNorm(epsilon=1e-12)], input_dim=2, dtype="float64", seed=0)
+    >>> net.predict([[1.0, 3.0]])
+    array([[-1.,  1.]])
+    """
+
+    tells_output = True
+    looked_past = True
+
+    def __init__(
+        self,
+        *,
+        epsilon: float = 1e-5,
+        gamma_regularizer: Any = None,
+        beta_regularizer: Any = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        self.epsilon = _check_epsilon(epsilon)
+        self.gamma_regularizer = regularizer_of(gamma_regularizer)
+        self.beta_regularizer = regularizer_of(beta_regularizer)
+
+    def build(self, input_dim: int) -> int:
+        self.add_parameter("gamma", (input_dim,), "ones")
+        self.add_parameter("beta", (input_dim,), "zeros")
+        return input_dim
+
+    def lower(self, to: Compiler, x: Any) -> Any:
+        return to.op("layernorm", x, gamma=to.key("gamma"), beta=to.key("beta"), epsilon=self.epsilon)
+
+
+@registry.builtin("rms_norm")
+class RMSNorm(Layer):
+    """``y = gamma x / sqrt(mean(x^2) + epsilon)`` by rows: layer normalization without its mean and shift.
+
+    Parameters
+    ----------
+    epsilon : float
+    gamma_regularizer : name, Regularizer or None
+        A penalty, which is a part of the loss.
+    name : str, optional
+
+    Notes
+    -----
+    Parameter: ``gamma``, ``(units,)``. Zhang and Sennrich, Root mean square layer normalization, arXiv:1910.07467.
+    """
+
+    tells_output = True
+    looked_past = True
+
+    def __init__(self, *, epsilon: float = 1e-5, gamma_regularizer: Any = None, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.epsilon = _check_epsilon(epsilon)
+        self.gamma_regularizer = regularizer_of(gamma_regularizer)
+
+    def build(self, input_dim: int) -> int:
+        self.add_parameter("gamma", (input_dim,), "ones")
+        return input_dim
+
+    def lower(self, to: Compiler, x: Any) -> Any:
+        return to.op("layernorm", x, gamma=to.key("gamma"), beta=None, epsilon=self.epsilon)

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._plugins import Plugin
+from ._plugins import Plugin, canonical_distribution, is_distribution, same_distribution
 from ._registry import Registry
 
 __all__ = [
+    "KINDS",
     "Plugin",
     "Registry",
     "activations",
+    "canonical_distribution",
     "constraints",
     "initializers",
+    "is_distribution",
     "layers",
     "losses",
     "metrics",
     "optimizers",
     "regularizers",
+    "same_distribution",
     "schedules",
 ]
 
@@ -34,3 +38,9 @@ metrics: Registry[Any] = Registry("metric", "metrics")
 regularizers: Registry[Any] = Registry("regularizer", "regularizers")
 constraints: Registry[Any] = Registry("constraint", "constraints")
 schedules: Registry[Any] = Registry("schedule", "schedules")
+
+# Names of the registries above, in the order in which they are listed.
+KINDS = (
+    *("activations", "constraints", "initializers", "layers", "losses"),
+    *("metrics", "optimizers", "regularizers", "schedules"),
+)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import PluginError
@@ -45,9 +46,19 @@ class Plugin(NamedTuple):
         return f"{self.distribution} {self.version}"
 
 
-def canonical(distribution: str) -> str:
+def canonical_distribution(distribution: str) -> str:
     """Normalize a distribution's name as packaging does: ``My_Plugins`` and ``my-plugins`` are one."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def same_distribution(one: str, other: str) -> bool:
+    """Return whether two names are of one distribution."""
+    return canonical_distribution(one) == canonical_distribution(other)
+
+
+def is_distribution(name: str) -> bool:
+    """Return whether a distribution can have this name: letters, digits, ``_``, ``.`` and ``-``."""
+    return NAME.fullmatch(name) is not None
 
 
 def package(module: str) -> str:
@@ -89,6 +100,18 @@ class Plugins:
         with self._lock:
             self._listed = None
 
+    @contextmanager
+    def temporary(self) -> Iterator[None]:
+        """Load plugins anew inside, and forget at the end what was loaded or failed."""
+        kept = self._loaded, self.failed
+        self._loaded, self.failed = {}, {}
+        self.forget()
+        try:
+            yield
+        finally:
+            self._loaded, self.failed = kept
+            self.forget()
+
     def listed(self) -> list[Plugin]:
         """Return all plugins, sorted by distribution and name; never raises, imports none of them."""
         with self._lock:
@@ -103,7 +126,7 @@ class Plugins:
         return [
             plugin
             for plugin in self.listed()
-            if plugin.name == plain and (not distribution or canonical(plugin.distribution) == canonical(distribution))
+            if plugin.name == plain and (not distribution or same_distribution(plugin.distribution, distribution))
         ]
 
     def load(self, plugin: Plugin) -> type[Any]:
@@ -158,9 +181,9 @@ class Plugins:
         owner, version = distribution.metadata["Name"], distribution.metadata["Version"]
         if not owner:
             raise ValueError("the distribution has no name")
-        if canonical(owner) in seen:  # hidden by one that stands earlier on sys.path
+        if canonical_distribution(owner) in seen:  # hidden by one that stands earlier on sys.path
             return []
-        seen.add(canonical(owner))
+        seen.add(canonical_distribution(owner))
         plugins: dict[str, Plugin] = {}
         for entry_point in distribution.entry_points.select(group=self.group):
             plugin = Plugin(owner, str(version), entry_point.name, entry_point)

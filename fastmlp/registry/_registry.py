@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, NoReturn, TypeVar, cast, overload
 
 from ..configurable import check_config
@@ -15,7 +16,7 @@ C = TypeVar("C", bound=type[Any])
 
 
 def _source(cls: type) -> str:
-    """Where a class was defined: a re-run notebook cell makes a new class with the same source."""
+    """Return where a class was defined: a re-run notebook cell makes a new class with the same source."""
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
@@ -101,6 +102,28 @@ class Registry(Generic[T]):
             return cls
 
         return add if obj is None else add(obj)
+
+    @contextmanager
+    def temporary(self) -> Iterator[None]:
+        """Forget at the end what is registered, and which plugins are loaded, inside this context: for tests.
+
+        Examples
+        --------
+        >>> import fastmlp as fm
+        >>> with fm.registry.activations.temporary():
+        ...     _ = fm.registry.activations.register("mine", fm.activations.Identity)
+        ...     "mine" in fm.registry.activations
+        True
+        >>> "mine" in fm.registry.activations
+        False
+        """
+        kept = self._runtime
+        self._runtime = kept.copy()
+        try:
+            with self._plugins.temporary():
+                yield
+        finally:
+            self._runtime = kept
 
     def _claim(self, name: str, cls: type, table: dict[str, type[T]], *, override: bool) -> None:
         self._check_name(name)
@@ -267,7 +290,11 @@ class Registry(Generic[T]):
             message += f"\nis the distribution {name.rpartition(':')[0]!r} installed here?"
         raise UnknownNameError(message)
 
-    # -- plugins -------------------------------------------------------------------------------------------
+    # -- built-ins and plugins -----------------------------------------------------------------------------
+
+    def builtins(self) -> list[str]:
+        """Return the names of fastmlp's own classes, sorted, aliases among them."""
+        return sorted(self._builtin)
 
     def plugins(self) -> list[Plugin]:
         """Return every installed plugin of this kind, also those ignored or broken; imports none."""
@@ -283,7 +310,13 @@ class Registry(Generic[T]):
                 reasons[plugin.qualified] = f"{plugin.name!r} is a built-in {self.kind}"
             elif plugin.name in self._runtime:
                 reasons[plugin.qualified] = f"{plugin.name!r} was registered at run time"
-        return {**self._plugins.unusable, **reasons}
+        return {**self.unusable(), **reasons}
+
+    def unusable(self) -> dict[str, str]:
+        """Return the entry points and distributions that couldn't be read, with the reason: those by qualified name,
+        these by path.
+        """
+        return dict(self._plugins.unusable)
 
     def failed(self) -> dict[str, str]:
         """Return the plugins whose loading failed so far, with the error, by qualified name."""

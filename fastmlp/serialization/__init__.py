@@ -16,22 +16,24 @@ import math
 import os
 import zipfile
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from .._compiler.network import array_specs, build_layers
+from .._compiler.compiled import Compiled
+from .._compiler.network import build_network
+from .._version import __version__
 from ..checks import check_dtype, check_integer
 from ..errors import PluginError, UnknownNameError
-from ..model import Sequential
-from ..recorded import Recorded  # noqa: F401  registers the name that files use
 from ._archive import UNREADABLE, Archive
 from ._objects import check_size, decode, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
-__all__ = ["from_bytes", "load", "save", "to_bytes"]
+__all__ = ["Network", "from_bytes", "load", "save", "to_bytes"]
 
 FORMAT = 1
 HEADER = "fastmlp.json"
@@ -40,31 +42,45 @@ NPY_HEADER = 2**16  # bytes that may precede the numbers of an array
 HEADER_BYTES = 2**24
 
 
+class Network(Protocol):
+    """What `load` makes: a class above `Compiled`, which it keeps in `engine`; it checks what it is given."""
+
+    engine: Compiled
+
+    def __init__(self, layers: Iterable[Any], *, dtype: Any, seed: int) -> None: ...
+
+    def compile(self, optimizer: Any, loss: Any, metrics: Iterable[Any]) -> None:
+        """Choose how to train."""
+
+
+N = TypeVar("N", bound=Network)
+
+
 # -- writing ---------------------------------------------------------------------------------------------------------
 
 
-def _header(net: Sequential) -> dict[str, Any]:
-    from .. import __version__
-
+def _header(compiled: Compiled) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "version": __version__,
-        "layers": [encode(layer, "a layer") for layer in net.layers],
-        "input_dim": net.input_dim,
-        "dtype": net.dtype.name,
-        "seed": net.seed,
-        "optimizer": encode(net.optimizer, "the optimizer"),
-        "loss": encode(net.loss, "the loss"),
-        "metrics": [encode(metric, "a metric") for metric in net.metrics],
-        **net.engine.counters(),
+        "layers": [encode(layer, "a layer") for layer in compiled.layers],
+        "input_dim": compiled.input_dim,
+        "dtype": compiled.dtype.name,
+        "seed": compiled.seed,
+        "optimizer": encode(compiled.optimizer, "the optimizer"),
+        "loss": encode(compiled.loss, "the loss"),
+        "metrics": [encode(metric, "a metric") for metric in compiled.metrics],
+        **compiled.counters(),
     }
 
 
-def _views(net: Sequential) -> dict[str, NDArray[Any]]:
-    """Every array of a built network, by its name in a file."""
-    views = {f"parameters/{key}": view for key, view in net.parameters.items()}
-    views |= {f"buffers/{key}": view for key, view in net.buffers.items()}
-    for key, state in net.optimizer_state.items():
+def _views(compiled: Compiled) -> dict[str, NDArray[Any]]:
+    """Return every array of a network, by its name in a file; none of one that isn't built."""
+    if not compiled.built:
+        return {}
+    views = {f"parameters/{key}": view for key, view in compiled.parameters.items()}
+    views |= {f"buffers/{key}": view for key, view in compiled.buffers.items()}
+    for key, state in compiled.optimizer_state.items():
         views |= {f"state/{key}/{name}": view for name, view in state.items()}
     for name, view in views.items():
         if not isinstance(view, np.ndarray) or view.dtype.hasobject:
@@ -72,12 +88,12 @@ def _views(net: Sequential) -> dict[str, NDArray[Any]]:
     return views
 
 
-def _text(net: Sequential) -> bytes:
-    """The header as JSON, of a size that `load` takes."""
+def _text(compiled: Compiled) -> bytes:
+    """Return the header as JSON, of a size that `load` takes."""
     import json
 
     try:
-        header = _header(net)
+        header = _header(compiled)
     except RecursionError as error:
         raise ValueError("a configuration contains itself, or is nested too deeply: a file can't hold it") from error
     check_size(header)
@@ -87,26 +103,26 @@ def _text(net: Sequential) -> bytes:
     return text
 
 
-def _write(net: Sequential, file: BinaryIO) -> None:
-    with net.engine.guard.reading("save"):
-        header = np.frombuffer(_text(net), dtype=np.uint8)
-        contents: dict[str, Any] = {HEADER: header, **(_views(net) if net.built else {})}
+def _write(compiled: Compiled, file: BinaryIO) -> None:
+    with compiled.guard.reading("save"):
+        header = np.frombuffer(_text(compiled), dtype=np.uint8)
+        contents: dict[str, Any] = {HEADER: header, **_views(compiled)}
         np.savez(file, **contents)
 
 
-def to_bytes(net: Sequential) -> bytes:
+def to_bytes(compiled: Compiled) -> bytes:
     """Return the bytes that `save` would write; errors as there."""
     file = io.BytesIO()
-    _write(net, file)
+    _write(compiled, file)
     return file.getvalue()
 
 
-def save(net: Sequential, path: str | os.PathLike[str]) -> None:
+def save(compiled: Compiled, path: str | os.PathLike[str]) -> None:
     """Write a network to exactly `path`: the old file stays whole until the new one is.
 
     Parameters
     ----------
-    net : Sequential
+    compiled : Compiled
         Built or not, compiled or not. Layers, parameters, buffers, optimizer and its state, loss, metrics, seed and
         counters are kept, so that training goes on to the bits that it would have reached.
     path : str or path-like
@@ -134,7 +150,7 @@ def save(net: Sequential, path: str | os.PathLike[str]) -> None:
     descriptor = os.open(temporary, flags, 0o666)
     try:
         with os.fdopen(descriptor, "w+b") as file:
-            _write(net, file)
+            _write(compiled, file)
             file.flush()
             os.fsync(file.fileno())
         with suppress(FileNotFoundError):
@@ -149,41 +165,29 @@ def save(net: Sequential, path: str | os.PathLike[str]) -> None:
 # -- reading ---------------------------------------------------------------------------------------------------------
 
 
-def load(path: str | os.PathLike[str], *, verify: bool = True) -> Sequential:
-    """Read a network that `save` wrote: compiled if it was, ready to go on.
+def load(path: str | os.PathLike[str], cls: type[N], *, verify: bool = True) -> N:
+    """Read a network that `save` wrote, as an object of a class; `fastmlp.load` tells users all about it.
 
     Parameters
     ----------
     path : str or path-like
+    cls : type
+        The class to make: `Sequential`, or one that can be made and compiled as it is.
     verify : bool
-        Whether an activation that is no built-in must give what it gave when the network was saved: values and
-        derivatives at 16 points, to 1e-6 of each (1e-7 where it is small). Another version of its package that does so
-        is taken without a word.
-
-    Returns
-    -------
-    Sequential
+        Whether an activation that is no built-in must give what it gave when the network was saved.
 
     Raises
     ------
-    OSError
-        If the file isn't there or can't be opened.
-    ValueError
-        If the file is no fastmlp network, is damaged, or is of another format; the message names the path. If an
-        activation is not what it was; the message says where, and which package to install.
-    UnknownNameError
-        If it names a class that neither this program nor an installed package registers; the message names the package
-        to install. Nothing is imported but the plugin of that name.
-    PluginError
-        If that plugin fails to load.
+    OSError, ValueError, UnknownNameError, PluginError
+        As `fastmlp.load`; the message names the path.
     """
     with open(path, "rb") as file:
-        return _read(file, os.fsdecode(path), _check_flag(verify))
+        return _read(file, os.fsdecode(path), cls, _check_flag(verify))
 
 
-def from_bytes(data: bytes, *, verify: bool = True) -> Sequential:
-    """Return the network that `to_bytes` wrote; `verify` and errors as `load`."""
-    return _read(io.BytesIO(data), "bytes of a network", _check_flag(verify))
+def from_bytes(data: bytes, cls: type[N], *, verify: bool = True) -> N:
+    """Return the network that `to_bytes` wrote; class, `verify` and errors as `load`."""
+    return _read(io.BytesIO(data), "bytes of a network", cls, _check_flag(verify))
 
 
 def _check_flag(verify: object) -> bool:
@@ -192,9 +196,9 @@ def _check_flag(verify: object) -> bool:
     return bool(verify)
 
 
-def _read(file: BinaryIO, source: str, verify: bool) -> Sequential:
+def _read(file: BinaryIO, source: str, cls: type[N], verify: bool) -> N:
     try:
-        return _rebuild(Archive(file), verify)
+        return _rebuild(Archive(file), cls, verify)
     except UNREADABLE as error:
         raise ValueError(f"{source}: not a fastmlp network, or damaged ({error})") from error
     except UnknownNameError as error:
@@ -252,31 +256,31 @@ def _decode_list(header: dict[str, Any], name: str, verify: bool) -> list[Any]:
     return [decode(part, verify=verify) for part in header[name]]
 
 
-def _rebuild(archive: Archive, verify: bool) -> Sequential:
+def _rebuild(archive: Archive, cls: type[N], verify: bool) -> N:
     header = _read_header(archive, verify)
-    net = Sequential(header.layers, dtype=header.dtype, seed=header.seed)
+    net = cls(header.layers, dtype=header.dtype, seed=header.seed)
     if header.input_dim is not None:
-        _check_sizes(net, header.input_dim, archive.members)
-        net.build(header.input_dim)
+        _check_sizes(net.engine, header.input_dim, archive.members)
+        net.engine.build(header.input_dim)
     if header.optimizer is not None:
         net.compile(header.optimizer, header.loss, header.metrics)
-    _fill(_views(net) if net.built else {}, archive)
+    _fill(_views(net.engine), archive)
     net.engine.restore_counters(header.counters)
     return net
 
 
-def _check_sizes(net: Sequential, input_dim: int, members: Mapping[str, zipfile.ZipInfo]) -> None:
+def _check_sizes(compiled: Compiled, input_dim: int, members: Mapping[str, zipfile.ZipInfo]) -> None:
     """Compare header and arrays before there is memory: a damaged number could ask for any amount of it."""
-    built = build_layers(net.layers, input_dim)
+    built = build_network(compiled.layers, input_dim)
     for which in ("parameter", "buffer"):
-        for key, spec in array_specs(built, which).items():
+        for key, spec in built.specs(which).items():
             name = f"{which}s/{key}"
             if name not in members:
                 raise ValueError(f"damaged file: {name} is missing")
-            expected, size = math.prod(spec.shape) * net.dtype.itemsize, members[name].file_size
+            expected, size = math.prod(spec.shape) * compiled.dtype.itemsize, members[name].file_size
             if not expected < size <= expected + NPY_HEADER:
                 raise ValueError(
-                    f"damaged file: {name} should be {net.dtype} {spec.shape}, {expected} bytes, but has {size}"
+                    f"damaged file: {name} should be {compiled.dtype} {spec.shape}, {expected} bytes, but has {size}"
                 )
 
 

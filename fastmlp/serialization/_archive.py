@@ -45,7 +45,7 @@ class Archive:
                 raise Damaged(f"{name} is compressed or encrypted in a way that fastmlp doesn't use")
 
     def read(self, name: str, most: int) -> NDArray[Any]:
-        """A read-only array of numbers, of at most so many bytes; no pickle is ever opened."""
+        """Return a read-only array of numbers, of at most so many bytes; no pickle is ever opened."""
         if name not in self.members:
             raise Damaged(f"it has no {name}")
         if self.members[name].file_size > most:

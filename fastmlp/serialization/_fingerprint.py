@@ -36,7 +36,7 @@ LARGEST = float(np.finfo(np.float64).max)
 
 
 def fingerprint(activation: Activation) -> dict[str, Any] | None:
-    """Values and derivatives at the points, as JSON has them; None where there is nothing that could be compared.
+    """Return values and derivatives at the points, as JSON has them; None where nothing could be compared.
 
     In float64, from the NumPy pair: ``forward(z)`` and ``backward(z, a, da)``, which is ``da * derivative(z, a)``
     unless overridden. `da` is 1 for an elementwise activation, else fixed numbers. What is not finite is None, and
@@ -101,7 +101,7 @@ def _is_number(value: Any) -> bool:
 
 
 def difference(saved: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """Where two fingerprints differ first, in words; None where they agree to the tolerance."""
+    """Return where two fingerprints differ first, in words; None where they agree to the tolerance."""
     for part in PARTS:
         then, today = saved[part], now[part]
         if then is None:
@@ -129,7 +129,7 @@ def _shown(value: float | None) -> str:
 
 
 def compare(activation: Activation, saved: dict[str, Any]) -> str | None:
-    """How an activation differs from what was saved of it, in words."""
+    """Return how an activation differs from what was saved of it, in words."""
     try:
         now = _take(activation)
     except Exception as error:

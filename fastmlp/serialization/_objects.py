@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import registry
-from ..configuration import REGISTRIES as KINDS
+from .._tracing.trainable import Learned
 from ..errors import PluginError, UnknownNameError
-from ..learnable import Learned
 from . import _fingerprint
 from ._origins import advice, check_version, loaded_class, version_of
 
@@ -30,7 +29,7 @@ ARRAY_BYTES = 2**26
 
 
 def encode(value: Any, where: str) -> Any:
-    """`value` as JSON has it; `where` is its place in the network, for messages."""
+    """Return `value` as JSON has it; `where` is its place in the network, for messages."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -46,7 +45,7 @@ def encode(value: Any, where: str) -> Any:
         return {"kind": "dict", "items": items}
     if isinstance(value, Learned):
         return {"kind": "learned", **value.get_config()}
-    for kind in KINDS:
+    for kind in registry.KINDS:
         of_kind: registry.Registry[Any] = getattr(registry, kind)
         if of_kind.base is not None and isinstance(value, of_kind.base):
             return _encode_object(value, kind, of_kind)
@@ -57,7 +56,7 @@ def encode(value: Any, where: str) -> Any:
 
 
 def _encode_object(value: Any, kind: str, of_kind: registry.Registry[Any]) -> dict[str, Any]:
-    """Name and configuration of an object; of a foreign one also whose it is, and what it does."""
+    """Return name and configuration of an object; of a foreign one also whose it is, and what it does."""
     label = f"{type(value).__name__}."
     name = of_kind.identify(value)
     config = {key: encode(part, label + key) for key, part in value.get_config().items()}
@@ -89,7 +88,7 @@ def check_size(value: Any) -> None:
 
 
 def decode(value: Any, *, verify: bool = True) -> Any:
-    """What `encode` was given; the registry finds the classes, and raises `UnknownNameError` where it can't.
+    """Return what `encode` was given; the registry finds the classes, or raises `UnknownNameError`.
 
     `verify` compares activations with their fingerprints. The size of `value` has been checked.
     """
@@ -98,7 +97,7 @@ def decode(value: Any, *, verify: bool = True) -> Any:
     if not isinstance(value, dict):
         return value
     kind = value.get("kind")
-    if isinstance(kind, str) and kind in KINDS:
+    if isinstance(kind, str) and kind in registry.KINDS:
         return _decode_object(_record(value), verify)
     if isinstance(kind, str) and kind in DECODERS:
         return DECODERS[kind](value, verify)
@@ -129,7 +128,7 @@ LEAVES: dict[str, tuple[type, ...]] = {"f": (int, float), "i": (int,), "u": (int
 
 
 def _count(values: Any, leaves: tuple[type, ...]) -> int:
-    """Numbers in nested lists, each of one of the types `leaves`."""
+    """Count the numbers in nested lists, each of one of the types `leaves`."""
     if isinstance(values, list):
         return sum(_count(part, leaves) for part in values)
     if not isinstance(values, leaves) or (isinstance(values, bool) and bool not in leaves):
@@ -171,7 +170,7 @@ class _Record(NamedTuple):
 
 
 def _record(value: dict[str, Any]) -> _Record:
-    """The fields of an object, checked before anything is looked up."""
+    """Return the fields of an object, checked before anything is looked up."""
     name, config = _field(value, "class", str), _field(value, "config", dict)
     check_version(value.get("version"))
     saved = value.get("fingerprint")

@@ -6,8 +6,7 @@ import re
 from typing import Any
 
 from ..errors import PluginError, UnknownNameError
-from ..registry import Registry
-from ..registry._plugins import NAME, canonical
+from ..registry import Registry, is_distribution, same_distribution
 
 __all__ = ["advice", "check_version", "loaded_class", "version_of"]
 
@@ -15,21 +14,21 @@ VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]{0,99}")  # as packaging has t
 
 
 def version_of(of_kind: Registry[Any], name: str) -> str | None:
-    """The installed version of the distribution of ``"distribution:name"``; None for a name without one."""
+    """Return the installed version of the distribution of ``"distribution:name"``; None for a plain name."""
     distribution, _, _ = name.rpartition(":")
     if not distribution:
         return None
     for plugin in of_kind.plugins():
-        if canonical(plugin.distribution) == canonical(distribution):
+        if same_distribution(plugin.distribution, distribution):
             return plugin.version if VERSION.fullmatch(plugin.version) else None
     return _installed(distribution)
 
 
 def _installed(distribution: str) -> str | None:
-    """The version of a distribution that may have no plugin of that kind; its metadata alone is read."""
+    """Return the version of a distribution that may have no plugin of that kind; its metadata alone is read."""
     from importlib import metadata
 
-    if not NAME.fullmatch(distribution):
+    if not is_distribution(distribution):
         return None
     try:
         return metadata.version(distribution)
@@ -44,7 +43,7 @@ def check_version(version: Any) -> None:
 
 
 def loaded_class(of_kind: Registry[Any], name: str, version: str | None) -> Any:
-    """The class of a name, by the registry alone; where there is none, the error says what to install."""
+    """Return the class of a name, by the registry alone; where there is none, the error says what to install."""
     try:
         return of_kind.resolve(name)
     except UnknownNameError as error:
@@ -55,14 +54,14 @@ def loaded_class(of_kind: Registry[Any], name: str, version: str | None) -> Any:
 
 
 def advice(of_kind: Registry[Any], name: str, version: str | None) -> str:
-    """What to do about a name that can't be used as it was when the network was saved."""
+    """Return what to do about a name that can't be used as it was when the network was saved."""
     distribution, _, plain = name.rpartition(":")
     if not distribution:
         return (
             f"{plain!r} comes from no installed package: run the code that registers it "
             f"(fastmlp.registry.{of_kind.plural}.register), as it was when the network was saved"
         )
-    if not NAME.fullmatch(distribution):
+    if not is_distribution(distribution):
         return f"{distribution!r} can't be the name of a distribution"
     installed = version_of(of_kind, name)
     here = "is not installed here" if installed is None else f"{installed} is installed here"

@@ -1,6 +1,6 @@
 """The conformance kit: does an object keep the contract of its kind?
 
-One list of checks behind three doors: `check` here, ``pytest --fastmlp-plugins=DISTRIBUTION``, and
+One list of checks, run in three ways: `check` here, ``pytest --fastmlp-plugins=DISTRIBUTION``, and
 ``fastmlp plugins check NAME``. A class may declare what the kit can't know, in an attribute `conformance`, a dict of
 any of these: ``config`` (arguments to make it with), ``nan`` (``"any"``: NaN may give a number), ``gradient``
 (``"surrogate"``: meant to differ from the function's), ``compiled`` (True: running in Python is a failure), ``domain``
@@ -13,16 +13,15 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import activations, initializers, layers, losses, metrics, optimizers  # noqa: F401 - they fill the registries
-from ..configuration import REGISTRIES
 from ..errors import UnknownNameError
-from ..registry._plugins import canonical
+from ..registry import KINDS, same_distribution
 from . import _activations, _initializers, _layers, _losses, _optimizers, _others
 from ._common import FIRST, copies, loads
+from ._execution import execution_mode
 from ._outcome import ConformanceError, Failure, Outcome, Skipped, describe_error
-from ._speed import speed_of_class
 from ._subject import Subject, registry_of, subject_of
 
-__all__ = ["Check", "ConformanceError", "Outcome", "check", "checks", "checks_of", "speed_of_class"]
+__all__ = ["Check", "ConformanceError", "Outcome", "check", "checks", "checks_of", "execution_mode"]
 
 Function = Callable[[Subject], "str | None"]
 
@@ -63,7 +62,7 @@ class Check:
         self.doc = (function.__doc__ or "").strip()
 
     def run(self) -> Outcome:
-        """Look, and tell: passed, failed or skipped; a failure says what to change."""
+        """Run it, and tell: passed, failed or skipped; a failure says what to change."""
         try:
             return Outcome("passed", self._function(self._subject) or "")
         except Skipped as reason:
@@ -142,15 +141,15 @@ def checks_of(distribution: str) -> list[Check]:
     """
     found: list[Check] = []
     known: set[str] = set()
-    for plural in REGISTRIES:
+    for plural in KINDS:
         of_kind = registry_of(plural)
         for plugin in of_kind.plugins():
             known.add(plugin.distribution)
-            if canonical(plugin.distribution) == canonical(distribution):
+            if same_distribution(plugin.distribution, distribution):
                 found += _checks_of(Subject(of_kind, plugin.qualified, plugin.qualified, plugin))
-        for source, reason in of_kind._plugins.unusable.items():
+        for source, reason in of_kind.unusable().items():
             owner, colon, _ = source.rpartition(":")
-            if colon and canonical(owner) == canonical(distribution):
+            if colon and same_distribution(owner, distribution):
                 found.append(Check(Subject(of_kind, source, source, problem=reason), loads))
     if not found:
         raise UnknownNameError(
@@ -161,6 +160,6 @@ def checks_of(distribution: str) -> list[Check]:
 
 
 def _checks_of(subject: Subject) -> list[Check]:
-    """The checks of a kind, those of every kind first and last."""
+    """Return the checks of a kind, those of every kind first and last."""
     functions = (*FIRST, *OF_KIND.get(subject.kind, ()), copies)
     return [Check(subject, function) for function in functions]

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._tracing.trainable import Learned
 from ..activations import Activation
 from ..layers import Activation as ActivationLayer
-from ..learnable import Learned
 from ..model import Sequential
+from ._execution import execution_of
 from ._networks import file, threads, trains
 from ._numbers import DTYPES, array_of, check_slopes, compare, draw, same_bits, slopes, unchanged
 from ._outcome import Failure, Skipped, expect
-from ._speed import speed_of
 from ._subject import Subject
 
 if TYPE_CHECKING:
@@ -143,19 +143,19 @@ def _made_with(activation: Activation, values: dict[str, float]) -> Activation:
     return (
         type(activation).from_config({**config, **values})
         if values.keys() <= config.keys()
-        else activation._with(values)
+        else activation.with_parameters(values)
     )
 
 
 def learned(subject: Subject) -> None:
     """Keep learned parameters as they came, for forward alone, so that their gradients are the right ones."""
     activation, z = subject.make(), draw((80,), subject.option("domain"))
-    parameters = activation._learned()
+    parameters = activation.trainable_parameters()
     if not parameters:
         raise Skipped("it has no learned parameters")
     # one for each unit, and one row: each gradient is that of one element
     each = {name: Learned(parameter.value, per="unit") for name, parameter in parameters.items()}
-    net = Sequential([ActivationLayer(activation._with(each))], input_dim=z.size, dtype="float64", seed=0)
+    net = Sequential([ActivationLayer(activation.with_parameters(each))], input_dim=z.size, dtype="float64", seed=0)
     gradients, _ = net.vjp(z[None])[1](np.ones((1, z.size)))
     start = {name: parameter.value for name, parameter in parameters.items()}
     for name, value in start.items():
@@ -246,13 +246,15 @@ def agrees(subject: Subject) -> None:
 def speed(subject: Subject) -> str:
     """Write straight-line NumPy, or give a native kernel, if it must run compiled."""
     activation = subject.make()
-    found = {str(wanted): speed_of(subject.kind, activation, wanted) for wanted in DTYPES}
-    for wanted, (kind, reason) in found.items():
-        if kind == "python" and subject.option("compiled"):
-            raise Failure(f"runs in Python in {wanted} ({reason}), but conformance declares compiled: see that reason")
-    kinds = {kind for kind, _ in found.values()}
-    reasons = sorted({reason for _, reason in found.values() if reason})
-    text = kinds.pop() if len(kinds) == 1 else ", ".join(f"{name}: {kind}" for name, (kind, _) in found.items())
+    found = {str(wanted): execution_of(subject.kind, activation, wanted) for wanted in DTYPES}
+    for wanted, one in found.items():
+        if one.mode == "python" and subject.option("compiled"):
+            raise Failure(
+                f"runs in Python in {wanted} ({one.reason}), but conformance declares compiled: see that reason"
+            )
+    modes: set[str] = {one.mode for one in found.values()}
+    reasons = sorted({one.reason for one in found.values() if one.reason})
+    text = modes.pop() if len(modes) == 1 else ", ".join(f"{name}: {one.mode}" for name, one in found.items())
     return text + (f" ({'; '.join(reasons)})" if reasons else "")
 
 

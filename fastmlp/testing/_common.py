@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Mapping
 from typing import Any
 
-from ..configurable import init_parameters
+from ..configurable import Configurable, init_parameters, same_values
 from ..errors import PluginError
 from ._outcome import Failure, Skipped, describe_error, expect
 from ._subject import Subject
@@ -74,20 +74,16 @@ def configuration(subject: Subject) -> None:
 
 
 def _overrides_get_config(made: Any) -> bool:
-    from ..configurable import Configurable
-
     return type(made).get_config is not Configurable.get_config
 
 
 def _same_config(made: Any, again: Any, what: str) -> None:
-    from ..configurable import _same
-
     mine, other = made.get_config(), again.get_config()
     wrong = sorted(key for key in {*mine, *other} if key not in mine or key not in other)
     expect(not wrong, f"{what}: only one of the two configurations has {wrong}")
     for key, value in mine.items():
         expect(
-            _same(value, other[key]),
+            same_values(value, other[key]),
             f"{what} changed {key!r} from {value!r} to {other[key]!r}: keep what __init__ takes, unchanged or in a "
             "form that it takes again",
         )

@@ -28,8 +28,8 @@ def _network(subject: Subject, dtype: Any = np.float64) -> tuple[Any, NDArray[An
 
 
 def _in_numpy(net: Any) -> list[Any]:
-    """The parts of a layer that run their own forward."""
-    found = [place.layer for place in net.engine.network if type(place.layer).forward is not Layer.forward]
+    """Return the parts of a layer that run their own forward."""
+    found = [place.layer for place in net.engine.network.layers if type(place.layer).forward is not Layer.forward]
     if not found:
         raise Skipped("it is made of layers that have no forward of their own")
     return found
@@ -39,7 +39,7 @@ def outputs(subject: Subject) -> None:
     """Return from build the number of outputs, and from forward (batch, outputs), in training and in use."""
     for dtype in DTYPES:
         net, x = _network(subject, dtype)
-        units = net.engine.network[-1].units
+        units = net.engine.network.units
         for rows in (x, x[:1]):
             for training in (True, False):
                 y, _ = net.vjp(rows, training=training)
@@ -52,7 +52,7 @@ def dtype(subject: Subject) -> None:
     for wanted in DTYPES:
         net, _ = _network(subject, wanted)
         for layer in _in_numpy(net)[:1]:
-            x = draw((ROWS, net.engine.network[0].inputs), subject.option("domain"), dtype=wanted)
+            x = draw((ROWS, net.engine.network.inputs), subject.option("domain"), dtype=wanted)
             y, backward = layer.forward(x, training=True, rng=np.random.default_rng(0))
             expect(array_of(y, "forward").dtype == wanted, f"forward gave {y.dtype} for inputs of {wanted}")
             d_input, gradients = backward(np.ones_like(y))
@@ -103,7 +103,7 @@ def gradients(subject: Subject) -> None:
 
 
 def _function(net: Any, x: NDArray[Any], key: str | None, dy: NDArray[Any], training: bool) -> Callable[[Any], float]:
-    """The weighted sum of outputs, by the inputs or by one parameter."""
+    """Return the weighted sum of outputs, by the inputs or by one parameter."""
 
     def value(at: NDArray[Any]) -> float:
         if key is None:

@@ -9,10 +9,10 @@ import numpy as np
 
 from ..layers import Dense
 from ..model import Sequential
+from ._execution import speed
 from ._networks import data_for, file, last_activation, targets_for, threads, trains
 from ._numbers import DTYPES, array_of, check_slopes, compare, draw, same_bits, slopes, unchanged
 from ._outcome import Failure, Skipped, expect
-from ._speed import speed
 from ._subject import Subject
 
 if TYPE_CHECKING:

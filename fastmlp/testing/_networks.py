@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import NonFiniteError, UnknownNameError
 from ..layers import Activation, Dense, Layer
-from ..model import Sequential
+from ..model import Sequential, load
 from ..optimizers import SGD
 from ..threads import num_threads
 from ._numbers import draw
@@ -27,7 +27,7 @@ Data = tuple["NDArray[Any]", "NDArray[Any]"]
 
 
 def last_activation(loss: Any) -> str | None:
-    """What a network with `loss` ends in: what gives probabilities, or positive numbers where only these will do."""
+    """Return what a network with `loss` ends in: probabilities, or positive numbers where only these will do."""
     if not loss.probabilities:
         low, _ = getattr(loss, "conformance", {}).get("domain") or (-1.0, 1.0)
         return None if low < 0 else "softplus"
@@ -35,7 +35,7 @@ def last_activation(loss: Any) -> str | None:
 
 
 def targets_for(loss: Any, rows: int, units: int) -> NDArray[Any]:
-    """Targets as `loss` takes them: labels, probabilities or numbers."""
+    """Return targets as `loss` takes them: labels, probabilities or numbers."""
     labels = np.random.default_rng(3).integers(0, units, rows)
     if loss.labels:
         return labels
@@ -47,7 +47,7 @@ def targets_for(loss: Any, rows: int, units: int) -> NDArray[Any]:
 def network(
     subject: Subject, obj: Any, dtype: Any = np.float32, rows: int = ROWS, width: int = WIDTH
 ) -> tuple[Any, Data]:
-    """A compiled network that `obj` is a part of, and data for it."""
+    """Return a compiled network that `obj` is a part of, and data for it."""
     domain = subject.option("domain")
     x = draw((rows, INPUTS), domain if subject.kind in ("activations", "layers") else None, dtype=dtype)
     layers: list[Layer] = [Dense(width, "tanh"), Dense(UNITS)]
@@ -85,7 +85,7 @@ def _loss_beside(subject: Subject) -> Any:
 
 
 def data_for(subject: Subject) -> Data:
-    """Targets and predictions for a loss or a metric, in float64."""
+    """Return targets and predictions for a loss or a metric, in float64."""
     obj, rows, units, domain = subject.make(), 7, UNITS, subject.option("domain")
     loss = obj if subject.kind == "losses" else _loss_beside(subject)
     y = targets_for(loss, rows, units)
@@ -98,7 +98,7 @@ def data_for(subject: Subject) -> Data:
 
 
 def _state(net: Any) -> dict[str, bytes]:
-    """Every array that training changes, as bytes."""
+    """Return every array that training changes, as bytes."""
     arrays = {**net.parameters, **{f"buffer {key}": array for key, array in net.buffers.items()}}
     for key, state in net.optimizer_state.items():
         arrays |= {f"{name} of {key}": array for name, array in state.items()}
@@ -106,7 +106,7 @@ def _state(net: Any) -> dict[str, bytes]:
 
 
 def _run(net: Any, data: Data, steps: int = 3) -> dict[str, bytes]:
-    """Bits of what a network does: logs and state after some steps, and predictions."""
+    """Return the bits of what a network does: logs and state after some steps, and predictions."""
     x, y = data
     result: dict[str, bytes] = {}
     for step in range(steps):
@@ -126,7 +126,7 @@ def _attempt(subject: Subject, *arguments: Any, **options: Any) -> dict[str, byt
 
 
 def trace(subject: Subject, obj: Any) -> dict[str, bytes]:
-    """Bits by which two objects of one configuration are compared; none where networks have no place for them."""
+    """Return the bits by which two objects of one configuration are compared; none without a place in networks."""
     try:
         return _attempt(subject, obj, rows=16, width=8)
     except (Skipped, Failure):
@@ -164,8 +164,6 @@ def threads(subject: Subject) -> None:
 def file(subject: Subject) -> None:
     """Make a saved network load: every value of get_config() must be a number, a string, a list or registered."""
     import tempfile
-
-    from ..serialization import load
 
     made = subject.make()
     try:

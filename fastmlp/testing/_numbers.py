@@ -23,14 +23,14 @@ TOLERANCE = 1e-5  # where the second derivative jumps, a central difference is o
 
 
 def draw(shape: tuple[int, ...], domain: Any = None, seed: int = 0, dtype: Any = np.float64) -> NDArray[Any]:
-    """Random numbers: normal, or uniform over a domain."""
+    """Return random numbers: normal, or uniform over a domain."""
     rng = np.random.default_rng(seed)
     values = rng.normal(size=shape) if domain is None else rng.uniform(domain[0], domain[1], size=shape)
     return np.asarray(values).astype(dtype)
 
 
 def array_of(value: Any, what: str) -> NDArray[Any]:
-    """What user code returned, if it is an array of floats; a NumPy scalar is an array of no axes."""
+    """Return what user code returned, if it is an array of floats; a NumPy scalar is an array of no axes."""
     if not isinstance(value, (np.ndarray, np.generic)):
         raise Failure(f"{what} returned {type(value).__name__}: return a NumPy array")
     array = np.asarray(value)
@@ -39,7 +39,7 @@ def array_of(value: Any, what: str) -> NDArray[Any]:
 
 
 def same_bits(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    """Equal to the last bit."""
+    """Return whether two arrays are equal to the last bit."""
     return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
 
 
@@ -70,7 +70,7 @@ def compare(found: NDArray[Any], wanted: NDArray[Any], tolerance: float, what: s
 def slopes(
     function: Callable[[NDArray[Any]], NDArray[Any]], x: NDArray[Any]
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Central differences of an elementwise function, their uncertainty, and where they can be trusted.
+    """Return central differences of an elementwise function, their uncertainty, and where they can be trusted.
 
     They can't where the one-sided ones disagree, as at a kink, and where the function isn't finite.
     """

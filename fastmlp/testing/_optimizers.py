@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._execution import described, execution_of
 from ._networks import file, network, threads, trains
 from ._numbers import DTYPES, compare, draw, unchanged
 from ._outcome import Failure, expect
-from ._speed import speed_of
 from ._subject import Subject
 
 if TYPE_CHECKING:
@@ -102,7 +102,9 @@ def schedule(subject: Subject) -> None:
             net, (x, y) = network(subject, optimizer, "float64", rows=16, width=8)
             for _ in range(2):
                 net.train_on_batch(x, y)
-            states.append({key: array.copy() for key, array in net.parameters.items()})
+            param = draw(SHAPE)
+            optimizer.update(param, _gradient(1, np.float64), optimizer.init_state(param), 0.003, 1)
+            states.append({"param": param, **{key: array.copy() for key, array in net.parameters.items()}})
         finally:
             optimizer.learning_rate = kept
     for key, array in states[0].items():
@@ -161,10 +163,7 @@ def elementwise(subject: Subject) -> None:
 
 def speed(subject: Subject) -> str:
     """Set ``elementwise = True`` and write straight-line NumPy, if it must run compiled."""
-    kind, reason = speed_of(subject.kind, subject.make())
-    if kind == "python" and subject.option("compiled"):
-        raise Failure(f"runs in Python ({reason}), but conformance declares compiled")
-    return kind + (f" ({reason})" if reason else "")
+    return described(subject, execution_of(subject.kind, subject.make()))
 
 
 CHECKS = (

@@ -8,10 +8,10 @@ import numpy as np
 
 from ..layers import Dense
 from ..model import Sequential
+from ._execution import speed
 from ._networks import INPUTS, UNITS, file, network, threads, trains
 from ._numbers import check_slopes, compare, draw, slopes, unchanged
 from ._outcome import Failure, Skipped, expect
-from ._speed import speed
 from ._subject import Subject
 
 if TYPE_CHECKING:

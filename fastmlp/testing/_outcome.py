@@ -41,7 +41,7 @@ def expect(condition: object, message: str) -> None:
 
 
 def describe_error(error: BaseException) -> str:
-    """An exception of a user's code with the place that raised it."""
+    """Return an exception of a user's code with the place that raised it."""
     where = ""
     frames = traceback.extract_tb(error.__traceback__)
     if frames:

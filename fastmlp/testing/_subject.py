@@ -7,8 +7,8 @@ from typing import Any
 
 from .. import registry
 from ..configurable import check_config
-from ..configuration import REGISTRIES
-from ..registry import Plugin, Registry
+from ..errors import UnknownNameError
+from ..registry import KINDS, Plugin, Registry, same_distribution
 from ._outcome import Skipped
 
 __all__ = ["OPTIONS", "Subject", "registry_of", "subject_of"]
@@ -56,7 +56,7 @@ class Subject:
         return self.of_kind.plural
 
     def load(self) -> type[Any]:
-        """The class; raises what its import raises."""
+        """Return the class; raise what its import raises."""
         if self._loaded is None:
             if isinstance(self._source, str):
                 self._loaded = self.of_kind.resolve(self._source)
@@ -73,7 +73,7 @@ class Subject:
             raise Skipped("it can't be loaded, see the check 'loads'") from None
 
     def create(self) -> Any:
-        """The instance, or one made with ``conformance["config"]``; raises what ``__init__`` raises."""
+        """Return the instance, or one made with ``conformance["config"]``; raises what ``__init__`` raises."""
         if isinstance(self._source, (str, type)):
             cls, config = self.cls, self.option("config")
             check_config(cls, config)
@@ -83,19 +83,19 @@ class Subject:
         return self._source
 
     def make(self) -> Any:
-        """As `create`; `Skipped` where that fails, which is another check's failure."""
+        """Return as `create` does; `Skipped` where that fails, which is another check's failure."""
         try:
             return self.create()
         except (Exception, SystemExit):
             raise Skipped("no object can be made, see the check 'makes'") from None
 
     def option(self, name: str) -> Any:
-        """What the class declares, or the default."""
+        """Return what the class declares, or the default."""
         declared = getattr(self.cls, "conformance", {})
         return declared.get(name, OPTIONS[name][1]) if isinstance(declared, Mapping) else OPTIONS[name][1]
 
     def declaration_problem(self) -> str | None:
-        """What is wrong with the attribute `conformance`, if anything is."""
+        """Return what is wrong with the attribute `conformance`, if anything is."""
         declared = getattr(self.cls, "conformance", {})
         if not isinstance(declared, Mapping):
             return f"the attribute conformance must be a dict, got {declared!r}"
@@ -115,16 +115,16 @@ class Subject:
 
 
 def registry_of(kind: str) -> Registry[Any]:
-    """The registry of ``"activations"`` or ``"activation"``."""
-    for plural in REGISTRIES:
+    """Return the registry of ``"activations"`` or ``"activation"``."""
+    for plural in KINDS:
         found: Registry[Any] = getattr(registry, plural)
         if kind in (plural, found.kind):
             return found
-    raise ValueError(f"kind: expected one of {', '.join(REGISTRIES)}, got {kind!r}")
+    raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
 
 
 def subject_of(obj: Any, kind: str | None = None) -> Subject:
-    """The subject of a name, a class or an instance; errors as `fastmlp.testing.check`."""
+    """Return the subject of a name, a class or an instance; errors as `fastmlp.testing.check`."""
     if isinstance(obj, str):
         of_kind = registry_of(kind) if kind else _registry_with(obj)
         return Subject(of_kind, obj, obj, _plugin(of_kind, obj))
@@ -132,7 +132,7 @@ def subject_of(obj: Any, kind: str | None = None) -> Subject:
     if kind:
         of_kind = registry_of(kind)
     else:
-        fitting = [one for one in map(registry_of, REGISTRIES) if one.base is not None and issubclass(cls, one.base)]
+        fitting = [one for one in map(registry_of, KINDS) if one.base is not None and issubclass(cls, one.base)]
         if not fitting:
             raise TypeError(
                 f"expected an object of fastmlp or its class, got {obj!r}; derive it from a base class such as "
@@ -145,29 +145,25 @@ def subject_of(obj: Any, kind: str | None = None) -> Subject:
 def _registry_with(name: str) -> Registry[Any]:
     offering = [
         one
-        for one in map(registry_of, REGISTRIES)
+        for one in map(registry_of, KINDS)
         if name in one or _plugin(one, name) or any(plugin.name == name for plugin in one.plugins())
     ]
     if len(offering) > 1:
         kinds = [one.plural for one in offering]
         raise ValueError(f"{name!r} is a name of {' and of '.join(kinds)}; give kind={kinds[0]!r}, for instance")
     if not offering:
-        from ..errors import UnknownNameError
-
         raise UnknownNameError(f"no object of any kind is called {name!r}; `fastmlp plugins` lists what is installed")
     return offering[0]
 
 
 def _plugin(of_kind: Registry[Any], name: str) -> Plugin | None:
-    """The plugin that a name means; a plain name may be a built-in's, or that of two."""
-    from ..registry._plugins import canonical
-
+    """Return the plugin that a name means; a plain name may be a built-in's, or that of two."""
     distribution, _, plain = name.rpartition(":")
     if not distribution:
         found = [plugin for plugin in of_kind.plugins() if plugin.name == plain]
         mine = of_kind.origin(name) if len(found) == 1 and name in of_kind else ""
         return found[0] if found and mine == found[0].origin else None
     for plugin in of_kind.plugins():
-        if plugin.name == plain and canonical(plugin.distribution) == canonical(distribution):
+        if plugin.name == plain and same_distribution(plugin.distribution, distribution):
             return plugin
     return None

@@ -1,0 +1,17 @@
+"""The operations, one file each: shapes, forward, backward, cost, and what a listing shows."""
+
+from . import activation, add, batchnorm, dense, dropout, gather, layernorm, parametric, python_activation, python_layer, softmax
+
+__all__ = [
+    "activation",
+    "add",
+    "batchnorm",
+    "dense",
+    "dropout",
+    "gather",
+    "layernorm",
+    "parametric",
+    "python_activation",
+    "python_layer",
+    "softmax",
+]

@@ -1,0 +1,25 @@
+"""``check``: looks for NaN and infinity in gradients; ``abort_if_nonfinite``: where all threads stop before the update."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..._kernels import NONE
+from ..plan import Note
+
+if TYPE_CHECKING:
+    from ..lower import Lowering
+
+__all__ = ["add_checks"]
+
+
+def add_checks(to: Lowering) -> None:
+    """Add checks of the gradients that were not looked at where they are made, and the stop."""
+    to.index = NONE
+    others = [key for key in to.memory.parameters if key not in to.checked]
+    for key in others:
+        size = to.memory.parameters[key].size
+        last = key == others[-1]
+        fields = {"layer": to.layer_of(key), "x": to.array(key), "size": size, "cost": size}
+        to.emit("check", Note((size,)), barrier=last, **fields)
+    to.emit("abort_if_nonfinite", Note(), barrier=False)

@@ -1,0 +1,84 @@
+"""``penalty``: what a regularizer adds to the loss and to a gradient that is complete; ``penalty_sum``: all of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..._kernels import PENALTY_CHUNK, NONE
+from ...regularizers import KernelSpec, execution_of
+from ..plan import Call, Note
+from ..user_code import pair, put, read_only
+
+if TYPE_CHECKING:
+    from ..lower import Lowering
+
+__all__ = ["add_penalties"]
+
+
+def add_penalties(to: Lowering, *, learning: bool) -> None:
+    """Add the values, summed up in chunks and then into the loss; with `learning`, slopes too, which must be finite."""
+    regularizers = to.memory.regularizers
+    if not regularizers:
+        return
+    to.index = NONE
+    found = {
+        key: execution_of(regularizer, to.dtype, to.memory.parameters[key].shape)
+        for key, regularizer in regularizers.items()
+    }
+    _add_compiled(to, {key: one.kernel for key, one in found.items() if one.kernel is not None}, learning)
+    foreign = {key: one.reason for key, one in found.items() if one.kernel is None}
+    if foreign:
+        to.checked -= set(foreign)
+        named = ", ".join(f"{regularizers[key]!r} of {key}" for key in foreign)
+        why = "; ".join(dict.fromkeys(str(reason) for reason in foreign.values()))
+        to.emit_python(_call(list(foreign), learning), Note(python=named, reason=why))
+        to.python += [f"regularizer {regularizers[key]!r} of {key} ({reason})" for key, reason in foreign.items()]
+
+
+def _add_compiled(to: Lowering, found: dict[str, KernelSpec], learning: bool) -> None:
+    sizes = {key: to.memory.parameters[key].size for key in found}
+    chunks = {key: -(-size // PENALTY_CHUNK) for key, size in sizes.items()}
+    double = np.dtype(np.float64).itemsize // to.dtype.itemsize  # sums are in double
+    sums = first = to.allocate(sum(chunks.values()) * double)
+    for key, one in found.items():
+        to.emit(
+            "penalty",
+            Note((sizes[key],), (f"{to.memory.regularizers[key]!r} of {key}",)),
+            layer=to.layer_of(key),
+            parameter=to.array(key),
+            sums=first,
+            size=sizes[key],
+            learning=learning,
+            program=to.load(one.program if learning else one.value),
+            scale=one.scale,
+            cost=2 * one.operations * sizes[key],
+            barrier=key == list(found)[-1],
+        )
+        first += double * chunks[key]
+    if found:
+        to.checked |= set(found)
+        n = sum(chunks.values())
+        to.emit("penalty_sum", Note((n,)), sums=sums, n=n, shift=sum(one.shift for one in found.values()))
+
+
+def _call(keys: list[str], learning: bool) -> Call:
+    """Return what adds penalties of some parameters to the loss and, with `learning`, to the gradients."""
+
+    def call(executable: Any, batch: int) -> None:
+        for key in keys:
+            regularizer, w = executable.arenas.regularizers[key], executable.arenas.parameters[key]
+            what = f"regularizer {regularizer!r} of {key}"
+            with np.errstate(all="ignore"):
+                answer = regularizer.value_and_gradient(read_only(w))
+            penalty, slope = pair(answer, what, "value, gradient")
+            value = np.empty(())
+            put(value, penalty, f"{what}, value")
+            executable.run.loss += executable.run.weight * float(value)
+            if learning:
+                slopes = np.empty_like(w)
+                put(slopes, slope, f"{what}, gradient")
+                executable.gradients[key] += slopes
+
+    return call

@@ -1,0 +1,45 @@
+"""``Metric``: what is watched beside the loss, batch by batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..configurable import Configurable
+from ..registry import metrics as registry
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Metric(Configurable):
+    """Base of all metrics: `reset`, then `update` batch by batch, then `result`.
+
+    A subclass that is a weighted mean over rows writes `rows` alone.
+    """
+
+    total: float = 0.0
+    weight: float = 0.0
+    labels: bool = True  # whether targets may be labels; if not, they must be rows as wide as the outputs
+
+    def reset(self) -> None:
+        """Forget what was seen."""
+        self.total = self.weight = 0.0
+
+    def rows(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
+        """Return the metric of each row ``(batch,)``."""
+        raise NotImplementedError(f"{type(self).__qualname__} has neither rows nor update")
+
+    def update(self, y_true: NDArray[Any], y_pred: NDArray[Any], weight: NDArray[Any] | None) -> None:
+        """Take one batch in; `weight` is ``(batch,)`` or None."""
+        values = np.asarray(self.rows(y_true, y_pred), dtype=np.float64)
+        self.total += float(values.sum() if weight is None else values @ weight)
+        self.weight += float(len(values) if weight is None else weight.sum())
+
+    def result(self) -> float:
+        """Return the weighted mean over the rows seen."""
+        return self.total / self.weight if self.weight else float("nan")
+
+
+registry.base = Metric

@@ -1,0 +1,21 @@
+"""Optimizers: how a step moves the parameters (row 16 of ``docs/equations.md``).
+
+Defaults are those of Keras. `execution_of` tells of each how it runs.
+"""
+
+from __future__ import annotations
+
+from ..registry import optimizers as registry
+from ._adam import Adam
+from ._base import Optimizer
+from ._execution import KernelSpec as KernelSpec
+from ._execution import execution_of as execution_of
+from ._sgd import SGD
+
+__all__ = ["SGD", "Adam", "Optimizer"]
+
+for _cls in list(globals().values()):
+    if isinstance(_cls, type) and issubclass(_cls, Optimizer):
+        _cls.__module__ = __name__  # where users find it, in messages and pickles
+
+get = registry.get

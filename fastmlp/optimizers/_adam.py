@@ -1,0 +1,66 @@
+"""Adam: steps of the size of the learning rate, by moments of the gradient."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..checks import check_share
+from ..registry import optimizers as registry
+from ._base import Optimizer
+from ._hyperparameters import Hyperparameter, Scheduled
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@registry.builtin("adam")
+class Adam(Optimizer):
+    """``m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, w -= lr mhat / (sqrt(vhat) + epsilon)``.
+
+    ``mhat = m / (1 - b1^t)``, ``vhat = v / (1 - b2^t)``: Algorithm 1 of Kingma and Ba, Adam, ICLR 2015.
+
+    Parameters
+    ----------
+    learning_rate : float or callable
+    beta1, beta2 : float or callable
+        Shares kept of the moments, in [0, 1).
+    epsilon : float or callable
+        Added to ``sqrt(vhat)``.
+    """
+
+    hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "beta1", "beta2", "epsilon")
+
+    beta1 = Hyperparameter(check_share)
+    beta2 = Hyperparameter(check_share)
+    epsilon = Hyperparameter()
+
+    def __init__(
+        self,
+        learning_rate: Scheduled = 0.001,
+        beta1: Scheduled = 0.9,
+        beta2: Scheduled = 0.999,
+        epsilon: Scheduled = 1e-8,
+    ) -> None:
+        super().__init__(learning_rate)
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.epsilon = epsilon
+
+    def init_state(self, param: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        return {"m": np.zeros_like(param), "v": np.zeros_like(param)}
+
+    def update(
+        self,
+        param: NDArray[Any],
+        grad: NDArray[Any],
+        state: dict[str, NDArray[Any]],
+        learning_rate: float,
+        step: int,
+    ) -> None:
+        m, v = state["m"], state["v"]
+        m += (1 - self.beta1) * (grad - m)
+        v += (1 - self.beta2) * (grad * grad - v)
+        rate = learning_rate / (1 - self.beta1**step)
+        param -= rate * m / (np.sqrt(v / (1 - self.beta2**step)) + self.epsilon)

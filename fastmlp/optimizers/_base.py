@@ -1,0 +1,104 @@
+"""``Optimizer``: how a step moves the parameters, in NumPy; how it runs in a network follows from that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from ..configurable import Configurable
+from ..registry import optimizers as registry
+from ._hyperparameters import Hyperparameter, Scheduled, value_at
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Own = TypeVar("Own", bound="Optimizer")
+
+
+class Optimizer(Configurable):
+    """Base of all optimizers.
+
+    A subclass writes `init_state` (if it keeps any) and `update`; the latter is called once per parameter and step.
+
+    Parameters
+    ----------
+    learning_rate : float or callable
+        A number, or a pure function of the step (from 1 on) that gives one. May be set between steps.
+
+    Attributes
+    ----------
+    elementwise : bool
+        Whether `update` treats each number of a parameter alone, and does the same at each call. Then it is traced
+        once and runs compiled over all parameters together, as a built-in does; up to 3 arrays of state.
+    hyperparameters : tuple of str
+        Attributes that are hyper-parameters of a step, the learning rate first: each may be a number or a pure function
+        of the step. A built-in's kernel takes them in this order. Where one beside the learning rate is a function,
+        `update` is called on a copy of the optimizer that has its value at the step instead.
+    """
+
+    elementwise: bool = False
+    hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate",)
+
+    learning_rate = Hyperparameter()
+
+    def __init__(self, learning_rate: Scheduled = 0.001) -> None:
+        self.learning_rate = learning_rate
+
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate of one step, counted from 1."""
+        return value_at(self, "learning_rate", step)
+
+    def hyperparameters_at(self, step: int, names: Sequence[str] | None = None) -> list[float]:
+        """Return the values of hyper-parameters at a step.
+
+        Parameters
+        ----------
+        step : int
+            Counted from 1.
+        names : sequence of str, optional
+            Which; by default those that the class declares, in its order.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a function of the step gives anything but a number that the hyper-parameter may be.
+        """
+        names = self.hyperparameters if names is None else names
+        return [
+            self.learning_rate_at(step) if name == "learning_rate" else value_at(self, name, step) for name in names
+        ]
+
+    def scheduled(self) -> dict[str, Callable[[int], float]]:
+        """Return the hyper-parameters that are functions of the step, the learning rate aside."""
+        found = {name: getattr(self, name) for name in self.hyperparameters if name != "learning_rate"}
+        return {name: value for name, value in found.items() if callable(value)}
+
+    def at_step(self: Own, step: int) -> Own:
+        """Return an optimizer whose hyper-parameters are numbers, for `update` at a step; itself where they are."""
+        names = list(self.scheduled())
+        if not names:
+            return self
+        other = copy(self)
+        vars(other).update(zip(names, self.hyperparameters_at(step, names), strict=True))
+        return other
+
+    def init_state(self, param: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return new arrays shaped as `param`, by name: what this optimizer remembers of a parameter."""
+        return {}
+
+    def update(
+        self,
+        param: NDArray[Any],
+        grad: NDArray[Any],
+        state: dict[str, NDArray[Any]],
+        learning_rate: float,
+        step: int,
+    ) -> None:
+        """Change `param` and `state` in place, from the gradient (read-only); `step` counts from 1."""
+        raise NotImplementedError(
+            f"{type(self).__qualname__} has no update(self, param, grad, state, learning_rate, step)"
+        )
+
+
+registry.base = Optimizer

@@ -1,0 +1,84 @@
+"""How an optimizer runs: by a kernel of ours, a traced program over all parameters, or in Python."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .._tracing.execution import Execution, in_python
+from ._adam import Adam
+from ._base import Optimizer
+from ._sgd import SGD
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .._tracing.assembly import Assembled
+
+__all__ = ["KernelSpec", "execution_of"]
+
+
+class KernelSpec(NamedTuple):
+    """An optimizer as the kernels take it.
+
+    Attributes
+    ----------
+    name : str
+        The kernel: ``"sgd"``, ``"adam"`` or ``"traced_update"``.
+    hyperparameters : tuple of str
+        What the kernel reads at each step, in this order: `Optimizer.hyperparameters_at` gives the values. A program
+        takes the learning rate, the step, and then the others.
+    slots : int
+        Arrays of state, each of the size of all parameters.
+    has_velocity, nesterov : bool
+        Of SGD, static.
+    program : Assembled or None
+        Of a traced update.
+    """
+
+    name: str
+    hyperparameters: tuple[str, ...]
+    slots: int
+    has_velocity: bool = False
+    nesterov: bool = False
+    program: Assembled | None = None
+
+
+def execution_of(optimizer: Optimizer) -> Execution[KernelSpec]:
+    """Return how `optimizer` runs, in any dtype; it may be asked at every step.
+
+    A subclass of a built-in may have changed it, and is traced like any other class. A traced one is traced again where
+    an attribute has changed, the learning rate aside.
+    """
+    if type(optimizer) is SGD:
+        has_velocity = callable(optimizer.momentum) or optimizer.momentum != 0
+        return Execution(
+            "builtin", KernelSpec("sgd", SGD.hyperparameters, int(has_velocity), has_velocity, optimizer.nesterov)
+        )
+    if type(optimizer) is Adam:
+        return Execution("builtin", KernelSpec("adam", Adam.hyperparameters, 2))
+    if not optimizer.elementwise:
+        return in_python("its class doesn't say that it is elementwise")
+    from .._tracing.cache import remembered  # late: built-ins never need it
+
+    return remembered(optimizer, "update", lambda: _traced(optimizer), ignoring=("learning_rate",))
+
+
+def _traced(optimizer: Optimizer) -> Execution[KernelSpec]:
+    from .._tracing.updates import traced
+
+    scheduled = optimizer.scheduled()
+    twin = copy(optimizer)  # which gets to hold symbols
+    first = {name: vars(optimizer).get(name) for name in ("learning_rate", *scheduled)}
+
+    def make(values: Mapping[str, Any]) -> Optimizer:
+        vars(twin).update(first | dict(values))
+        return twin
+
+    found = traced(make, {name: _schedule(optimizer, name) for name in scheduled})
+    spec = KernelSpec("traced_update", ("learning_rate", *scheduled), found.slots, program=found.program)
+    return Execution("traced", spec)
+
+
+def _schedule(optimizer: Optimizer, name: str) -> Any:
+    return lambda step: optimizer.hyperparameters_at(step, [name])[0]

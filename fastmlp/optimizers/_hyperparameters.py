@@ -1,0 +1,61 @@
+"""Hyper-parameters of an optimizer: numbers, or pure functions of the step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, overload
+
+from ..checks import check_number
+
+__all__ = ["Hyperparameter", "Scheduled", "value_at"]
+
+Scheduled = float | Callable[[int], float]  # what is set; what is read is typed as a number
+
+
+def _at_least_0(name: str, value: Any) -> float:
+    return check_number(name, value, 0.0)
+
+
+class Hyperparameter:
+    """A hyper-parameter as an attribute: a number is checked when it is set, a function of the step when it is called.
+
+    The attribute is typed as a number, so that ``optimizer.learning_rate *= 0.5`` is well typed; where a function was
+    set, that function is what is read.
+
+    Parameters
+    ----------
+    check : callable, optional
+        ``check(name, value) -> float``; by default a finite number of at least 0.
+    """
+
+    def __init__(self, check: Callable[[str, Any], float] = _at_least_0) -> None:
+        self.check = check
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, optimizer: None, owner: type) -> Hyperparameter: ...
+
+    @overload
+    def __get__(self, optimizer: object, owner: type) -> float: ...
+
+    def __get__(self, optimizer: object, owner: type) -> Any:
+        if optimizer is None:
+            return self
+        try:
+            return vars(optimizer)[self.name]
+        except KeyError:
+            kind = type(optimizer).__name__
+            raise AttributeError(f"{kind!r} object has no attribute {self.name!r}") from None
+
+    def __set__(self, optimizer: object, value: Scheduled) -> None:
+        vars(optimizer)[self.name] = value if callable(value) else self.check(self.name, value)
+
+
+def value_at(optimizer: object, name: str, step: int) -> float:
+    """Return a hyper-parameter at a step, which counts from 1; a function's value is checked as a number is."""
+    value: Any = getattr(optimizer, name)
+    declared = getattr(type(optimizer), name, None)
+    check = declared.check if isinstance(declared, Hyperparameter) else check_number
+    return check(name, value(step)) if callable(value) else value
