@@ -7,13 +7,13 @@ import sys
 import threading
 
 import numpy as np
+from fastmlp.extensions import extension_of
+from fastmlp.sweeps import speed_of
 
 import fastmlp as fm
 from fastmlp import lowering
 from fastmlp._kernels import level, load
-from fastmlp.extensions import extension_of
 from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
-from fastmlp.sweeps import speed_of
 
 UNITS = (1, 3, 15, 16, 17, 33)
 BATCHES = (1, 7, 128, 129, 1000)

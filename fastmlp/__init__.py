@@ -23,10 +23,10 @@ if not hand_over(__name__, __path__):  # a source tree without kernels: from her
         registry,
         regularizers,
     )
+    from ._tracing.trainable import learned
     from ._version import __version__
     from .configuration import config, show_config
     from .errors import DuplicateNameError, NonFiniteError, NotBuiltError, PluginError, UnknownNameError
-    from ._tracing.trainable import learned
     from .model import Sequential, load
     from .threads import get_num_threads, num_threads, set_num_threads
 

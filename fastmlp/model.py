@@ -153,8 +153,8 @@ class Sequential:
         if loss.probabilities and getattr(last, "output", None) != "probabilities":
             remedy = "sigmoid" if loss.accuracy == "binary" else "softmax"
             raise ValueError(
-                f"{type(loss).__name__} expects probabilities, but the network ends in {last or self.layers[-1]!r}: use "
-                f"activation={remedy!r} in the last layer, or {type(loss).__name__}(from_logits=True)"
+                f"{type(loss).__name__} expects probabilities, but the network ends in {last or self.layers[-1]!r}: "
+                f"use activation={remedy!r} in the last layer, or {type(loss).__name__}(from_logits=True)"
             )
 
     # -- what it holds -------------------------------------------------------------------------------------------

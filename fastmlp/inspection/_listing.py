@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..checks import check_count
+from .._compiler.compiled import Compiled
 from .._kernels import NONE
 from .._kernels import plan as core
-from .._compiler.compiled import Compiled
+from ..checks import check_count
 from ..threads import get_num_threads
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .._training import step as steps
-from ..checks import check_count
-from .._kernels import peak
-from .._training.data import Dataset, as_rows, prepare, readable_rows
-from ..threads import team
 from .._compiler.compiled import Compiled
 from .._compiler.executable import Executable
+from .._kernels import peak
+from .._training import step as steps
+from .._training.data import Dataset, as_rows, prepare, readable_rows
+from ..checks import check_count
+from ..threads import team
 from ._listing import HEAD, RIGHT, Listing, Operation, check_training, listing, lowered, table
 
 if TYPE_CHECKING:
@@ -125,8 +125,8 @@ def profile(compiled: Compiled, x: Any, y: Any = None, *, repeats: int = 9) -> P
     Returns
     -------
     Profile
-        A list of `Timing`, one for each operation of ``compiled.plan(n)``; ``print`` shows a table, ``to_dict()`` is for
-        JSON.
+        A list of `Timing`, one for each operation of ``plan(compiled, n)``; ``print`` shows a table, ``to_dict()`` is
+        for JSON.
 
     Raises
     ------
