@@ -54,9 +54,13 @@ FLAGS_WHERE_KNOWN = [
 # No symbols, and no padding between segments: of many small files, that is a sixth.
 STRIP = ["-Wl,--strip-all", "-Wl,-z,noseparate-code", "-Wl,-z,norelro", "-Wl,--build-id=none", "-Wl,--gc-sections"]
 # What calls kernels, and is none; then kernels, and what runs them, that are no faster with more.
-SMALL = dict.fromkeys(("bindings", "plan", "plan_ops", "concurrency", "plan_fastpath", "_cpu", UTILITY), ["-Os"])
-SMALL |= dict.fromkeys(("vm", "nn_activations", "nn_losses", "nn_parametric", "nn_penalties", "nn_dropout"), ["-O2"])
-SMALL |= dict.fromkeys(("random", "plan_dispatch", "plan_schedule"), ["-O2"])
+SMALL = {stem: ["-Os"] for stem in ("bindings", "plan", "plan_ops", "concurrency", "plan_fastpath", "_cpu", UTILITY)} | {
+    stem: ["-O2"]
+    for stem in (
+        *("vm", "nn_activations", "nn_losses", "nn_parametric", "nn_penalties", "nn_dropout", "random"),
+        *("plan_dispatch", "plan_schedule"),
+    )
+}
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,

@@ -1,4 +1,4 @@
-"""``Sequential``: a network of layers, one after the other: the face of what `_compiler.compiled.Compiled` holds."""
+"""``Sequential``: a network of layers, one after the other, as users see it; what it does lies in `engine`."""
 
 from __future__ import annotations
 
@@ -11,34 +11,60 @@ import numpy as np
 from . import _training, losses, metrics, optimizers
 from ._compiler.compiled import Compiled, metric_name
 from ._compiler.memory import ArrayMap
-from ._compiler.network import check_layers
 from .callbacks import Callback, CallbackList, History
 from .checks import check_dtype, check_seed
-from .layers import Layer
+from .layers import Layer, check_layers
 from .registry import layers as layer_registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ._training.step import Pullback
+    from ._training.vjp import Pullback
     from .inspection import Listing, Profile
 
 __all__ = ["Sequential", "load"]
 
 
 class Sequential:
-    """A network: `layers`, one after the other.
+    """A network: layers, one after the other.
 
     Parameters
     ----------
-    layers : sequence of Layer (or names, or configurations)
+    layers : iterable of Layer, name or configuration
+        In the order in which data goes through them.
     input_dim : int, optional
-        Number of features; it may also come with the first data, or with `build`.
+        Number of features. It may also come with the first data, or with `build`.
     dtype : {"float32", "float64"}
         Of parameters and computation.
     seed : int, optional
-        Decides initial weights, shuffling and dropout; None draws one. The same seed gives the same bits at any
-        number of threads.
+        Decides initial weights, shuffling and dropout; None draws one, which `seed` tells. The same seed gives the same
+        bits at any number of threads.
+
+    Attributes
+    ----------
+    engine : Compiled
+        The network below this face: its layers, memory, counters and compiled executables. For tools that look inside;
+        it is no part of the public interface.
+    history : History or None
+        What the last `fit` has kept, also where it ended by an exception.
+
+    Raises
+    ------
+    TypeError
+        If `layers` is no list of layers.
+    ValueError
+        For another dtype, a seed beyond 64 bits, a layer object or a name that stands twice, or a layer of another
+        network.
+    UnknownNameError
+        If a name is in no registry.
+
+    Examples
+    --------
+    >>> net = fm.Sequential([fm.layers.Dense(64, "relu"), fm.layers.Dense(10, "softmax")], seed=0)
+    >>> net.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    >>> history = net.fit(x, y, epochs=10, batch_size=128, validation_split=0.1)
+    >>> net.predict(x[:5]).shape
+    (5, 10)
     """
 
     def __init__(
@@ -70,27 +96,27 @@ class Sequential:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """float32 or float64."""
+        """float32 or float64: the type of parameters and computation."""
         return self.engine.dtype
 
     @property
     def seed(self) -> int:
-        """What decides initial weights, shuffling and dropout."""
+        """The number that decides initial weights, shuffling and dropout."""
         return self.engine.seed
 
     @property
     def built(self) -> bool:
-        """Whether the network has parameters."""
+        """True once the network has parameters."""
         return self.engine.built
 
     @property
     def input_dim(self) -> int | None:
-        """Number of features, once it is known."""
+        """Number of features; None until it is known."""
         return self.engine.input_dim
 
     @property
     def stop_training(self) -> bool:
-        """Whether `fit` is asked to end; a callback sets it."""
+        """Set to True, by a callback or from another thread, to end `fit` after the batch or epoch at hand."""
         return self.engine.stop_training
 
     @stop_training.setter
@@ -98,7 +124,31 @@ class Sequential:
         self.engine.stop_training = bool(value)
 
     def build(self, input_dim: int) -> None:
-        """Lay out and initialize the parameters for `input_dim` features."""
+        """Lay out and initialize the parameters.
+
+        Needed only where the parameters are wanted before the first data; calling it once more with the same number
+        does nothing.
+
+        Parameters
+        ----------
+        input_dim : int
+            Number of features.
+
+        Raises
+        ------
+        TypeError
+            If `input_dim` is no integer.
+        ValueError
+            If it is below 1 or not the number that the network was built for, if there are no layers, or if an
+            initializer gives values of another shape, NaN or infinity.
+
+        Examples
+        --------
+        >>> net = fm.Sequential([fm.layers.Dense(3)])
+        >>> net.build(2)
+        >>> net.parameters["0.kernel"].shape
+        (2, 3)
+        """
         self.engine.build(input_dim)
 
     def compile(self, optimizer: Any = "sgd", loss: Any = None, metrics: Iterable[Any] = ()) -> None:
@@ -107,9 +157,29 @@ class Sequential:
         Parameters
         ----------
         optimizer : name, Optimizer or configuration
-        loss : name, Loss or configuration
-            May be None for a network that is trained by `apply_gradients`, or not at all.
+            ``"sgd"``, ``fm.optimizers.Adam(1e-3)``, ``{"name": "sgd", "momentum": 0.9}``. Its settings may be changed
+            between steps: ``net.optimizer.learning_rate = 1e-4``.
+        loss : name, Loss or configuration, optional
+            None is for a network that is trained by `apply_gradients`, or not at all.
         metrics : iterable of names, Metrics or configurations
+            Shown beside the loss by `fit`, `evaluate` and `train_on_batch`. ``"accuracy"`` takes the meaning that goes
+            with the loss.
+
+        Raises
+        ------
+        UnknownNameError
+            If a name is in no registry; the message lists those that are.
+        TypeError
+            If `metrics` is no list.
+        ValueError
+            If the loss expects probabilities and the last layer gives none; if two metrics have one name; if a metric
+            compares rows and the loss takes labels.
+        RuntimeError
+            If another thread is using the network.
+
+        Examples
+        --------
+        >>> net.compile(fm.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
         """
         from .registry import metrics as metric_registry
 
@@ -131,22 +201,22 @@ class Sequential:
         self.engine.compile(chosen, chosen_loss, chosen_metrics)
 
     @property
-    def optimizer(self) -> optimizers.Optimizer | None:
-        """What `compile` chose; its settings may be changed between steps."""
+    def optimizer(self) -> Any:  # so that ``net.optimizer.momentum = 0.8`` passes type checkers, whatever the class
+        """The `Optimizer` that `compile` chose, or None; its settings may be changed between steps."""
         return self.engine.optimizer
 
     @property
     def loss(self) -> losses.Loss | None:
-        """What `compile` chose."""
+        """The loss that `compile` chose."""
         return self.engine.loss
 
     @property
     def metrics(self) -> tuple[metrics.Metric, ...]:
-        """What `compile` chose."""
+        """The metrics that `compile` chose."""
         return self.engine.metrics
 
     def _check_output(self, loss: losses.Loss) -> None:
-        """A loss of probabilities needs a last activation that gives some."""
+        """Refuse a loss of probabilities behind a last activation that gives none."""
         if not self.layers or not self.layers[-1].tells_output:
             return  # a layer of somebody's own may well give probabilities
         last = self.layers[-1].output_activation
@@ -161,28 +231,53 @@ class Sequential:
 
     @property
     def parameters(self) -> ArrayMap:
-        """Learned arrays, ``"0.kernel"`` and so on: writable views; ``parameters[key] = values`` copies in."""
+        """The learned arrays, by name of the layer (default: its index) and of the array: ``"0.kernel"``.
+
+        A mapping with fixed keys to writable views. ``parameters[key] = values`` copies values in, their shape checked;
+        a write through a view, also one that is held from before, is seen by the next call.
+
+        Raises
+        ------
+        NotBuiltError
+            If the network has no parameters yet.
+
+        Examples
+        --------
+        >>> net.parameters["0.kernel"] *= 0.5
+        >>> net.parameters["0.bias"] = np.zeros(64)
+        """
         return self.engine.parameters
 
     @property
     def buffers(self) -> ArrayMap:
-        """Arrays that are kept but not learned, ``"1.running_mean"`` and so on."""
+        """The arrays that are kept and saved but not learned, ``"1.running_mean"`` and so on; views as `parameters`."""
         return self.engine.buffers
 
     @property
     def optimizer_state(self) -> dict[str, ArrayMap]:
-        """``optimizer_state["0.kernel"]["m"]`` and so on."""
+        """What the optimizer remembers of each parameter, as views: ``optimizer_state["0.kernel"]["m"]``."""
         return self.engine.optimizer_state
 
     def count_params(self) -> int:
-        """Return the number of learned numbers: (d + 1) m_1 + (m_1 + 1) m_2 + ... for dense layers (row 3)."""
+        """Return the number of learned numbers: ``(d + 1) m_1 + (m_1 + 1) m_2 + ...`` for dense layers (row 3).
+
+        Raises
+        ------
+        NotBuiltError
+            If the network has no parameters yet.
+        """
         return sum(view.size for view in self.engine.parameters.values())
 
-    def summary(self) -> str:
-        """Print and return a table of the layers: outputs, parameters, and what runs in Python."""
-        text = repr(self)
-        print(text)
-        return text
+    def summary(self) -> None:
+        """Print a table of the layers: their outputs, their parameters, and what runs in Python, with the reason.
+
+        The same text is ``repr(net)``.
+
+        Examples
+        --------
+        >>> net.summary()
+        """
+        print(self)
 
     def __repr__(self) -> str:
         from .inspection import describe
@@ -190,13 +285,76 @@ class Sequential:
         return describe(self.engine)
 
     def plan(self, batch: int = 32, *, training: bool | None = None) -> Listing:
-        """The operations that a training step or a prediction of `batch` rows runs; see `fastmlp.inspection.plan`."""
+        """List the operations that a training step or a prediction runs; nothing is run.
+
+        Parameters
+        ----------
+        batch : int
+            Rows of a step, at least 1.
+        training : bool, optional
+            A training step (the network must be compiled with a loss), or a prediction. None takes the step if it can.
+
+        Returns
+        -------
+        Listing
+            A list of `inspection.Operation`; ``print`` shows a table, ``to_dict()`` is for JSON. Metrics in NumPy are
+            no part of it.
+
+        Raises
+        ------
+        NotBuiltError
+            If the network has no parameters yet.
+        RuntimeError
+            If a training step is asked for, and the network is not compiled with a loss.
+        TypeError, ValueError
+            If an argument is of another type, or `batch` beyond its range.
+
+        Examples
+        --------
+        >>> print(net.plan(128))
+        """
         from .inspection import plan
 
         return plan(self.engine, batch, training=training)
 
     def profile(self, x: Any, y: Any = None, *, repeats: int = 9) -> Profile:
-        """What each operation of `plan` takes over some data; see `fastmlp.inspection.profile`."""
+        """Run the operations of `plan` one by one over some data, and tell what each of them takes.
+
+        Nothing of the network changes: the update, too, is done on copies.
+
+        Parameters
+        ----------
+        x : array_like ``(n, features)``
+            All rows are one batch: give as many as a batch has.
+        y : array_like, optional
+            Targets: a training step is profiled. Without, a prediction.
+        repeats : int
+            Runs of which the medians are taken, after one that isn't timed.
+
+        Returns
+        -------
+        Profile
+            A list of `inspection.Timing`, one for each operation; ``print`` shows a table, ``to_dict()`` is for JSON.
+
+        Raises
+        ------
+        NotBuiltError
+            If the network has no parameters yet.
+        RuntimeError
+            If `y` is given, and the network is not compiled with a loss.
+        TypeError, ValueError
+            For data that `train_on_batch` or `predict` would refuse; NonFiniteError as there.
+
+        Notes
+        -----
+        Otherwise several operations go over some rows together while these are in cache, and a team of threads is
+        started once; here each goes over all rows by itself. The sum of their times is therefore another number than
+        the time of a step. Memory is taken for a batch of all rows and for a copy of parameters and optimizer state.
+
+        Examples
+        --------
+        >>> print(net.profile(x[:128], y[:128]))
+        """
         from .inspection import profile
 
         return profile(self.engine, x, y, repeats=repeats)
@@ -204,45 +362,170 @@ class Sequential:
     # -- prediction ----------------------------------------------------------------------------------------------
 
     def predict(self, x: Any, *, batch_size: int | None = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Outputs ``(n, units)`` of the rows of `x` ``(n, features)``; running statistics, no dropout.
+        """Return the outputs of the rows of `x`; running statistics, no dropout.
 
-        Row i has the bits of ``predict(x[i:i+1])``. Several Python threads may predict at once.
+        Row i has the bits of ``predict(x[i:i+1])``. NaN is let through. Several Python threads may predict at once.
 
         Parameters
         ----------
-        x : array_like
+        x : array_like ``(n, features)``
+            Real, integer or bool numbers of any dtype and layout; cast into the network's dtype piece by piece.
         batch_size : int, optional
             Rows worked on at a time; bounds the memory, changes no bit.
-        out : ndarray, optional
-            Where to write: C-contiguous, of the network's dtype, ``(n, units)``.
+        out : ndarray ``(n, units)``, optional
+            Where to write: C-contiguous, of the network's dtype.
+
+        Returns
+        -------
+        ndarray ``(n, units)``
+            `out`, or a new array that belongs to the caller.
+
+        Raises
+        ------
+        TypeError
+            For data that are no numbers.
+        ValueError
+            For another shape, another number of features, or numbers beyond the range of the network's dtype.
+        RuntimeError
+            If another thread is changing the network.
+
+        Examples
+        --------
+        >>> net.predict(x[:1])
         """
         outputs = self.engine.predict_fast(x, batch_size, out)
         return _training.predict(self.engine, x, batch_size, out) if outputs is None else outputs
 
     def __call__(self, x: Any) -> NDArray[Any]:
-        """`predict`."""
+        """Return ``predict(x)``."""
         return self.predict(x)
 
     # -- training ------------------------------------------------------------------------------------------------
 
     def train_on_batch(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
-        """One step on one batch; returns the loss and the metrics, of before the update."""
+        """Do one step on one batch: what `fit` repeats.
+
+        Parameters
+        ----------
+        x : array_like ``(batch, features)``
+        y : array_like
+            Labels ``(batch,)`` or rows ``(batch, units)``, as the loss takes them.
+        sample_weight : array_like ``(batch,)``, optional
+            At least 0, with a sum above 0.
+
+        Returns
+        -------
+        dict of str to float
+            ``loss`` (penalties included) and the metrics, of before the update.
+
+        Raises
+        ------
+        NonFiniteError
+            If NaN or infinity is met in data, loss or gradients; its `layer` and `step` say where. The network stays as
+            it was.
+        TypeError, ValueError
+            For data that are no numbers, or of another shape; nothing changes.
+        RuntimeError
+            If the network is not compiled with a loss, or another thread is using it.
+
+        Examples
+        --------
+        >>> for x, y in batches:
+        ...     logs = net.train_on_batch(x, y)
+        """
         logs = self.engine.train_fast(x, y) if sample_weight is None else None
         return _training.train_on_batch(self.engine, x, y, sample_weight) if logs is None else logs
 
     def loss_and_gradients(self, x: Any, y: Any, sample_weight: Any = None) -> tuple[float, dict[str, NDArray[Any]]]:
-        """The loss that `fit` minimises and its gradients, keyed as `parameters`.
+        """Return the loss that `fit` minimises over a batch, and its gradients.
 
-        In training mode, with the masks of the coming step; nothing of the network changes.
+        In training mode: statistics of the batch, and the dropout masks of the coming step. Nothing of the network
+        changes.
+
+        Parameters
+        ----------
+        x : array_like ``(batch, features)``
+        y : array_like
+            Labels ``(batch,)`` or rows ``(batch, units)``, as the loss takes them.
+        sample_weight : array_like ``(batch,)``, optional
+
+        Returns
+        -------
+        loss : float
+            Penalties included.
+        gradients : dict of str to ndarray
+            New arrays, keyed as `parameters`.
+
+        Raises
+        ------
+        NonFiniteError, TypeError, ValueError, RuntimeError
+            As `train_on_batch`.
+
+        Examples
+        --------
+        >>> loss, gradients = net.loss_and_gradients(x, y)
+        >>> net.apply_gradients({key: np.clip(gradient, -1, 1) for key, gradient in gradients.items()})
         """
         return _training.loss_and_gradients(self.engine, x, y, sample_weight)
 
     def apply_gradients(self, gradients: Mapping[str, Any]) -> None:
-        """One step of the optimizer, with gradients keyed as `parameters`."""
+        """Do one step of the optimizer with gradients of one's own.
+
+        Parameters
+        ----------
+        gradients : mapping of str to array_like
+            Keyed as `parameters`, all keys, each of its parameter's shape.
+
+        Raises
+        ------
+        NonFiniteError
+            If one of them has NaN or infinity; nothing changes.
+        TypeError, ValueError
+            If keys are missing or unknown, or a gradient is of another shape; nothing changes.
+        NotBuiltError
+            If the network has no parameters yet.
+        RuntimeError
+            If the network is not compiled, or another thread is using it.
+
+        Examples
+        --------
+        >>> _, backward = net.vjp(x, training=True)
+        >>> gradients, d_input = backward(dy)
+        >>> net.apply_gradients(gradients)
+        """
         _training.apply_gradients(self.engine, gradients)
 
     def vjp(self, x: Any, *, training: bool = False) -> tuple[NDArray[Any], Pullback]:
-        """Outputs, and a function from their gradient to those of parameters and inputs; see `_training.step.vjp`."""
+        """Return the outputs, and a function from their gradient to those of parameters and inputs.
+
+        The vector-Jacobian product, for losses of one's own. No side effect either way.
+
+        Parameters
+        ----------
+        x : array_like ``(n, features)``
+        training : bool
+            Use statistics of the batch and the dropout masks of the coming step, instead of running statistics and no
+            dropout.
+
+        Returns
+        -------
+        y : ndarray ``(n, units)``
+        backward : callable
+            ``backward(dy) -> (gradients, d_input)`` for `dy` ``(n, units)``: a dict of new arrays keyed as
+            `parameters`, and ``(n, features)``. It may be called more than once, before the parameters change.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For data that are no numbers, or of another shape.
+        RuntimeError
+            If another thread is changing the network.
+
+        Examples
+        --------
+        >>> y, backward = net.vjp(x)
+        >>> gradients, d_input = backward(2 * (y - target) / len(y))
+        """
         return _training.vjp(self.engine, x, training=training)
 
     def fit(
@@ -262,7 +545,74 @@ class Sequential:
         steps_per_epoch: int | None = None,
         verbose: int | str = "auto",
     ) -> History:
-        """Train."""
+        """Train for some passes over the data, called epochs.
+
+        The same as `train_on_batch` over the same rows, to the bit, but steps run in compiled calls of many, which end
+        where a callback asked to be called. Ctrl-C is answered within a tenth of a second, or after the step at hand.
+
+        Parameters
+        ----------
+        x : array_like ``(n, features)``, or iterable of ``(x, y)`` or ``(x, y, sample_weight)``
+            An iterable is given without `y`, gives the batches, and is iterated anew each epoch. Arrays are of any
+            dtype and layout: those of the network's dtype with contiguous rows are read where they are. Others are cast
+            once for the call, so that what is written into them meanwhile is not seen; where a copy would take more
+            than a quarter of the available memory, or more than 1 GiB, in blocks as they are needed.
+        y : array_like
+            Labels ``(n,)`` or rows ``(n, units)``, as the loss takes them.
+        epochs : int
+            The number of the last epoch; training goes from `initial_epoch` to it.
+        batch_size : int
+            Rows of a step; the last batch of an epoch may have fewer, and counts accordingly.
+        validation_data : (x, y) or (x, y, sample_weight), optional
+            Evaluated after each epoch; its means are in the logs as ``val_loss`` and so on.
+        validation_split : float in [0, 1)
+            Take the last share of the rows for validation, before any shuffling.
+        shuffle : bool
+            Take the rows in another order each epoch, keyed by the seed and an epoch counter that is never reset.
+        sample_weight : array_like ``(n,)``, optional
+            At least 0. A batch whose weights sum to 0 is no step.
+        class_weight : mapping of int to float, optional
+            Multiplies the weights of the samples of a class; 1 for a class that is not named.
+        callbacks : iterable of Callback
+            Called in their order; see `fastmlp.callbacks.Callback`.
+        initial_epoch : int
+            Number of the first epoch.
+        steps_per_epoch : int, optional
+            Steps after which an epoch ends early; a warning tells where the data has fewer.
+        verbose : {"auto", 0, 1}
+            Print a line after each epoch; "auto" prints to terminals and notebooks alone.
+
+        Returns
+        -------
+        History
+            ``history.history`` maps ``loss``, the metrics, ``val_loss`` and so on to lists, a value an epoch. It is
+            `history` too, also after an exception.
+
+        Raises
+        ------
+        NonFiniteError
+            If a step meets NaN or infinity in data, loss or gradients; its `layer` and `step` say where. The network
+            stays as after the last complete step.
+        TypeError
+            For data that are no numbers, for what is no callback, and for a callback with a misspelt hook or one of
+            other arguments.
+        ValueError
+            For data of another shape, and for arguments beyond their range. Like a TypeError, it comes before anything
+            changes.
+        RuntimeError
+            If the network is not compiled with a loss, or another thread is using it.
+
+        Notes
+        -----
+        Whatever ends the training, ``on_train_end`` of the callbacks is called; an exception goes on to the caller
+        afterwards. During the call the network belongs to this thread: another one that uses it gets a RuntimeError.
+
+        Examples
+        --------
+        >>> stop = fm.callbacks.EarlyStopping(patience=5)
+        >>> history = net.fit(x, y, epochs=100, batch_size=128, validation_split=0.1, callbacks=[stop])
+        >>> history.history["val_loss"][-1]
+        """
         hooks = CallbackList(callbacks, self)
         _training.fit(
             self.engine,
@@ -283,7 +633,34 @@ class Sequential:
         return hooks.history
 
     def evaluate(self, x: Any, y: Any, *, batch_size: int = 32, sample_weight: Any = None) -> dict[str, float]:
-        """Loss and metrics over the data; running statistics, no dropout."""
+        """Return the means of loss and metrics over the data; running statistics, no dropout.
+
+        Parameters
+        ----------
+        x : array_like ``(n, features)``
+            Of any dtype and layout; what can't be read where it is, is cast in blocks.
+        y : array_like
+            Labels ``(n,)`` or rows ``(n, units)``, as the loss takes them.
+        batch_size : int
+            Rows worked on at a time.
+        sample_weight : array_like ``(n,)``, optional
+
+        Returns
+        -------
+        dict of str to float
+            ``loss`` (penalties included) and the metrics.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For data that are no numbers, or of another shape.
+        RuntimeError
+            If the network is not compiled with a loss, or another thread is using it.
+
+        Examples
+        --------
+        >>> net.evaluate(x_test, y_test)["accuracy"]
+        """
         return _training.evaluate(self.engine, x, y, batch_size=batch_size, sample_weight=sample_weight)
 
     # -- files ---------------------------------------------------------------------------------------------------
@@ -309,6 +686,11 @@ class Sequential:
             If it is of absurd size: a list of more than 100,000 entries, say.
         OSError
             If the file can't be written, or is no regular file.
+
+        Examples
+        --------
+        >>> net.save("digits.npz")
+        >>> net = fm.load("digits.npz")
         """
         from .serialization import save
 

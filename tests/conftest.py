@@ -44,7 +44,7 @@ def dtype(request):
 @pytest.fixture
 def teams():
     """Teams also where there is next to nothing to do, at the level that networks run at."""
-    module = _kernels.load(_kernels.level, "team")
+    module = _kernels.load(_kernels.level, "plan_schedule")
     before = module.set_grain(1.0)
     yield
     module.set_grain(before)

@@ -168,6 +168,10 @@ class Compiled:
             named.append((metric_name(metric), counted))
         return named
 
+    def has_metrics_in_numpy(self) -> bool:
+        """Return whether a metric must see targets and outputs."""
+        return any(metric is not None for _, metric in self.named_metrics())
+
     # -- counters ------------------------------------------------------------------------------------------------
     # The kernels count too, so they live in memory: steps key dropout, iterations are the optimizer's, epochs key
     # shuffling.
@@ -233,21 +237,26 @@ class Compiled:
         return Lowering(self.network, self.memory, capacity, training=training)
 
     def training(self, rows: int) -> Executable:
-        """Return the executable of a training step for batches of up to `rows`."""
+        """Return the executable of a training step for batches of up to `rows`.
+
+        Where a metric is computed in NumPy, it can keep the outputs of its steps (`Executable.bind_kept`).
+        """
         loss, optimizer = self.objective()
         settings = self.settings()
         if self._training is None or not self._training.serves(rows, settings):
-            plan = self.lowering(rows, training=True).train(loss, self.accuracy_kind(), optimizer)
+            lowering, kept = self.lowering(rows, training=True), self.has_metrics_in_numpy()
+            plan = lowering.train(loss, self.accuracy_kind(), optimizer, keep_outputs=kept)
             self._training = Executable(plan, self.memory, self.seed, settings, optimizer)
             fastpath.add_to_training(self, self._training)
         return self._training
 
     def evaluating(self, rows: int) -> Executable:
-        """Return the executable of an evaluation for batches of up to `rows`."""
+        """Return the executable of an evaluation for batches of up to `rows`; as `training`, it can keep outputs."""
         loss, _ = self.objective()
         settings = self.settings()
         if self._evaluating is None or not self._evaluating.serves(rows, settings):
-            plan = self.lowering(rows, training=False).evaluate(loss, self.accuracy_kind())
+            lowering, kept = self.lowering(rows, training=False), self.has_metrics_in_numpy()
+            plan = lowering.evaluate(loss, self.accuracy_kind(), keep_outputs=kept)
             self._evaluating = Executable(plan, self.memory, self.seed, settings)
         return self._evaluating
 

@@ -113,7 +113,7 @@ class Executable:
     def unbind(self) -> None:
         """Let go of the caller's arrays."""
         self._data = {}
-        for name in ("x", "target", "weight", "out"):
+        for name in ("x", "target", "weight", "out", "kept"):
             self.run.bind(ARENAS[name], None)
 
     def begin(self, offset: int, batch: int, hyper: NDArray[np.float64] | None = None) -> None:
@@ -157,6 +157,10 @@ class Executable:
         """Where a prediction goes."""
         self.out = out
         self.run.bind(ARENAS["out"], out)
+
+    def bind_kept(self, kept: NDArray[Any] | None) -> None:
+        """Say where the outputs of the steps to come are kept, row after row; None: nowhere."""
+        self.run.bind(ARENAS["kept"], kept)
 
     def batch_rows(self, batch: int) -> NDArray[np.int64]:
         """Which rows of the data the step at hand takes."""

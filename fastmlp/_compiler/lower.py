@@ -14,6 +14,7 @@ from .ir import Graph, Operation, Value
 from .ops.add import emit_sum
 from .ops.check import add_checks
 from .ops.gather import add_where_needed, callers_rows
+from .ops.keep_output import add_keep_output
 from .ops.loss import add_loss, takes_last_activation
 from .ops.penalty import add_penalties
 from .ops.update import add_update
@@ -77,16 +78,20 @@ class Lowering(Emitter):
         self._forward(out=Tensor(ARENAS["out"] << SHIFT, units, units))
         return self._finish(self.graph.output.at)
 
-    def evaluate(self, loss: losses.Loss, metric: str | None) -> Plan:
-        """Return the plan of forward, loss and metric."""
+    def evaluate(self, loss: losses.Loss, metric: str | None, *, keep_outputs: bool = False) -> Plan:
+        """Return the plan of forward, loss and metric; outputs can be kept for metrics in NumPy."""
         out, _ = self._forward_to_loss(loss, metric)
+        if keep_outputs:
+            add_keep_output(self, out)
         add_penalties(self, learning=False)
         return self._finish(out)
 
-    def train(self, loss: losses.Loss, metric: str | None, optimizer: Optimizer) -> Plan:
+    def train(self, loss: losses.Loss, metric: str | None, optimizer: Optimizer, *, keep_outputs: bool = False) -> Plan:
         """Return the plan of a whole step; its sections can be run apart."""
         self.keep = True
         out, d_out = self._forward_to_loss(loss, metric)
+        if keep_outputs:
+            add_keep_output(self, out)
         marks = {"forward": len(self.records)}
         self.checks = True
         self._backward(d_out, to_input=False)

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 from ..activations import Activation as ActivationFunction
 from ..activations import Identity
 from ..checks import check_integer
-from ..layers import Layer
+from ..configurable import init_parameters
+from ..layers import Layer, check_layers
 
-__all__ = ["BuiltLayer", "Network", "build_network", "check_layers"]
+__all__ = ["BuiltLayer", "Network", "build_network"]
 
 
 class BuiltLayer(NamedTuple):
@@ -110,6 +111,7 @@ class _Builder:
                 check_layers(f"compose of {layer!r}", parts)
                 chain += self.chain(parts, f"{key}.", inputs, (*inside, layer))
                 inputs = chain[-1].units if parts else inputs
+                _tell_units(layer, inputs)
                 continue
             layer.recommended_initializer = _recommended(layers[index:])
             place = self.layer(layer, key, inputs, inside)
@@ -129,7 +131,16 @@ class _Builder:
             units = layer.build(inputs)
         else:
             units = layer.build_join(inputs, [chain[-1].units if chain else inputs for chain in chains])
-        return BuiltLayer(key, layer, inputs, check_integer(f"outputs of layer {key!r}", units, 1), chains, inside)
+        units = check_integer(f"outputs of layer {key!r}", units, 1)
+        _tell_units(layer, units)
+        return BuiltLayer(key, layer, inputs, units, chains, inside)
+
+
+def _tell_units(layer: Layer, units: int) -> None:
+    """Let a layer know its number of outputs, unless that is a setting of its own."""
+    of_class = type(layer)
+    if not hasattr(of_class, "units") and "units" not in init_parameters(of_class):
+        layer.units = units
 
 
 def _recommended(layers: Sequence[Layer]) -> str:
@@ -141,20 +152,3 @@ def _recommended(layers: Sequence[Layer]) -> str:
         if activation is not None and type(activation) is not Identity:
             return str(activation.initializer)
     return ActivationFunction.initializer
-
-
-def check_layers(source: str, layers: object) -> None:
-    """Check that these are distinct layers of distinct names, none of which lives in another network."""
-    if not isinstance(layers, (tuple, list)):
-        raise TypeError(f"{source}: expected a list of layers, got {layers!r}")
-    for layer in layers:
-        if not isinstance(layer, Layer):
-            raise TypeError(f"{source}: expected layers, got {layer!r}")
-    if len({id(layer) for layer in layers}) < len(layers):
-        raise ValueError(f"{source}: a layer object stands twice in the network; make two")
-    names = [layer.name for layer in layers if layer.name is not None]
-    if len(set(names)) < len(names):
-        raise ValueError(f"{source}: two layers have one name: {sorted(n for n in set(names) if names.count(n) > 1)}")
-    for layer in layers:
-        if getattr(layer, "parameters", None) or getattr(layer, "owned", False):
-            raise ValueError(f"{source}: {layer!r} belongs to another network; make a new layer")

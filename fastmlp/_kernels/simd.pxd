@@ -20,7 +20,7 @@ cdef extern from "simd.h" nogil:
         NV        # vectors in a row of a GEMM tile
         TILE      # vectors in a GEMM tile
         VBYTES    # bytes of a vector
-        MAX_LANES  # lanes of a vector of float
+        MAX_LANES # lanes of a vector of float
     ctypedef struct rows_full:
         pass
     ctypedef struct rows_4:

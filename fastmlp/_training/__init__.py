@@ -5,6 +5,7 @@ from __future__ import annotations
 from .evaluate import evaluate
 from .loop import fit
 from .predict import predict
-from .step import apply_gradients, loss_and_gradients, train_on_batch, vjp
+from .step import apply_gradients, loss_and_gradients, train_on_batch
+from .vjp import vjp
 
 __all__ = ["apply_gradients", "evaluate", "fit", "loss_and_gradients", "predict", "train_on_batch", "vjp"]

@@ -84,7 +84,7 @@ def as_rows(x: object, inputs: int | None, *, empty: bool = False, name: str = "
 
 
 def check_targets(y: object, n: int, units: int, loss: Loss, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return targets as the loss takes them: labels ``(n,)`` in int64, or rows ``(n, units)`` within `dtype`'s range."""
+    """Return targets as the loss takes them: labels ``(n,)`` in int64, or rows ``(n, units)`` that `dtype` holds."""
     array = real_array("y", y)
     if array.shape[:1] != (n,):
         raise ValueError(f"y: expected {n} samples, as x has, got shape {array.shape}")

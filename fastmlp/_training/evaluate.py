@@ -34,7 +34,7 @@ def run_evaluation(compiled: Compiled, source: Source, callbacks: CallbackList |
             callbacks.on_test_begin()
         for block in source.blocks(0, None):
             at = 0
-            while at < len(block):
+            while at < len(block.order):
                 if callbacks is not None and watched:
                     callbacks.on_test_batch_begin(number)
                     at = run_stretch(compiled, block, at, means, training=False, batches=1)

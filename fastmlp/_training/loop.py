@@ -118,7 +118,7 @@ class Loop:
         """Run the batches of a block, and return how many of its rows were reached."""
         compiled, position, callbacks = self.compiled, self.position, self.callbacks
         first, at = position.batch, 0
-        while at < len(block):
+        while at < len(block.order):
             batches, seconds = callbacks.quiet_stretch(compiled.steps)
             if batches:
                 batches = 1 if compiled.stop_training else batches  # asked for before the first step: as in Keras
@@ -127,7 +127,7 @@ class Loop:
             else:
                 at = block.skip_weightless(at)
                 position.batch = first + math.ceil(at / block.batch_size)
-                if at < len(block):
+                if at < len(block.order):
                     at = self._train_watched(block, at, means)
             if compiled.stop_training:
                 break
@@ -136,7 +136,7 @@ class Loop:
     def _train_watched(self, block: Block, at: int, means: RunningMeans) -> int:
         """Run one step, and tell the callbacks that asked for it before and after."""
         number = self.position.batch
-        self.callbacks.on_train_batch_begin(number, self.compiled.steps)
+        self.callbacks.on_train_batch_begin(number)
         at = run_stretch(self.compiled, block, at, means, training=True, batches=1)
         self.position.batch = number + 1
         self.callbacks.on_train_batch_end(number, means.logs())

@@ -45,9 +45,6 @@ class Block:
     batch_size: int
     loss: Loss
 
-    def __len__(self) -> int:
-        return len(self.order)
-
     def check_loss(self, compiled: Compiled) -> None:
         """Check the targets once more where a callback has compiled the network for another loss."""
         loss, _ = compiled.objective()
@@ -59,8 +56,8 @@ class Block:
     def skip_weightless(self, at: int) -> int:
         """Return where the next batch begins of which some row counts: others are no steps."""
         weight = self.data.weight
-        while weight is not None and at < len(self) and not weight[self.order[at : at + self.batch_size]].any():
-            at = min(at + self.batch_size, len(self))
+        while weight is not None and at < len(self.order) and not weight[self.order[at : at + self.batch_size]].any():
+            at = min(at + self.batch_size, len(self.order))
         return at
 
 
@@ -115,7 +112,8 @@ class ArraySource:
         self._end = n if limit is None else min(n, limit * self._batch_size)
         self._order = np.arange(n, dtype=np.int64)
         self.n_batches: int | None = -(-self._end // self._batch_size)
-        if not once and data.copy_bytes(compiled.dtype) <= copy_budget():
+        needed = data.copy_bytes(compiled.dtype)
+        if needed and not once and needed <= copy_budget():
             data = data.readable(compiled.dtype)
         self._data = data
 

@@ -1,8 +1,8 @@
-"""Single steps: ``train_on_batch``, which ``fit`` repeats, ``loss_and_gradients``, ``apply_gradients``, ``vjp``."""
+"""Single steps: ``train_on_batch``, which ``fit`` repeats, ``loss_and_gradients``, ``apply_gradients``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +13,10 @@ from .._compiler.executable import Executable
 from .._compiler.memory import ArrayMap
 from ..checks import cast, real_array
 from ..errors import NonFiniteError
-from .data import prepare, readable_rows, rows_of
+from .data import prepare
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Pullback = Callable[[Any], "tuple[dict[str, NDArray[Any]], NDArray[Any]]"]
 
 
 class Restore:
@@ -168,45 +166,3 @@ def apply(compiled: Compiled, views: ArrayMap, arrays: dict[str, NDArray[Any]]) 
     executable.begin(0, 0, compiled.hyperparameters(1)[0])
     with compiled.guard.stepping():
         executable.commit()
-
-
-def vjp(compiled: Compiled, x: Any, *, training: bool = False) -> tuple[NDArray[Any], Pullback]:
-    """Outputs, and a function from their gradient to those of parameters and inputs.
-
-    Parameters
-    ----------
-    x : array_like ``(n, features)``
-    training : bool
-        Statistics of the batch and this step's dropout masks; no side effect either way.
-
-    Returns
-    -------
-    y : ndarray ``(n, units)``
-    backward : callable
-        ``backward(dy) -> (gradients keyed as parameters, d_input)``; may be called more than once, before the
-        parameters change.
-    """
-    rows = readable_rows(rows_of(compiled, x), compiled.dtype)
-    batch = len(rows)
-    with compiled.guard.reading("vjp"):
-        executable = compiled.take_pulling_back(batch, training=training)
-        plan = executable.plan
-        executable.bind(rows)
-        executable.begin(0, batch)
-        with kept_buffers(compiled, executable, always=True):
-            executable.execute(batch, "forward")
-    d_out, d_input = plan.d_out, plan.d_input
-    assert d_out is not None and d_input is not None
-
-    def backward(dy: Any) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
-        dy = real_array("dy", dy)
-        target = executable.view(d_out, batch)
-        if dy.shape != target.shape:
-            raise ValueError(f"dy: expected shape {target.shape}, got {dy.shape}")
-        with compiled.guard.reading("vjp"):
-            target[...] = cast(dy, compiled.dtype, "dy")
-            executable.execute(batch, "backward")
-        gradients = {key: view.copy() for key, view in executable.gradients.items()}
-        return gradients, executable.view(d_input, batch).copy()
-
-    return executable.view(plan.out, batch).copy(), backward

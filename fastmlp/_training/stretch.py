@@ -36,79 +36,81 @@ def run_stretch(
     A stretch ends at the end of the block, after so many batches or seconds, and where a training is asked to stop.
     """
     size = block.batch_size
-    end = min(len(block), at + int(min(batches, MOST_BATCHES)) * size)
+    end = min(len(block.order), at + int(min(batches, MOST_BATCHES)) * size)
+    deadline = time.monotonic() + seconds if seconds < math.inf else math.inf
     block.check_loss(compiled)
     means.follow()
     executable = compiled.training(size) if training else compiled.evaluating(size)
-    stretch = _Stretch(compiled, executable, block, means, end, training, time.monotonic() + seconds)
     executable.bind(*block.data, block.order)
     try:
-        if executable.compiled and not means.in_numpy:
-            return stretch.run_compiled(at)
-        return stretch.run_stepwise(at)
+        run = _run_stepwise if means.in_numpy or not executable.compiled else _run_compiled
+        return run(compiled, executable, size, at, end, means, training, deadline)
     finally:
         executable.unbind()
 
 
-class _Stretch:
-    """A stretch that is bound to an executable."""
+def _ends(compiled: Compiled, training: bool, deadline: float) -> bool:
+    """Return whether the training is asked to stop, or the time is over."""
+    return (training and compiled.stop_training) or (deadline < math.inf and time.monotonic() >= deadline)
 
-    def __init__(
-        self,
-        compiled: Compiled,
-        executable: Executable,
-        block: Block,
-        means: RunningMeans,
-        end: int,
-        training: bool,
-        deadline: float,
-    ) -> None:
-        self.compiled, self.executable, self.block, self.means = compiled, executable, block, means
-        self.end, self.training, self.deadline = end, training, deadline
 
-    def _ends(self) -> bool:
-        """Return whether the time is over, or the training is asked to stop."""
-        return (self.training and self.compiled.stop_training) or time.monotonic() >= self.deadline
-
-    def run_compiled(self, at: int) -> int:
-        """Run whole epochs' worth of steps in C, which counts them where they are run."""
-        compiled, run, size = self.compiled, self.executable.run, self.block.batch_size
-        sections = self.executable.plan.sections
-        first, last = sections["forward"][0], sections["commit" if self.training else "forward"][1]
-        batches = -(-(self.end - at) // size)
-        hyper = compiled.hyperparameters(batches) if self.training else None
+def _run_compiled(
+    compiled: Compiled,
+    executable: Executable,
+    size: int,
+    at: int,
+    end: int,
+    means: RunningMeans,
+    training: bool,
+    deadline: float,
+) -> int:
+    """Run many steps in one call, which counts them where they are run."""
+    run, sections = executable.run, executable.plan.sections
+    first, last = sections["forward"][0], sections["commit" if training else "forward"][1]
+    batches = -(-(end - at) // size)
+    hyper = compiled.hyperparameters(batches) if training else None
+    while at < end:
+        seconds = COME_BACK if deadline == math.inf else min(COME_BACK, deadline - time.monotonic())
         begun = compiled.steps
-        while at < self.end:
-            rest = None if hyper is None else hyper[compiled.steps - begun :]
-            at, finite = run.epoch(
-                *(first, last, at, self.end, size, compiled.seed, rest, team()),
-                *(self.means.sums, min(COME_BACK, self.deadline - time.monotonic()), not self.training),
-            )
-            if not finite:
-                batch = min(size, self.end - at)
-                self.executable.begin(at, batch)
-                raise steps.non_finite(compiled, self.executable, batch)
-            if self._ends():
-                break
-        return at
+        at, finite = run.epoch(
+            first, last, at, end, size, compiled.seed, hyper, team(), means.sums, seconds, not training
+        )
+        if not finite:
+            batch = min(size, end - at)
+            executable.begin(at, batch)
+            raise steps.non_finite(compiled, executable, batch)
+        if _ends(compiled, training, deadline):
+            break
+        hyper = None if hyper is None else hyper[compiled.steps - begun :]
+    return at
 
-    def run_stepwise(self, at: int) -> int:
-        """Run one batch after the other from Python, where an operation or a metric is computed in NumPy."""
-        while at < self.end:
-            batch = min(self.block.batch_size, self.end - at)
-            if self._run_one(at, batch):
-                self.means.add(self.executable, batch)
-            at += batch
-            if self._ends():
-                break
-        return at
 
-    def _run_one(self, at: int, batch: int) -> bool:
-        """Run one batch; False, and nothing, if no row of it counts."""
-        if self.training:
-            return steps.step(self.compiled, self.executable, at, batch)
-        self.executable.begin(at, batch)
-        if self.executable.run.weight == 0:
-            return False
-        self.executable.execute(batch, "forward")
-        return True
+def _run_stepwise(
+    compiled: Compiled,
+    executable: Executable,
+    size: int,
+    at: int,
+    end: int,
+    means: RunningMeans,
+    training: bool,
+    deadline: float,
+) -> int:
+    """Run one batch after the other from Python, where an operation or a metric is computed in NumPy."""
+    run_one = steps.step if training else _evaluate_one
+    while at < end:
+        batch = min(size, end - at)
+        if run_one(compiled, executable, at, batch):
+            means.add(executable, batch)
+        at += batch
+        if _ends(compiled, training, deadline):
+            break
+    return at
+
+
+def _evaluate_one(compiled: Compiled, executable: Executable, at: int, batch: int) -> bool:
+    """Run one batch of an evaluation; False, and nothing, if no row of it counts."""
+    executable.begin(at, batch)
+    if executable.run.weight == 0:
+        return False
+    executable.execute(batch, "forward")
+    return True

@@ -18,7 +18,7 @@ from ._execution import builtin_kernel as builtin_kernel
 from ._execution import check_trainable as check_trainable
 from ._execution import execution_of as execution_of
 from ._execution import verify as verify
-from ._function import Recorded as Recorded
+from ._function import Recorded
 from ._piecewise import HardShrink, HardSigmoid, HardSiLU, HardTanh, PReLU, ReLU6, SoftShrink, Threshold
 from ._smooth import CELU, ELU, GELU, SELU, Mish, SiLU, Softplus, Softsign, TanhShrink
 
@@ -41,6 +41,7 @@ __all__ = [
     "PReLU",
     "ReLU",
     "ReLU6",
+    "Recorded",
     "SiLU",
     "Sigmoid",
     "Sin",

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from ..checks import check_count, check_number
 from ._base import HOOKS, Callback
 
-__all__ = ["check_callbacks", "interval_of", "overrides"]
+__all__ = ["check_callbacks", "interval_of", "own_hooks"]
 
+_BASE = {hook: getattr(Callback, hook) for hook in HOOKS}
 _TRAINED_WITH = ("net", "network", "model")  # the first argument of hooks in fastmlp 0.1.0
 
 
@@ -22,15 +23,18 @@ def check_callbacks(callbacks: object) -> list[Callback]:
         if not isinstance(callback, Callback):
             raise TypeError(f"callbacks: expected instances of fm.callbacks.Callback, got {callback!r}")
         for name in sorted({*dir(type(callback)), *vars(callback)}):
-            if name.startswith("on_"):
-                _check_hook(callback, name)
+            if name.startswith("on_") and name not in HOOKS:
+                _check_name(callback, name)
+        for hook in own_hooks(callback):
+            _check_arguments(callback, hook)
         interval_of(callback)
     return checked
 
 
-def overrides(callback: Callback, hook: str) -> bool:
-    """Return whether a callback has a hook of its own."""
-    return hook in vars(callback) or getattr(type(callback), hook) is not getattr(Callback, hook)
+def own_hooks(callback: Callback) -> list[str]:
+    """Return the hooks that a callback has itself."""
+    of_class, of_instance = type(callback), vars(callback)
+    return [hook for hook, base in _BASE.items() if hook in of_instance or getattr(of_class, hook) is not base]
 
 
 def interval_of(callback: Callback) -> tuple[int | None, float | None]:
@@ -44,34 +48,10 @@ def interval_of(callback: Callback) -> tuple[int | None, float | None]:
     return n, seconds
 
 
-def _check_hook(callback: Callback, name: str) -> None:
-    method = getattr(callback, name)
-    owner = type(callback).__name__
-    if name not in HOOKS:
-        if callable(method):
-            raise TypeError(f"{owner}.{name} is no hook, and would never be called{_remedy(name)}")
-        return
-    if not callable(method):
-        raise TypeError(f"{owner}.{name}: expected a method, got {method!r}")
-    if not overrides(callback, name):
-        return
-    arguments = HOOKS[name]
-    expected = ", ".join([*arguments[:-1], "logs=None"])
-    try:
-        signature = inspect.signature(method)
-    except ValueError:  # a function that was compiled without its signature
-        return
-    try:
-        signature.bind(*arguments)
-        first = next(iter(signature.parameters), "")
-        accepted = first not in _TRAINED_WITH
-    except TypeError:
-        accepted = False
-    if not accepted:
-        raise TypeError(
-            f"{owner}.{name}{signature} takes other arguments than the hook is called with: write "
-            f"{name}(self, {expected}); the network is self.model"
-        )
+def _check_name(callback: Callback, name: str) -> None:
+    """Refuse a method that looks like a hook and is none."""
+    if callable(getattr(callback, name)):
+        raise TypeError(f"{type(callback).__name__}.{name} is no hook, and would never be called{_remedy(name)}")
 
 
 def _remedy(name: str) -> str:
@@ -81,5 +61,31 @@ def _remedy(name: str) -> str:
         close = [name.replace("batch", "train_batch")]
     else:
         close = get_close_matches(name, HOOKS, n=1)
-    meant = f": did you mean {close[0]}({', '.join([*HOOKS[close[0]][:-1], 'logs=None'])})?" if close else ";"
+    meant = f": did you mean {_signature(close[0])}?" if close else ";"
     return f"{meant} hooks are {', '.join(HOOKS)}; a method of your own needs a name that does not begin with 'on_'"
+
+
+def _signature(hook: str) -> str:
+    return f"{hook}({', '.join(['self', *HOOKS[hook][:-1], 'logs=None'])})"
+
+
+def _check_arguments(callback: Callback, hook: str) -> None:
+    """Refuse a hook that takes other arguments than it is called with."""
+    method = getattr(callback, hook)
+    where = f"{type(callback).__name__}.{hook}"
+    if not callable(method):
+        raise TypeError(f"{where}: expected a method, got {method!r}")
+    try:
+        signature = inspect.signature(method)
+    except ValueError:  # a function that was compiled without its signature
+        return
+    try:
+        signature.bind(*HOOKS[hook])
+        fits = next(iter(signature.parameters)) not in _TRAINED_WITH
+    except TypeError:
+        fits = False
+    if not fits:
+        raise TypeError(
+            f"{where}{signature} takes other arguments than it is called with: write {_signature(hook)}; the network "
+            "is self.model"
+        )

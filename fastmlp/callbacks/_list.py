@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from ._base import HOOKS, Callback, Logs
-from ._checks import check_callbacks, interval_of, overrides
+from ._checks import check_callbacks, interval_of, own_hooks
 from ._history import History
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CallbackList"]
 
-_BATCHES = ("on_train_batch_begin", "on_train_batch_end")
+_BATCHES = frozenset(("on_train_batch_begin", "on_train_batch_end"))
 
 
 class CallbackList:
@@ -44,11 +44,14 @@ class CallbackList:
         self.history = given[0] if given else History()
         if not given:
             self.callbacks.append(self.history)
-        self._hooks: dict[str, list[Callable[..., None]]] = {
-            hook: [getattr(callback, hook) for callback in self.callbacks if overrides(callback, hook)]
-            for hook in HOOKS
-        }
-        self._watching = [_Watcher(cb) for cb in self.callbacks if any(overrides(cb, hook) for hook in _BATCHES)]
+        self._hooks: dict[str, list[Callable[..., None]]] = {hook: [] for hook in HOOKS}
+        self._watching: list[_Watcher] = []
+        for callback in self.callbacks:
+            own = own_hooks(callback)
+            for hook in own:
+                self._hooks[hook].append(getattr(callback, hook))
+            if not _BATCHES.isdisjoint(own):
+                self._watching.append(_Watcher(callback))
         self._due: list[_Watcher] = []
         self._begun: list[Callback] = []
 
@@ -87,17 +90,19 @@ class CallbackList:
     def quiet_stretch(self, steps: int) -> tuple[float, float]:
         """Return for how many steps, and how many seconds, nobody wants to be called, when `steps` are done.
 
-        0 steps: somebody wants to be called around the next one.
+        0 steps: somebody wants to be called around the next one, and will be.
         """
-        quiet = (math.inf, math.inf)
+        quiet_steps = quiet_seconds = math.inf
+        self._due = []
         for watcher in self._watching:
-            mine = watcher.quiet_stretch(steps)
-            quiet = (min(quiet[0], mine[0]), min(quiet[1], mine[1]))
-        return quiet
+            mine, seconds = watcher.quiet_stretch(steps)
+            if mine == 0:
+                self._due.append(watcher)
+            quiet_steps, quiet_seconds = min(quiet_steps, mine), min(quiet_seconds, seconds)
+        return quiet_steps, quiet_seconds
 
-    def on_train_batch_begin(self, batch: int, steps: int) -> None:
-        """Tell those who want to be called around the step after `steps` that it begins."""
-        self._due = [watcher for watcher in self._watching if watcher.quiet_stretch(steps)[0] == 0]
+    def on_train_batch_begin(self, batch: int) -> None:
+        """Tell those who want to be called around this step that it begins."""
         for watcher in self._due:
             watcher.callback.on_train_batch_begin(batch, {})
 

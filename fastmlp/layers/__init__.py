@@ -7,13 +7,15 @@ from typing import Any
 from ..registry import layers as registry
 from ._activation import Activation
 from ._base import Layer
+from ._checks import check_layers as check_layers
 from ._dense import Dense
 from ._dropout import Dropout
 from ._normalization import BatchNorm, LayerNorm, RMSNorm
+from ._residual import Residual
 
-__all__ = ["Activation", "BatchNorm", "Dense", "Dropout", "Layer", "LayerNorm", "RMSNorm", "get"]
+__all__ = ["Activation", "BatchNorm", "Dense", "Dropout", "Layer", "LayerNorm", "RMSNorm", "Residual", "get"]
 
-for _cls in (Activation, BatchNorm, Dense, Dropout, Layer, LayerNorm, RMSNorm):
+for _cls in (Activation, BatchNorm, Dense, Dropout, Layer, LayerNorm, RMSNorm, Residual):
     _cls.__module__ = __name__  # where users find it, in messages and pickles
 
 get = registry.get

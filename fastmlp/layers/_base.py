@@ -59,9 +59,13 @@ class Layer(Configurable):
 
     Attributes
     ----------
+    units : int
+        Number of outputs, once it is built; layers that choose it themselves have it before.
     parameters, buffers : dict of str to ndarray
         Views into the network's memory, once it is built.
     """
+
+    units: int
 
     tells_output: bool = False  # whether `output_activation` says all about what the outputs are
     looked_past: bool = False  # whether an initializer is recommended by what comes after this layer, too

@@ -102,7 +102,9 @@ def schedule(subject: Subject) -> None:
             net, (x, y) = network(subject, optimizer, "float64", rows=16, width=8)
             for _ in range(2):
                 net.train_on_batch(x, y)
-            states.append({key: array.copy() for key, array in net.parameters.items()})
+            param = draw(SHAPE)
+            optimizer.update(param, _gradient(1, np.float64), optimizer.init_state(param), 0.003, 1)
+            states.append({"param": param, **{key: array.copy() for key, array in net.parameters.items()}})
         finally:
             optimizer.learning_rate = kept
     for key, array in states[0].items():

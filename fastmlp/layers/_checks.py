@@ -1,0 +1,24 @@
+"""Checks of layers that are to live in one network."""
+
+from __future__ import annotations
+
+from ._base import Layer
+
+__all__ = ["check_layers"]
+
+
+def check_layers(source: str, layers: object) -> None:
+    """Check that these are distinct layers of distinct names, none of which lives in another network."""
+    if not isinstance(layers, (tuple, list)):
+        raise TypeError(f"{source}: expected a list of layers, got {layers!r}")
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            raise TypeError(f"{source}: expected layers, got {layer!r}")
+    if len({id(layer) for layer in layers}) < len(layers):
+        raise ValueError(f"{source}: a layer object stands twice in the network; make two")
+    names = [layer.name for layer in layers if layer.name is not None]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{source}: two layers have one name: {sorted(n for n in set(names) if names.count(n) > 1)}")
+    for layer in layers:
+        if getattr(layer, "parameters", None) or getattr(layer, "owned", False):
+            raise ValueError(f"{source}: {layer!r} belongs to another network; make a new layer")
