@@ -43,6 +43,8 @@ class Lowering(Emitter):
 
     Attributes
     ----------
+    trainable : frozenset of str
+        Keys of the parameters that are learned.
     keep : bool
         Whether what the way back needs must be kept.
     checks : bool
@@ -61,6 +63,7 @@ class Lowering(Emitter):
         super().__init__(memory, capacity, max(max(place.inputs, place.units) for place in network.layers))
         self.network = network
         self.graph = graph_of(network, memory, training=training)
+        self.trainable = network.trainable()
         self.keep = self.checks = False
         self.checked: set[str] = set()
         self.derived: set[Operation] = set()

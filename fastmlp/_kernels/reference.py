@@ -320,7 +320,15 @@ def sgd_update(
 
 
 def adam_update(
-    w: Array, g: Array, m: Array, v: Array, learning_rate: float, beta_1: float, beta_2: float, epsilon: float, step: int
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    learning_rate: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+    step: int,
 ) -> None:
     """Algorithm 1 of Kingma, Ba: Adam, ICLR 2015, for step t >= 1; all (n,).
 

@@ -139,8 +139,8 @@ def profile(compiled: Compiled, x: Any, y: Any = None, *, repeats: int = 9) -> P
 
     Notes
     -----
-    Otherwise operations run together: those that walk share 128 rows at a time while these are in cache, and a team is
-    started once. By itself each goes over all rows, is cut as it suits it alone, and starts a team of its own if it is
+    Otherwise operations run together: those of a fused group share 128 rows at a time while these are in cache, and
+    a team is started once. By itself each goes over all rows, is cut as it suits it alone, and starts a team of its own if it is
     large enough for one. Their sum is therefore another number than `step_microseconds`: it tells where time goes, not
     how much of it. Memory is taken for a batch of all rows and for a copy of parameters and optimizer state.
     """
@@ -152,7 +152,8 @@ def profile(compiled: Compiled, x: Any, y: Any = None, *, repeats: int = 9) -> P
     batch = len(data.x)
     with compiled.guard.changing("profile"):
         plan = lowered(compiled, batch, training)
-        executable = Executable(plan, arenas.clone(), compiled.seed, compiled.optimizer if training else None)
+        optimizer = compiled.optimizer if training else None
+        executable = Executable(plan, arenas.clone(), compiled.seed, settings=None, optimizer=optimizer)
         bench = _Bench(compiled, executable, batch, training)
         executable.bind(*data)
         if not training:

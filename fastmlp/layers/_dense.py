@@ -30,7 +30,7 @@ class Dense(Layer):
     bias_initializer : name or Initializer
     kernel_regularizer, bias_regularizer : name, Regularizer or None
         Penalties, which are a part of the loss.
-    name : str, optional
+    name, trainable : as `Layer`
 
     Notes
     -----
@@ -51,8 +51,9 @@ class Dense(Layer):
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
         name: str | None = None,
+        trainable: bool = True,
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, trainable=trainable)
         self.units = check_integer("units", units, 1)
         self.activation = activation_registry.get("identity" if activation is None else activation)
         self.use_bias = bool(use_bias)
