@@ -139,10 +139,10 @@ def profile(compiled: Compiled, x: Any, y: Any = None, *, repeats: int = 9) -> P
 
     Notes
     -----
-    Otherwise operations run together: those of a fused group share 128 rows at a time while these are in cache, and
-    a team is started once. By itself each goes over all rows, is cut as it suits it alone, and starts a team of its own if it is
-    large enough for one. Their sum is therefore another number than `step_microseconds`: it tells where time goes, not
-    how much of it. Memory is taken for a batch of all rows and for a copy of parameters and optimizer state.
+    Otherwise operations run together: those of a fused group share 128 rows at a time while these are in cache, and a
+    team is started once. By itself each goes over all rows, is split as it suits it alone, and starts a team of its own
+    if it is large enough for one. Their sum is therefore another number than `step_microseconds`: it tells where time
+    goes, not how much of it. Memory is taken for a batch of all rows and for a copy of parameters and optimizer state.
     """
     repeats = check_count("repeats", repeats)
     training = y is not None
