@@ -1,7 +1,7 @@
 """Doors: the short way of a call through a workspace, for plans that need no Python.
 
-What a door takes is looked at in `fastmlp/_kernels/plan_fastpath.pyx`; for all else it returns None, and the caller goes the
-long way, which is `steps` and `evaluation`.
+What a door takes is looked at in `fastmlp/_kernels/plan_fastpath.pyx`; for all else it returns None, and the caller
+goes the long way, which is `steps` and `evaluation`.
 """
 
 from __future__ import annotations
@@ -48,21 +48,23 @@ def with_train_door(net: Sequential, workspace: Workspace) -> Workspace:
     def fill(step: int) -> None:
         hyper[:] = workspace.hyper([optimizer.learning_rate_at(step)])[0]
 
-    scheduled = callable(optimizer.learning_rate)
-    if not scheduled:
+    def filled() -> Any:
+        """What fills the hyper-parameters step by step; None if they are constant, and filled now."""
+        if callable(optimizer.learning_rate):
+            return fill
         fill(1)
+        return None
 
     def fits() -> bool:
         """Whether the plan and what is done about metrics are right for what is set now."""
         found = (
             workspace.sweep == sweep_of(optimizer)
-            and callable(optimizer.learning_rate) == scheduled
             and workspace.reductions == reductions_of(net)
             and list(vars(optimizer)) == settings
             and all(is_compiled(metric) for _, metric in named)
         )
-        if found and not scheduled:
-            fill(1)
+        if found:
+            workspace.fastpath.fill = filled()
         return found
 
     workspace.fastpath = core.TrainFastPath(
@@ -72,6 +74,6 @@ def with_train_door(net: Sequential, workspace: Workspace) -> Workspace:
         settings=core.Settings(fits, optimizer, *net.metrics, *recorded_parts(net)),
         metric=named[0][0] if named else None,
         hyper=hyper,
-        fill=fill if scheduled else None,
+        fill=filled(),
     )
     return workspace

@@ -4,6 +4,7 @@ A fast path looks at the arguments, at the settings and at who else uses the net
 plan on the caller's arrays. If anything is not, it returns None and has changed nothing: then the general path, which
 is Python, does what there is to do, or says what is wrong.
 """
+cimport cython
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cpython.dict cimport PyDict_Next
 from cpython.pythread cimport PyThread_get_thread_ident
@@ -67,6 +68,7 @@ cdef bint are_probabilities(const Py_buffer *y, Py_ssize_t columns, const real *
     return fine
 
 
+@cython.auto_pickle(False)
 cdef class Settings:
     """The attributes of the optimizer and of other objects, as they were when the plan was last found to match them.
 
@@ -187,9 +189,10 @@ cdef class TrainFastPath(FastPath):
     hyper : ndarray of float64
         Hyper-parameters of a step.
     fill : callable or None
-        ``fill(step)`` brings `hyper` up to date where some of it is a function of the step.
+        ``fill(step)`` brings `hyper` up to date where some of it is a function of the step; may be set anew at any time.
     """
-    cdef object labels, metric, fill
+    cdef object labels, metric
+    cdef public object fill
     cdef bint probabilities
     cdef Settings settings
     cdef const double[::1] hyper
