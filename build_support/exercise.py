@@ -1,5 +1,5 @@
-"""What `sanitize.py` runs: networks of native, recorded, learned and Python activations and of recorded optimizers, at
-sizes beside those of vectors, tiles and walks, by 1, 2 and 3 threads; every result has the same bits."""
+"""Exercise networks for `sanitize.py`: native, recorded, learned and Python activations and recorded optimizers, at
+sizes about those of vectors, tiles and fused groups, on 1, 2 and 3 threads; every result has the same bits."""
 
 import ctypes
 import itertools
