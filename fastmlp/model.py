@@ -202,8 +202,8 @@ class Sequential:
         self.engine.compile(chosen, chosen_loss, chosen_metrics)
 
     @property
-    def optimizer(self) -> optimizers.Optimizer | None:
-        """The optimizer that `compile` chose; its settings may be changed between steps."""
+    def optimizer(self) -> Any:  # so that ``net.optimizer.momentum = 0.8`` passes type checkers, whatever the class
+        """The `Optimizer` that `compile` chose, or None; its settings may be changed between steps."""
         return self.engine.optimizer
 
     @property

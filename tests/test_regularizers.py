@@ -10,7 +10,6 @@ from fastmlp.lowering._base import WALK_BYTES
 
 import fastmlp as fm
 from fastmlp import cli
-from fastmlp._kernels import level, load
 from fastmlp.layers import BatchNorm, Dense, Layer
 
 FEATURES = 6

@@ -8,7 +8,6 @@ from fastmlp.core import CODES
 import fastmlp as fm
 from fastmlp import lowering
 from fastmlp.activations import execution_of
-from fastmlp.core import CODES
 from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
 
 FIRST, LAST = 6, 3

@@ -272,7 +272,7 @@ class Compiled:
         return self._applying
 
     def take_predicting(self, rows: int) -> Executable:
-        """Return an executable of predictions that nobody uses, for batches of up to `rows`; `give_predicting` it back."""
+        """Return an idle executable of predictions for batches of up to `rows`; `give_predicting` takes it back."""
         settings = self._forward_settings.get()
         executable = _taken(self._predicting, rows, settings)
         if executable is None:
@@ -309,11 +309,11 @@ class Compiled:
 
     def train_fast(self, x: Any, y: Any) -> dict[str, float] | None:
         """Run one step whose arguments need no conversion; None, and nothing has changed, where they do."""
-        return fastpath.train(self._training, x, y)  # type: ignore[no-any-return]
+        return fastpath.train(self._training, x, y)
 
     def predict_fast(self, x: Any, batch_size: int | None, out: NDArray[Any] | None) -> NDArray[Any] | None:
         """Predict in one piece where the arguments need no conversion; None where they do."""
-        return fastpath.predict(self._predicting, x, batch_size, out)  # type: ignore[no-any-return]
+        return fastpath.predict(self._predicting, x, batch_size, out)
 
     # -- what it holds -------------------------------------------------------------------------------------------
 

@@ -89,9 +89,7 @@ class Lowering(Emitter):
         add_penalties(self, learning=False)
         return self._finish(out)
 
-    def train(
-        self, loss: losses.Loss, metric: str | None, optimizer: Optimizer, *, keep_outputs: bool = False
-    ) -> Plan:
+    def train(self, loss: losses.Loss, metric: str | None, optimizer: Optimizer, *, keep_outputs: bool = False) -> Plan:
         """Return the plan of a whole step; its sections can be run apart."""
         self.keep = True
         out, d_out = self._forward_to_loss(loss, metric)

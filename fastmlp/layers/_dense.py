@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..checks import check_integer
 from ..activations import Activation as ActivationFunction
+from ..checks import check_integer
 from ..registry import activations as activation_registry
 from ..registry import initializers as initializer_registry
 from ..registry import layers as registry

@@ -140,7 +140,9 @@ class RMSNorm(Layer):
     tells_output = True
     looked_past = True
 
-    def __init__(self, *, epsilon: float = 1e-5, gamma_regularizer: Any = None, name: str | None = None, trainable: bool = True) -> None:
+    def __init__(
+        self, *, epsilon: float = 1e-5, gamma_regularizer: Any = None, name: str | None = None, trainable: bool = True
+    ) -> None:
         super().__init__(name=name, trainable=trainable)
         self.epsilon = _check_epsilon(epsilon)
         self.gamma_regularizer = regularizer_of(gamma_regularizer)

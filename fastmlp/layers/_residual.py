@@ -65,8 +65,8 @@ class Residual(Layer):
     def build_join(self, input_dim: int, units: Sequence[int]) -> int:
         if units[0] != input_dim:
             raise ValueError(
-                f"Residual: its layers give {units[0]} columns, but take {input_dim}, to which theirs are added; let the "
-                f"last of them have {input_dim} units"
+                f"Residual: its layers give {units[0]} columns, but take {input_dim}, to which theirs are added; let "
+                f"the last of them have {input_dim} units"
             )
         return input_dim
 

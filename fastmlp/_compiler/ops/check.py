@@ -1,4 +1,4 @@
-"""``check``: looks for NaN and infinity in gradients; ``abort_if_nonfinite``: where all threads stop before the update."""
+"""``check`` looks for NaN and infinity in gradients; at ``abort_if_nonfinite`` all threads stop before the update."""
 
 from __future__ import annotations
 

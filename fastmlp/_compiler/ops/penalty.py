@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..._kernels import PENALTY_CHUNK, NONE
+from ..._kernels import NONE, PENALTY_CHUNK
 from ...regularizers import KernelSpec, execution_of
 from ..plan import Call, Note
 from ..user_code import pair, put, read_only

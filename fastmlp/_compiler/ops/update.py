@@ -1,4 +1,4 @@
-"""``sgd``, ``adam``, ``traced_update``: how a step moves the parameters (row 16), over the flat arenas; or in Python."""
+"""``sgd``, ``adam``, ``traced_update``: how a step moves the parameters (row 16), over flat arenas; or in Python."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def add_update(to: Lowering, optimizer: Optimizer) -> None:
 
 
 def _call(keys: frozenset[str]) -> Call:
-    """Return what calls ``optimizer.update`` of some parameters; if one fails, or spoils its state, all are put back."""
+    """Return a call of ``optimizer.update`` for some parameters; if one fails or spoils its state, all are put back."""
 
     def call(executable: Any, batch: int) -> None:
         arenas, optimizer = executable.arenas, executable.optimizer
@@ -67,7 +67,9 @@ def _call(keys: frozenset[str]) -> Call:
     return call
 
 
-def _check_update(optimizer: Optimizer, key: str, answer: object, before: dict[str, Any], state: dict[str, Any]) -> None:
+def _check_update(
+    optimizer: Optimizer, key: str, answer: object, before: dict[str, Any], state: dict[str, Any]
+) -> None:
     """Check that an update has worked in place."""
     if answer is not None:
         raise TypeError(
