@@ -2,8 +2,10 @@
 
 import contextlib
 import copy
+import inspect
 import io
 import pickle
+import re
 import threading
 
 import numpy as np
@@ -1222,6 +1224,29 @@ def test_composed_layers():
         one.fit(X, ROWS, epochs=2, batch_size=20)
     assert net.predict(X).tobytes() == flat.predict(X).tobytes()
     assert len(net.layers) == 3
+
+
+METHODS = {
+    name: method
+    for name, method in inspect.getmembers(fm.Sequential, inspect.isfunction)
+    if not name.startswith("_") and list(inspect.signature(method).parameters) != ["self"]
+}
+
+
+def test_methods_are_found():
+    assert len(METHODS) >= 12 and {"fit", "predict", "train_on_batch", "vjp"} <= set(METHODS)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_help_of_a_method_shows_all_of_it(name):
+    """Every parameter, what comes back, every error, and an example, where users call it."""
+    method = METHODS[name]
+    signature, text = inspect.signature(method), inspect.getdoc(method)
+    described = text.partition("Parameters\n")[2].partition("\nRaises\n")[0]
+    for parameter in list(signature.parameters)[1:]:
+        assert re.search(rf"^(\w+, )*{parameter}(, \w+)* :", described, re.MULTILINE), parameter
+    assert ("\nReturns\n" in text) == (signature.return_annotation != "None")
+    assert "\nRaises\n" in text and "\nExamples\n" in text and ">>> " in text
 
 
 def test_summary_tells_what_runs_in_python(capsys):

@@ -1,8 +1,7 @@
-"""What ``fit`` does around its steps: callbacks, history, stopping, validation, weights, iterables, printed lines."""
+"""What ``fit`` does around its steps: hooks and when they are called, history, stopping early, and how it ends."""
 
-import io
-import itertools
-import re
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -208,6 +207,448 @@ def test_a_callback_may_use_the_network(data):
     np.testing.assert_array_equal(net.predict(data[0]), alone.predict(data[0]))
 
 
+# Hooks as Keras has them
+
+
+def every_hook(calls):
+    """A callback that keeps the name of each hook that is called, with its number."""
+
+    def hook(name):
+        def method(self, *arguments):
+            calls.append((name, *arguments[:-1]))
+            self.logs = arguments[-1]
+
+        return method
+
+    return type("Every", (Callback,), {name: hook(name) for name in HOOKS})()
+
+
+HOOKS = [
+    f"on_{of}_{when}"
+    for of in ("train", "epoch", "train_batch", "test", "test_batch", "predict", "predict_batch")
+    for when in ("begin", "end")
+]
+
+
+def test_hooks_are_called_in_the_order_of_keras(data):
+    x, y = data
+    calls = []
+    network().fit(
+        x, y, epochs=2, batch_size=30, validation_data=(x[:40], y[:40]), callbacks=[every_hook(calls)], verbose=0
+    )
+    batches = [(f"on_train_batch_{when}", batch) for batch in (0, 1) for when in ("begin", "end")]
+    test_batches = [(f"on_test_batch_{when}", batch) for batch in (0, 1) for when in ("begin", "end")]
+    epochs = [
+        call
+        for epoch in (0, 1)
+        for call in (
+            ("on_epoch_begin", epoch),
+            *batches,
+            ("on_test_begin",),
+            *test_batches,
+            ("on_test_end",),
+            ("on_epoch_end", epoch),
+        )
+    ]
+    assert calls == [("on_train_begin",), *epochs, ("on_train_end",)]
+
+
+def test_evaluate_and_predict_call_no_hooks(data):
+    calls = []
+
+    class Uses(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            calls.clear()
+            self.model.evaluate(*data)
+            self.model.predict(data[0])
+            assert calls == []
+
+    network().fit(*data, callbacks=[every_hook(calls), Uses()], verbose=0)
+
+
+def test_logs_of_the_hooks(data):
+    seen = {}
+
+    class Keeps(Callback):
+        def on_test_batch_end(self, batch, logs=None):
+            seen["test batch"] = dict(logs)
+
+        def on_test_end(self, logs=None):
+            seen["test"] = dict(logs)
+
+        def on_epoch_end(self, epoch, logs=None):
+            seen["epoch"] = dict(logs)
+
+        def on_train_end(self, logs=None):
+            seen["train"] = dict(logs)
+
+        def on_train_begin(self, logs=None):
+            seen["begin"] = logs
+
+    network().fit(*data, epochs=2, validation_data=data, callbacks=[Keeps()], verbose=0)
+    assert list(seen["epoch"]) == ["loss", "accuracy", "val_loss", "val_accuracy"]
+    assert seen["train"] == seen["epoch"] and seen["begin"] == {}
+    assert seen["test"] == seen["test batch"] == {name: seen["epoch"][f"val_{name}"] for name in ("loss", "accuracy")}
+
+
+def test_what_a_callback_knows(data):
+    seen = []
+
+    class Asks(Callback):
+        def on_train_begin(self, logs=None):
+            seen.append((self.model, dict(self.params)))
+
+    net = network()
+    assert Asks().model is None and dict(Asks().params) == {}
+    net.fit(*data, epochs=3, batch_size=20, callbacks=[Asks()], verbose=0)
+    net.fit([data], steps_per_epoch=1, callbacks=[Asks()], verbose=0)
+    net.fit([data], callbacks=[Asks()], verbose=0)
+    assert seen == [
+        (net, {"epochs": 3, "steps": 3, "verbose": 0}),
+        (net, {"epochs": 1, "steps": 1, "verbose": 0}),
+        (net, {"epochs": 1, "steps": None, "verbose": 0}),
+    ]
+
+
+def test_set_model_and_set_params_are_called(data):
+    seen = []
+
+    class Takes(Callback):
+        def set_model(self, model):
+            seen.append(model)
+
+        def set_params(self, params):
+            seen.append(params["epochs"])
+
+    net = network()
+    net.fit(*data, callbacks=[Takes()], verbose=0)
+    assert net in seen and 1 in seen and len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "close"),
+    [
+        ("on_epoch_ended", "on_epoch_end(self, epoch, logs=None)"),
+        ("on_batch_end", "on_train_batch_end(self, batch, logs=None)"),
+        ("on_batch_begin", "on_train_batch_begin(self, batch, logs=None)"),
+        ("on_training_begin", "on_train_begin(self, logs=None)"),
+        ("on_nothing_like_it_at_all", "a method of your own needs a name that does not begin with 'on_'"),
+    ],
+)
+def test_a_misspelt_hook_is_refused_before_anything_changes(name, close, data, refuses):
+    callback = type("Misspelt", (Callback,), {name: lambda self, *arguments: None})()
+    error = refuses(network_of_40, lambda net: net.fit(*data, callbacks=[callback]), TypeError, rf"Misspelt\.{name}")
+    assert close in str(error)
+
+
+def network_of_40():
+    return network()
+
+
+def of_old_on_epoch_end(self, net, epoch, logs):
+    """As it was written for fastmlp 0.1.0."""
+
+
+def of_old_on_epoch_begin(self, net, epoch):
+    """As it was written for fastmlp 0.1.0: as many arguments as today, but others."""
+
+
+def of_old_on_train_begin(self, net):
+    """As it was written for fastmlp 0.1.0."""
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("on_epoch_end", of_old_on_epoch_end),
+        ("on_epoch_begin", of_old_on_epoch_begin),
+        ("on_train_begin", of_old_on_train_begin),
+        ("on_epoch_end", lambda self: None),
+        ("on_epoch_end", lambda self, epoch: None),
+        ("on_train_end", lambda self, epoch, logs: None),
+        ("on_epoch_end", lambda self, *, epoch, logs=None: None),
+        ("on_train_batch_end", lambda self, batch, logs, more: None),
+        ("on_epoch_end", 3),
+    ],
+)
+def test_a_hook_with_other_arguments_is_refused_before_anything_changes(name, method, data, refuses):
+    callback = type("Other", (Callback,), {name: method})()
+    error = refuses(network_of_40, lambda net: net.fit(*data, callbacks=[callback]), TypeError, rf"Other\.{name}")
+    if callable(method):
+        assert f"write {name}(self, " in str(error) and "self.model" in str(error)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda self, epoch, logs: None,
+        lambda self, epoch, logs=None, more=None: None,
+        lambda self, number, means: None,
+        lambda self, *arguments: None,
+        lambda *arguments, **keywords: None,
+        staticmethod(lambda epoch, logs=None: None),
+    ],
+)
+def test_hooks_that_can_be_called_are_taken(method, data):
+    callback = type("Fine", (Callback,), {"on_epoch_end": method, "on_device": "cpu"})()
+    network().fit(*data, callbacks=[callback], verbose=0)
+
+
+def test_a_hook_of_an_instance(data):
+    seen, callback = [], Callback()
+    callback.on_epoch_end = lambda epoch, logs: seen.append(epoch)
+    network().fit(*data, epochs=2, callbacks=[callback], verbose=0)
+    assert seen == [0, 1]
+
+
+# Called now and then
+
+
+class Steps(Callback):
+    """Keeps the steps around which it is called, as (the number of the step, of the batch), or (number,) before."""
+
+    def __init__(self, **when):
+        self.calls = []
+        for name, value in when.items():
+            setattr(self, name, value)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.calls.append((self.model.engine.steps + 1,))
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.calls.append((self.model.engine.steps, batch))
+
+    @property
+    def steps(self):
+        assert self.calls[::2] == [call[:1] for call in self.calls[1::2]]  # before and after the same steps
+        return self.calls[1::2]
+
+
+def test_every_n_steps_counts_the_steps_of_the_network(data, snapshot, same_bits):
+    net, twin, watch = network(), network(), Steps(every_n_steps=4)
+    for one, callbacks in ((net, [watch]), (twin, [])):
+        one.train_on_batch(*data)
+        one.fit(*data, epochs=3, batch_size=10, callbacks=callbacks, verbose=0)
+    assert watch.steps == [(4, 2), (8, 1), (12, 0), (16, 4)]
+    assert same_bits(snapshot(net), snapshot(twin))
+    net.fit(*data, batch_size=10, callbacks=[watch], verbose=0)
+    assert watch.steps[4:] == [(20, 3)]
+
+
+@pytest.mark.parametrize("batches", ["arrays", "iterable"])
+def test_callbacks_with_intervals_of_their_own(batches, data):
+    x, y = data
+    if batches == "iterable":
+        x, y = [(x[at : at + 10], y[at : at + 10]) for at in range(0, N, 10)], None
+    third, fifth, every, never = Steps(every_n_steps=3), Steps(every_n_steps=5), Steps(), Steps(every_n_steps=100)
+    network().fit(x, y, epochs=2, batch_size=10, callbacks=[third, fifth, every, never], verbose=0)
+    assert [step for step, _ in third.steps] == [3, 6, 9]
+    assert [step for step, _ in fifth.steps] == [5, 10]
+    assert [step for step, _ in every.steps] == list(range(1, 11))
+    assert never.calls == []
+
+
+def test_logs_of_every_nth_step_are_the_means_so_far(data):
+    class Logs(Callback):
+        def __init__(self, n):
+            self.every_n_steps, self.seen = n, {}
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.seen[batch] = dict(logs)
+
+    every, third = Logs(None), Logs(3)
+    for logs in (every, third):
+        net = network()
+        net.compile("sgd", "sparse_categorical_crossentropy", ["accuracy", Spread()])
+        net.fit(*data, batch_size=7, callbacks=[logs], verbose=0)
+    assert third.seen == {batch: every.seen[batch] for batch in (2, 5)}
+
+
+class Spread(fm.metrics.Metric):
+    """A metric in NumPy that depends on how the rows were cut into batches."""
+
+    def reset(self):
+        self.values = []
+
+    def update(self, y_true, y_pred, weight):
+        self.values.append(float(np.ptp(y_pred)))
+
+    def result(self):
+        return float(np.mean(self.values))
+
+
+def test_every_seconds(data, snapshot, same_bits):
+    net, twin = network(), network()
+    rare, often, both = Steps(every_seconds=3600), Steps(every_seconds=1e-9), Steps(every_seconds=3600, every_n_steps=5)
+    net.fit(*data, epochs=2, batch_size=10, callbacks=[rare, often, both], verbose=0)
+    twin.fit(*data, epochs=2, batch_size=10, verbose=0)
+    assert rare.calls == []
+    assert [step for step, _ in often.steps] == list(range(1, 11))
+    assert [step for step, _ in both.steps] == [5, 10]
+    assert same_bits(snapshot(net), snapshot(twin))
+
+
+def test_every_seconds_within_an_epoch_that_is_long():
+    x, y = np.zeros((200_000, FEATURES), np.float32), np.zeros(200_000, np.int64)
+    watch = Steps(every_seconds=0.02)
+    watch.times = []
+    end = watch.on_train_batch_end
+
+    def on_train_batch_end(batch, logs):
+        end(batch, logs)
+        watch.times.append(time.monotonic())
+        watch.model.stop_training = len(watch.times) == 3
+
+    watch.on_train_batch_end = on_train_batch_end
+    network().fit(x, y, epochs=1000, batch_size=2, callbacks=[watch], verbose=0)
+    assert len(watch.steps) == 3
+    assert np.diff(watch.times).min() > 0.019
+    assert watch.steps[1][0] - watch.steps[0][0] > 3
+
+
+def test_an_interval_may_change_while_training_goes_on(data):
+    class Widens(Steps):
+        def on_train_batch_end(self, batch, logs=None):
+            super().on_train_batch_end(batch, logs)
+            self.every_n_steps = 4
+
+    watch = Widens(every_n_steps=1)
+    network().fit(*data, epochs=2, batch_size=10, callbacks=[watch], verbose=0)
+    assert [step for step, _ in watch.steps] == [1, 4, 8]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"every_n_steps": 0}, ValueError),
+        ({"every_n_steps": 2.0}, TypeError),
+        ({"every_n_steps": True}, TypeError),
+        ({"every_seconds": -1}, ValueError),
+        ({"every_seconds": np.nan}, ValueError),
+        ({"every_seconds": "1"}, TypeError),
+    ],
+)
+def test_intervals_are_checked_before_anything_changes(options, error, data, refuses):
+    watch = Steps(**options)
+    refuses(network_of_40, lambda net: net.fit(*data, callbacks=[watch]), error, f"{next(iter(options))} of Steps")
+
+
+@pytest.mark.parametrize("n", [None, 2])
+def test_batches_without_weight_are_no_steps_and_call_no_hooks(n, data):
+    x, y = data
+    weight = np.ones(N)
+    weight[10:30] = 0
+    weight[40:] = 0
+    watch = Steps(every_n_steps=n)
+    network().fit(x, y, sample_weight=weight, batch_size=10, shuffle=False, callbacks=[watch], verbose=0)
+    assert watch.steps == ([(1, 0), (2, 3)] if n is None else [(2, 3)])
+
+
+# The end
+
+
+class Ends(Callback):
+    """Keeps what it was told of the end."""
+
+    def __init__(self):
+        self.ended = []
+
+    def on_train_end(self, logs=None):
+        self.ended.append(logs)
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("hook", ["on_epoch_begin", "on_train_batch_begin", "on_train_batch_end", "on_test_begin"])
+def test_on_train_end_runs_when_a_hook_raises(hook, error, data):
+    calls = []
+
+    def fail(self, *arguments):
+        calls.append(hook)
+        if len(calls) == 3:
+            raise error("mine")
+
+    ends, fails = Ends(), type("Fails", (Callback,), {hook: fail})()
+    net = network()
+    with pytest.raises(error, match="mine"):
+        net.fit(*data, epochs=9, validation_data=data, callbacks=[ends, fails], verbose=0)
+    assert len(ends.ended) == 1
+    if hook in ("on_epoch_begin", "on_test_begin"):
+        assert ends.ended[0]["loss"] == net.history.history["loss"][-1]
+    net.fit(*data, verbose=0)
+
+
+def test_on_train_end_runs_after_nan(data):
+    x, y = data
+    x = x.copy()
+    x[3, 1] = np.nan
+    ends = Ends()
+    with pytest.raises(fm.NonFiniteError):
+        network().fit(x, y, callbacks=[ends], verbose=0)
+    assert ends.ended == [{}]
+
+
+def test_on_train_end_runs_after_an_iterable_that_raises(data):
+    def batches():
+        yield data
+        raise OSError("cut off")
+
+    ends = Ends()
+    with pytest.raises(OSError, match="cut off"):
+        network().fit(batches(), callbacks=[ends], verbose=0)
+    assert len(ends.ended) == 1
+
+
+@pytest.mark.parametrize("before", [None, "on_epoch_end"])
+def test_on_train_end_runs_for_all_even_where_it_raises(before, data):
+    """The last error goes on to the caller, with the one before it as its context."""
+
+    class Fails(Callback):
+        def on_train_end(self, logs=None):
+            raise OSError("disk full")
+
+    def fail(self, epoch, logs=None):
+        raise ZeroDivisionError
+
+    callbacks = [Ends(), Fails(), Ends()]
+    if before is not None:
+        callbacks.append(type("Before", (Callback,), {before: fail})())
+    with pytest.raises(OSError, match="disk full") as caught:
+        network().fit(*data, callbacks=callbacks, verbose=0)
+    assert len(callbacks[0].ended) == len(callbacks[2].ended) == 1
+    assert before is None or isinstance(caught.value.__context__, ZeroDivisionError)
+
+
+def test_what_has_not_begun_does_not_end(data):
+    class Fails(Callback):
+        def on_train_begin(self, logs=None):
+            raise OSError("no disk")
+
+        def on_train_end(self, logs=None):
+            raise AssertionError("it never began")
+
+    first, last = Ends(), Ends()
+    with pytest.raises(OSError, match="no disk"):
+        network().fit(*data, callbacks=[first, Fails(), last], verbose=0)
+    assert len(first.ended) == 1 and last.ended == []
+
+
+def test_early_stopping_gives_the_best_weights_back_after_an_error(data):
+    """Of the best epoch, not those that led to the error, which are one step short of infinity."""
+
+    class Explodes(Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 3:
+                self.best = {key: value.copy() for key, value in self.model.parameters.items()}
+                self.model.parameters["3.kernel"] = np.full((6, CLASSES), 3e38)
+
+    net, cause, stop = network(), Explodes(), EarlyStopping("loss", patience=9)
+    with pytest.raises(fm.NonFiniteError):
+        net.fit(*data, epochs=9, batch_size=N, callbacks=[cause, stop], verbose=0)
+    assert stop.best_epoch == 2 and stop.stopped_epoch is None
+    assert all((net.parameters[key] == value).all() for key, value in cause.best.items())
+    assert net.history.epoch == [0, 1, 2]
+
+
 # History
 
 
@@ -252,6 +693,35 @@ def test_no_epoch_left(data, snapshot, same_bits):
     assert same_bits(snapshot(net), before)
 
 
+def test_the_network_has_its_last_history(data):
+    net = network()
+    assert net.history is None
+    assert net.fit(*data, verbose=0) is net.history
+    first = net.history
+    with pytest.raises(ValueError, match="epochs"):
+        net.fit(*data, epochs=0, verbose=0)
+    assert net.history is first  # what is refused is no training
+
+
+def test_the_network_has_its_history_after_an_error(data):
+    class Fails(Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise OSError("mine")
+
+    net = network()
+    with pytest.raises(OSError, match="mine"):
+        net.fit(*data, epochs=9, callbacks=[Fails()], verbose=0)
+    assert net.history.epoch == [0, 1] and len(net.history.history["loss"]) == 2
+
+
+def test_a_history_of_ones_own_goes_on_growing(data):
+    net, mine = network(), History()
+    assert net.fit(*data, epochs=2, callbacks=[mine], verbose=0) is mine
+    assert net.fit(*data, epochs=3, initial_epoch=2, callbacks=[mine], verbose=0) is mine is net.history
+    assert mine.epoch == [0, 1, 2] and len(mine.history["loss"]) == 3
+
+
 # Stopping
 
 
@@ -280,6 +750,41 @@ def test_stop_within_an_iterable(data):
     history = network().fit(batches, epochs=9, callbacks=[BatchStopper(1, 2), recorder], verbose=0)
     assert history.epoch == [0, 1]
     assert [call[1] for call in recorder.calls if call[0] == "batch end"] == [0, 1, 2, 3, 4, 0, 1, 2]
+
+
+def test_stop_at_every_nth_step(data, snapshot, same_bits):
+    class Stops(Callback):
+        every_n_steps = 7
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = True
+
+    net, twin = network(), network()
+    history = net.fit(*data, epochs=9, batch_size=10, callbacks=[Stops()], verbose=0)
+    assert history.epoch == [0, 1] and net.engine.steps == 7
+    twin.fit(*data, batch_size=10, verbose=0)
+    twin.fit(*data, batch_size=10, steps_per_epoch=2, verbose=0)
+    assert same_bits(snapshot(net), snapshot(twin))
+
+
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_begin", "on_train_batch_begin"])
+def test_a_stop_before_the_first_step_ends_the_training_after_it(hook, data):
+    def stop(self, *arguments):
+        self.model.stop_training = True
+
+    net = network()
+    history = net.fit(*data, epochs=9, batch_size=10, callbacks=[type("Stops", (Callback,), {hook: stop})()], verbose=0)
+    assert history.epoch == [0] and net.engine.steps == 1
+
+
+def test_another_thread_may_stop_a_training_within_an_epoch():
+    x, y = np.zeros((400_000, FEATURES), np.float32), np.zeros(400_000, np.int64)
+    net = network()
+    timer = threading.Timer(0.2, lambda: setattr(net, "stop_training", True))
+    timer.start()
+    history = net.fit(x, y, epochs=1000, batch_size=2, verbose=0)
+    timer.join()
+    assert len(history.epoch) < 1000
 
 
 def test_a_stop_is_for_one_fit(data):
@@ -315,6 +820,7 @@ class Losses(Callback):
         ([5, 6, 7, 8], 1, 0, 1),
         ([5, 4, 3, 2], 1, 3, None),
         ([np.nan, np.nan, 3, 4, np.nan, 2], 2, 2, 4),  # not a number is never better
+        ([3, np.nan, np.nan, np.nan], 2, 0, 2),
     ],
 )
 def test_early_stopping(values, patience, best, stopped, data):
@@ -325,6 +831,16 @@ def test_early_stopping(values, patience, best, stopped, data):
     assert (stopping.best, stopping.best_epoch, stopping.stopped_epoch) == (values[best], best, stopped)
     np.testing.assert_array_equal(net.parameters["0.bias"], best)
     np.testing.assert_array_equal(net.buffers["1.running_mean"], best)
+
+
+def test_early_stopping_of_what_is_never_a_number(data):
+    """NaN is no improvement: the training ends, and there is nothing to give back."""
+    stopping = EarlyStopping(patience=2)
+    net = network()
+    history = net.fit(*data, epochs=9, callbacks=[Losses([np.nan] * 9), stopping], verbose=0)
+    assert history.epoch == [0, 1, 2]
+    assert (stopping.best, stopping.best_epoch, stopping.stopped_epoch) == (None, None, 2)
+    np.testing.assert_array_equal(net.parameters["0.bias"], 2)
 
 
 def test_early_stopping_without_restoring(data):
@@ -382,304 +898,3 @@ def test_early_stopping_tells_what_it_misses(data):
 def test_early_stopping_checks_its_options(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         EarlyStopping(**options)
-
-
-# Steps of an epoch, iterables
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3, 4])
-def test_steps_per_epoch(steps, data):
-    recorder = BatchRecorder()
-    network().fit(*data, epochs=2, batch_size=20, steps_per_epoch=steps, callbacks=[recorder], verbose=0)
-    batches = [call[1] for call in recorder.calls if call[0] == "batch end"]
-    assert batches == 2 * list(range(min(steps, 3)))
-
-
-def test_steps_per_epoch_without_hooks(data, snapshot, same_bits):
-    net, watched = network(), network()
-    options = {"epochs": 3, "batch_size": 20, "steps_per_epoch": 2, "verbose": 0}
-    net.fit(*data, **options)
-    watched.fit(*data, callbacks=[BatchRecorder()], **options)
-    assert same_bits(snapshot(net), snapshot(watched))
-
-
-def test_each_epoch_of_a_few_steps_takes_other_rows():
-    x = np.arange(40, dtype=np.float32)[:, None]
-    net = fm.Sequential([Dense(1)], input_dim=1, seed=0)
-    net.compile(fm.optimizers.SGD(0.0), "mse")
-    losses = net.fit(x, x, epochs=6, batch_size=4, steps_per_epoch=1, verbose=0).history["loss"]
-    assert len(set(losses)) == 6
-
-
-def test_an_iterable_of_batches(data, snapshot, same_bits):
-    x, y = data
-    net, twin = network(), network()
-    batches = [(x[at : at + 16], y[at : at + 16]) for at in range(0, N, 16)]
-    history = net.fit(batches, epochs=2, verbose=0).history
-    logs = [[twin.train_on_batch(*batch) for batch in batches] for _ in range(2)]
-    assert same_bits(snapshot(net), snapshot(twin))
-    for epoch in range(2):
-        expected = np.average([log["loss"] for log in logs[epoch]], weights=[len(batch[0]) for batch in batches])
-        assert history["loss"][epoch] == pytest.approx(expected)
-
-
-def test_an_iterable_equals_arrays_that_are_not_shuffled(data, snapshot, same_bits):
-    x, y = data
-    net, twin = network(), network()
-    net.fit([(x[at : at + 16], y[at : at + 16]) for at in range(0, N, 16)], epochs=2, verbose=0)
-    twin.fit(x, y, epochs=2, batch_size=16, shuffle=False, verbose=0)
-    assert same_bits(snapshot(net), snapshot(twin))
-
-
-def test_an_iterable_is_iterated_anew_each_epoch(data):
-    class Batches:
-        epochs = 0
-
-        def __iter__(self):
-            self.epochs += 1
-            yield from [data, data]
-
-    batches = Batches()
-    recorder = BatchRecorder()
-    network().fit(batches, epochs=3, callbacks=[recorder], verbose=0)
-    assert batches.epochs == 3
-    assert [call[1] for call in recorder.calls if call[0] == "batch end"] == [0, 1] * 3
-
-
-def test_an_endless_iterable(data):
-    recorder = BatchRecorder()
-    network().fit(itertools.repeat(data), epochs=2, steps_per_epoch=3, callbacks=[recorder], verbose=0)
-    assert [call[1] for call in recorder.calls if call[0] == "batch end"] == [0, 1, 2] * 2
-
-
-def test_an_endless_generator_loses_no_batch(data):
-    given = []
-
-    def batches():
-        for number in itertools.count():
-            given.append(number)
-            yield data
-
-    network().fit(batches(), epochs=2, steps_per_epoch=3, verbose=0)
-    assert given == list(range(6))
-
-
-def test_a_generator_is_used_up(data):
-    net = network()
-    with pytest.raises(ValueError, match="a generator is used up after one epoch"):
-        net.fit((batch for batch in [data]), epochs=2, verbose=0)
-    assert net.fit([data], epochs=2, verbose=0).epoch == [0, 1]
-
-
-def test_weights_in_an_iterable(data, snapshot, same_bits):
-    x, y = data
-    weight = np.linspace(0.5, 2, N)
-    net, twin = network(), network()
-    net.fit([(x, y, weight)], epochs=2, verbose=0)
-    twin.fit(x, y, sample_weight=weight, epochs=2, batch_size=N, shuffle=False, verbose=0)
-    assert same_bits(snapshot(net), snapshot(twin))
-
-
-def test_an_iterable_builds_the_network(data):
-    net = fm.Sequential([Dense(CLASSES, activation="softmax")], seed=0)
-    net.compile("sgd", "sparse_categorical_crossentropy")
-    net.fit(iter([data]), verbose=0)
-    assert net.input_dim == FEATURES
-
-
-def test_validation_beside_an_iterable(data):
-    net = network()
-    history = net.fit([data], epochs=2, validation_data=data, verbose=0).history
-    assert history["val_loss"][-1] == pytest.approx(net.evaluate(*data)["loss"])
-
-
-@pytest.mark.parametrize(
-    "options", [{"sample_weight": np.ones(N)}, {"class_weight": {0: 2}}, {"validation_split": 0.2}]
-)
-def test_what_comes_with_the_batches_is_not_an_option(options, data):
-    with pytest.raises(ValueError, match="without y"):
-        network().fit([data], verbose=0, **options)
-
-
-@pytest.mark.parametrize("batch", [3, "xy", (1,), np.zeros((2, FEATURES))], ids=repr)
-def test_batches_that_are_none(batch, data):
-    with pytest.raises(TypeError, match=r"expected batches \(x, y\) or \(x, y, weight\)"):
-        network().fit([batch], verbose=0)
-
-
-# Validation
-
-
-def test_validation_split_takes_the_last_share(data, snapshot, same_bits):
-    x, y = data
-    net, twin = network(), network()
-    history = net.fit(x, y, epochs=3, validation_split=0.3, verbose=0).history
-    expected = twin.fit(x[:35], y[:35], epochs=3, validation_data=(x[35:], y[35:]), verbose=0).history
-    assert history == expected
-    assert same_bits(snapshot(net), snapshot(twin))
-
-
-def test_validation_split_splits_weights_too(data):
-    x, y = data
-    weight = np.linspace(0.1, 3, N)
-    history = network().fit(x, y, sample_weight=weight, validation_split=0.3, verbose=0).history
-    held = (x[35:], y[35:], weight[35:])
-    expected = network().fit(x[:35], y[:35], sample_weight=weight[:35], validation_data=held, verbose=0).history
-    assert history == expected
-
-
-@pytest.mark.parametrize("share", [1.0, -0.1, 1.5, 1e-9, float("nan")])
-def test_validation_split_out_of_range(share, data):
-    with pytest.raises(ValueError, match="validation_split"):
-        network().fit(*data, validation_split=share, verbose=0)
-
-
-def test_validation_changes_nothing(data, snapshot, same_bits):
-    net, alone = network(), network()
-    net.fit(*data, epochs=2, validation_data=data, verbose=0)
-    alone.fit(*data, epochs=2, verbose=0)
-    assert same_bits(snapshot(net), snapshot(alone))
-
-
-def test_weighted_validation(data):
-    weight = np.linspace(0, 2, N)
-    net = network()
-    history = net.fit(*data, validation_data=(*data, weight), verbose=0).history
-    logs = net.evaluate(*data, sample_weight=weight)
-    assert history["val_loss"][0] == pytest.approx(logs["loss"])
-    assert history["val_accuracy"][0] == pytest.approx(logs["accuracy"])
-
-
-@pytest.mark.parametrize("validation", [(1,), 3, "xy", (1, 2, 3, 4)], ids=repr)
-def test_validation_data_of_another_kind(validation, data):
-    with pytest.raises(ValueError, match=r"validation_data|2 dimensions"):
-        network().fit(*data, validation_data=validation, verbose=0)
-
-
-# Weights
-
-
-def test_a_weight_of_two_counts_as_two_rows(data):
-    x, y = data
-    weight = np.ones(N)
-    weight[[3, 7]] = 2
-    twice = np.r_[np.arange(N), 3, 7]
-    net = plain()
-    weighted, repeated = net.evaluate(x, y, sample_weight=weight), net.evaluate(x[twice], y[twice])
-    assert weighted == pytest.approx(repeated, rel=1e-12)
-    loss, gradients = net.loss_and_gradients(x, y, weight)
-    expected, others = net.loss_and_gradients(x[twice], y[twice])
-    assert loss == pytest.approx(expected, rel=1e-12)
-    for key, gradient in gradients.items():
-        np.testing.assert_allclose(gradient, others[key], rtol=1e-11, atol=1e-15)
-
-
-def test_a_weight_of_zero_counts_as_no_row(data):
-    x, y = data
-    weight = np.ones(N)
-    weight[10:] = 0
-    net = plain()
-    assert net.evaluate(x, y, sample_weight=weight) == pytest.approx(net.evaluate(x[:10], y[:10]), rel=1e-12)
-
-
-def test_the_scale_of_weights_is_of_no_matter(data):
-    weight = np.random.default_rng(0).uniform(0.1, 1, N)
-    a, b = plain(), plain()
-    histories = [net.fit(*data, epochs=2, sample_weight=w, verbose=0) for net, w in ((a, weight), (b, 4 * weight))]
-    for name, values in histories[0].history.items():
-        assert values == pytest.approx(histories[1].history[name])
-    np.testing.assert_allclose(a.parameters["0.kernel"], b.parameters["0.kernel"], rtol=1e-12)
-
-
-def test_the_loss_of_an_epoch_is_weighted_across_batches(data):
-    x, y = data
-    weight = np.linspace(0, 3, N)
-    net = plain()
-    net.optimizer.learning_rate = 0.0
-    history = net.fit(x, y, batch_size=8, sample_weight=weight, verbose=0).history
-    assert {name: values[0] for name, values in history.items()} == pytest.approx(
-        net.evaluate(x, y, sample_weight=weight), rel=1e-12
-    )
-
-
-def test_class_weight_is_a_sample_weight(data, snapshot, same_bits):
-    x, y = data
-    factors = {0: 0.5, 2: 3.0}  # a class that is not named counts 1
-    net, twin = network(), network()
-    history = net.fit(x, y, epochs=2, class_weight=factors, verbose=0).history
-    weight = np.array([factors.get(label, 1.0) for label in y.tolist()])
-    assert twin.fit(x, y, epochs=2, sample_weight=weight, verbose=0).history == history
-    assert same_bits(snapshot(net), snapshot(twin))
-
-
-def test_class_weight_times_sample_weight(data, snapshot, same_bits):
-    x, y = data
-    weight = np.linspace(0.5, 2, N)
-    factors = np.array([0.5, 1.0, 4.0])
-    net, twin = network(), network()
-    net.fit(x, y, sample_weight=weight, class_weight=dict(enumerate(factors)), verbose=0)
-    twin.fit(x, y, sample_weight=weight * factors[y], verbose=0)
-    assert same_bits(snapshot(net), snapshot(twin))
-
-
-def test_class_weight_of_one_hot_rows_and_of_yes_or_no(data, snapshot, same_bits):
-    x, y = data
-    for units, activation, loss, target in (
-        (CLASSES, "softmax", "categorical_crossentropy", np.eye(CLASSES)[y]),
-        (1, "sigmoid", "binary_crossentropy", (y == 1).astype(float)),
-    ):
-        labels = y if units > 1 else (y == 1).astype(int)
-        factors = np.array([0.5, 2.0, 1.0])
-        nets = [fm.Sequential([Dense(units, activation=activation)], input_dim=FEATURES, seed=1) for _ in range(2)]
-        for net, options in zip(
-            nets, ({"class_weight": {0: 0.5, 1: 2.0}}, {"sample_weight": factors[labels]}), strict=True
-        ):
-            net.compile("sgd", loss)
-            net.fit(x, target, verbose=0, **options)
-        assert same_bits(snapshot(nets[0]), snapshot(nets[1]))
-
-
-# Lines that are printed
-
-
-def test_lines(data, capsys):
-    net = network()
-    history = net.fit(*data, epochs=10, validation_data=data, verbose=1).history
-    captured = capsys.readouterr()
-    lines = captured.out.splitlines()
-    assert captured.err == "" and len(lines) == 10
-    for epoch, line in enumerate(lines):
-        values = "  ".join(f"{name} {values[epoch]:.4f}" for name, values in history.items())
-        assert re.fullmatch(rf"epoch {epoch + 1:>2}/10  {re.escape(values)}  [\d,]+ samples/s", line)
-
-
-def test_lines_for_an_iterable(data, capsys):
-    network().fit([data], epochs=2, verbose=1)
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
-    assert all(re.match(rf"epoch {epoch}/2  loss \d+\.\d{{4}}  accuracy ", line) for epoch, line in enumerate(lines, 1))
-
-
-def test_silence(data, capsys):
-    network().fit(*data, verbose=0)
-    network().fit(*data)  # "auto": the output of a test is no terminal
-    assert capsys.readouterr().out == ""
-
-
-def test_auto_prints_to_a_terminal(data, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    monkeypatch.setattr("sys.stdout", terminal := Terminal())
-    network().fit(*data, epochs=3)
-    assert len(terminal.getvalue().splitlines()) == 3
-
-
-@pytest.mark.parametrize("verbose", ["yes", 3, None])
-def test_other_verbosities(verbose, data, snapshot, same_bits):
-    net = network()
-    before = snapshot(net)
-    with pytest.raises(ValueError, match="verbose: expected 'auto', 0 or 1"):
-        net.fit(*data, verbose=verbose)
-    assert same_bits(snapshot(net), before)

@@ -176,6 +176,62 @@ def test_compile_within_a_callback_is_obeyed_or_refused(contents, says):
         assert [name for name in after if name.startswith("parameter") and after[name] != watch.kept[name]] == []
 
 
+@pytest.mark.parametrize("hook", ["on_epoch_begin", "on_train_batch_begin", "on_train_batch_end", "on_epoch_end"])
+def test_compile_within_a_callback_for_other_targets(hook, says):
+    """The targets are rows, the new loss takes labels: a ValueError before the next step, and nothing read astray."""
+
+    def compiles(self, number, logs=None):
+        self.model.compile("sgd", fm.losses.SparseCategoricalCrossentropy(from_logits=True))
+        self.steps = self.model.engine.steps
+
+    net, watch = regressor(), type("Compiles", (fm.callbacks.Callback,), {hook: compiles})()
+    with pytest.raises(ValueError) as caught:
+        fit(net, X, ROWS, epochs=2, callbacks=[watch])
+    says(caught.value, r"\by\b", "labels")
+    assert net.engine.steps == watch.steps
+
+
+def test_compile_within_a_callback_for_other_metrics():
+    """The means begin anew."""
+
+    class Compiles(fm.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if batch == 2:
+                self.model.compile("sgd", "mse", ["mae"])
+
+    net = regressor()
+    history = fit_history(net, X, ROWS, callbacks=[Compiles()])
+    assert list(history) == ["loss", "mean_absolute_error"]
+    assert np.isfinite(list(history.values())).all()
+
+
+def test_a_reader_in_another_thread_does_not_end_a_training():
+    """Who comes second gets an error; the training, which has begun, goes on: also from one epoch to the next."""
+    net = regressor()
+    refused, done = [], threading.Event()
+
+    def read():
+        while not done.is_set():
+            try:
+                net.predict(X)
+            except RuntimeError as error:
+                refused.append(error)
+
+    class Starts(fm.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 2:
+                thread.start()
+
+    thread = threading.Thread(target=read, daemon=True)
+    try:
+        history = net.fit(X, ROWS, validation_data=(X, ROWS), epochs=300, callbacks=[Starts()])
+    finally:
+        done.set()
+        thread.join(10)
+    assert len(history.epoch) == 300 and refused
+    assert in_thread(lambda: net.predict(X)) == []
+
+
 # -- Ctrl-C --------------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from .executable import Executable
 from .lower import Lowering
 from .memory import Arenas, ArrayMap
 from .network import Network, build_network
-from .settings import Current, TrainingSettings, forward_settings, training_settings
+from .settings import Current, TrainingSettings, forward_settings, training_settings, with_update
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +59,7 @@ class Compiled:
 
     def _drop_executables(self) -> None:
         self._forward_settings = Current(lambda: forward_settings(self))
-        self._training_settings = Current(lambda: training_settings(self))
+        self._training_settings = Current(lambda: training_settings(self), lambda found: with_update(self, found))
         self._lowered_from: object = None
         self._training: Executable | None = None
         self._evaluating: Executable | None = None

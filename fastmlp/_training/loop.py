@@ -104,7 +104,7 @@ class Loop:
                 break
         if position.means is None:
             raise ValueError("fit: the iterable gave no batch; a generator is used up after one epoch, a list is not")
-        asked = self.source.n_batches
+        asked = self.source.limit
         if asked is not None and position.batch < asked and not compiled.stop_training:
             warnings.warn(
                 f"fit: epoch {position.epoch + 1} has {position.batch} steps, {asked} were asked for: the data is at "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,10 +10,15 @@ from .. import metrics
 from .step import update_metric
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from .._compiler.compiled import Compiled
     from .._compiler.executable import Executable
+    from .source import Block
 
 __all__ = ["RunningMeans"]
+
+KEPT_BYTES = 512 << 10  # of outputs that wait for metrics in NumPy; at least those of a batch
 
 
 def clone(metric: metrics.Metric) -> metrics.Metric:
@@ -38,6 +43,7 @@ class RunningMeans:
 
     def __init__(self, compiled: Compiled) -> None:
         self._compiled = compiled
+        self._kept: NDArray[Any] | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -60,6 +66,34 @@ class RunningMeans:
         self.sums += (run.loss, run.metric, run.weight)
         for metric in self.in_numpy:
             update_metric(metric, executable, batch)
+
+    def room_for_outputs(self, batch_size: int) -> NDArray[Any]:
+        """Return an array for the outputs of some batches, the same one for the whole epoch."""
+        dtype, units = self._compiled.dtype, self._compiled.units
+        batches = max(KEPT_BYTES // (batch_size * units * dtype.itemsize), 1)
+        if self._kept is None or self._kept.shape != (batches * batch_size, units):
+            self._kept = np.empty((batches * batch_size, units), dtype)
+        return self._kept
+
+    def add_kept(self, outputs: NDArray[Any], block: Block, first: int) -> None:
+        """Show the metrics in NumPy the outputs of a block's rows from number `first` on, batch by batch.
+
+        What they add up depends on the batches alone: neither on time, nor on who is called between them.
+        """
+        rows = block.order[first : first + len(outputs)]
+        y, weight = block.data.y, block.data.weight
+        assert y is not None
+        target = y[rows]
+        weights = None if weight is None else weight[rows]
+        outputs = outputs.view()
+        for array in (target, outputs):
+            array.flags.writeable = False  # what one metric does, the next must not see
+        for at in range(0, len(rows), block.batch_size):
+            part = slice(at, at + block.batch_size)
+            shares = None if weights is None else weights[part]
+            if shares is None or shares.any():  # else it was no step, and has no outputs
+                for metric in self.in_numpy:
+                    metric.update(target[part], outputs[part], None if shares is None else shares.copy())
 
     def logs(self, prefix: str = "") -> dict[str, float]:
         """Return the means by name; NaN where no row has counted."""

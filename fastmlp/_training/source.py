@@ -68,9 +68,12 @@ class Source(Protocol):
     ----------
     n_batches : int or None
         Batches of an epoch; None where nobody knows.
+    limit : int or None
+        Batches after which an epoch ends early.
     """
 
     n_batches: int | None
+    limit: int | None
 
     def blocks(self, first: int, order_key: int | None) -> Iterator[Block]:
         """Yield an epoch's batches from number `first` on."""
@@ -111,6 +114,7 @@ class ArraySource:
         self._batch_size, self._shuffle = min(batch_size, n), shuffle
         self._end = n if limit is None else min(n, limit * self._batch_size)
         self._order = np.arange(n, dtype=np.int64)
+        self.limit = limit
         self.n_batches: int | None = -(-self._end // self._batch_size)
         needed = data.copy_bytes(compiled.dtype)
         if needed and not once and needed <= copy_budget():
@@ -148,11 +152,11 @@ class IterableSource:
 
     def __init__(self, compiled: Compiled, batches: Iterable[Any], limit: int | None = None) -> None:
         self._compiled, self._batches = compiled, batches
-        self.n_batches = limit
+        self.n_batches = self.limit = limit
 
     def blocks(self, first: int = 0, order_key: int | None = None) -> Iterator[Block]:
         """Yield an epoch's batches from number `first` on, each as a block."""
-        for batch in islice(self._batches, first, self.n_batches):
+        for batch in islice(self._batches, first, self.limit):
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
                 raise TypeError(f"fit: expected batches (x, y) or (x, y, weight), got {type(batch).__name__}")
             data = prepare(self._compiled, *batch).readable(self._compiled.dtype)

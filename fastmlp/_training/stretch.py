@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..threads import team
 from . import step as steps
@@ -41,68 +41,79 @@ def run_stretch(
     block.check_loss(compiled)
     means.follow()
     executable = compiled.training(size) if training else compiled.evaluating(size)
+    stretch = _Stretch(compiled, executable, block, means, training, deadline)
     executable.bind(*block.data, block.order)
     try:
-        run = _run_stepwise if means.in_numpy or not executable.compiled else _run_compiled
-        return run(compiled, executable, size, at, end, means, training, deadline)
+        if not executable.compiled:
+            return _run_stepwise(stretch, at, end)
+        return _run_keeping(stretch, at, end) if means.in_numpy else _run_compiled(stretch, at, end)
     finally:
         executable.unbind()
 
 
-def _ends(compiled: Compiled, training: bool, deadline: float) -> bool:
-    """Return whether the training is asked to stop, or the time is over."""
-    return (training and compiled.stop_training) or (deadline < math.inf and time.monotonic() >= deadline)
+class _Stretch(NamedTuple):
+    """What runs, over which data, and until when."""
+
+    compiled: Compiled
+    executable: Executable
+    block: Block
+    means: RunningMeans
+    training: bool
+    deadline: float
+
+    def ends(self) -> bool:
+        """Return whether the training is asked to stop, or the time is over."""
+        if self.training and self.compiled.stop_training:
+            return True
+        return self.deadline < math.inf and time.monotonic() >= self.deadline
 
 
-def _run_compiled(
-    compiled: Compiled,
-    executable: Executable,
-    size: int,
-    at: int,
-    end: int,
-    means: RunningMeans,
-    training: bool,
-    deadline: float,
-) -> int:
-    """Run many steps in one call, which counts them where they are run."""
-    run, sections = executable.run, executable.plan.sections
+def _run_compiled(stretch: _Stretch, at: int, end: int, kept_from: int = 0) -> int:
+    """Run many batches in one call, which counts steps where they are run; return the row reached."""
+    compiled, executable, block, means, training, deadline = stretch
+    run, sections, size = executable.run, executable.plan.sections, block.batch_size
     first, last = sections["forward"][0], sections["commit" if training else "forward"][1]
-    batches = -(-(end - at) // size)
-    hyper = compiled.hyperparameters(batches) if training else None
+    hyper = compiled.hyperparameters(-(-(end - at) // size)) if training else None
     while at < end:
         seconds = COME_BACK if deadline == math.inf else min(COME_BACK, deadline - time.monotonic())
         begun = compiled.steps
         at, finite = run.epoch(
-            first, last, at, end, size, compiled.seed, hyper, team(), means.sums, seconds, not training
+            *(first, last, at, end, size, compiled.seed, hyper, team(), means.sums, seconds, not training, kept_from)
         )
         if not finite:
             batch = min(size, end - at)
             executable.begin(at, batch)
             raise steps.non_finite(compiled, executable, batch)
-        if _ends(compiled, training, deadline):
+        if stretch.ends():
             break
         hyper = None if hyper is None else hyper[compiled.steps - begun :]
     return at
 
 
-def _run_stepwise(
-    compiled: Compiled,
-    executable: Executable,
-    size: int,
-    at: int,
-    end: int,
-    means: RunningMeans,
-    training: bool,
-    deadline: float,
-) -> int:
-    """Run one batch after the other from Python, where an operation or a metric is computed in NumPy."""
+def _run_keeping(stretch: _Stretch, at: int, end: int) -> int:
+    """Run as `_run_compiled`, and let metrics in NumPy read the outputs that were kept, many batches at a time."""
+    executable, block, means = stretch.executable, stretch.block, stretch.means
+    kept = means.room_for_outputs(block.batch_size)
+    executable.bind_kept(kept)
+    while at < end:
+        begun = at
+        at = _run_compiled(stretch, begun, min(end, begun + len(kept)), kept_from=begun)
+        means.add_kept(kept[: at - begun], block, begun)
+        if stretch.ends():
+            break
+    return at
+
+
+def _run_stepwise(stretch: _Stretch, at: int, end: int) -> int:
+    """Run one batch after the other from Python, where an operation is computed in NumPy."""
+    compiled, executable, block, means, training, _ = stretch
     run_one = steps.step if training else _evaluate_one
     while at < end:
-        batch = min(size, end - at)
+        batch = min(block.batch_size, end - at)
         if run_one(compiled, executable, at, batch):
             means.add(executable, batch)
         at += batch
-        if _ends(compiled, training, deadline):
+        if stretch.ends():
             break
     return at
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ._base import HOOKS, Callback, Logs
@@ -73,9 +72,15 @@ class CallbackList:
     def end(self, logs: Logs) -> None:
         """Call ``on_train_end`` of all callbacks that have begun, of each even if one before it fails."""
         begun, self._begun = self._begun, []
-        with ExitStack() as stack:  # calls last in, first out
-            for callback in reversed(begun):
-                stack.callback(callback.on_train_end, logs)
+        self._end_each(iter(begun), logs)
+
+    def _end_each(self, callbacks: Iterator[Callback], logs: Logs) -> None:
+        for callback in callbacks:
+            try:
+                callback.on_train_end(logs)
+            except BaseException:
+                self._end_each(callbacks, logs)  # the others
+                raise
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Tell that an epoch begins."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -67,6 +67,10 @@ class Layer(Configurable):
     parameters, buffers : dict of str to ndarray
         Views into the network's memory, once it is built.
     """
+
+    data_attributes: ClassVar[frozenset[str]] = frozenset(
+        ("buffers", "buffer_specs", "owned", "parameters", "parameter_specs", "recommended_initializer")
+    )
 
     units: int
 
