@@ -1,4 +1,4 @@
-"""Builds the kernels once per instruction-set level; all else about the package stands in pyproject.toml.
+"""Build the kernels once per instruction-set level; all else about the package stands in pyproject.toml.
 
 The sources in `fastmlp/_kernels` are copied into one package per level below the build directory, where
 Cython and the C compiler work on them: relative cimports resolve inside each copy, and nothing generated
@@ -30,8 +30,16 @@ from build_support.probe import OpenMPError, Toolchain, openmp_flags
 
 KERNELS = Path("fastmlp/_kernels")
 HEADERS = Path("fastmlp/include")
-# One for all levels, so these run on any processor: what finds out which levels may be imported, and who calls.
-COMMON = "_cpu", "concurrency"
+# Compiled once, for any processor: the list of levels that it can run, and what all levels share.
+COMMON = "_cpu", "concurrency", "plan_ops"
+PACKAGE = '''"""The kernels, compiled for {level}; written by setup.py."""
+
+import sys
+
+from .. import plan_ops  # one table of operations for all levels
+
+sys.modules[__name__ + ".plan_ops"] = plan_ops
+'''
 # Cython's memoryviews, generated and compiled once instead of in every module: 4 s and 160 kB less for each.
 UTILITY = "_cyutility"
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
@@ -45,7 +53,7 @@ LEVELS = {
 # Never -ffast-math: how a sum is grouped, and whether a*b+c is rounded once, is for the kernel to say.
 # Errno and traps are given up: no kernel looks at them.
 FLAGS = ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
-# Vectors are written out where they pay: left to itself, the compiler gathers the addresses of a tile's rows into one,
+# Vectors are written out where they pay: left to itself, the compiler packs the addresses of a tile's rows into one,
 # and calls memset for a tile's zeros.
 FLAGS_WHERE_KNOWN = [
     *("-fno-trapping-math", "-fno-semantic-interposition", "-fno-asynchronous-unwind-tables"),
@@ -53,14 +61,13 @@ FLAGS_WHERE_KNOWN = [
 ]
 # No symbols, and no padding between segments: of many small files, that is a sixth.
 STRIP = ["-Wl,--strip-all", "-Wl,-z,noseparate-code", "-Wl,-z,norelro", "-Wl,--build-id=none", "-Wl,--gc-sections"]
-# What calls kernels, and is none; then kernels, and what runs them, that are no faster with more.
-SMALL = {stem: ["-Os"] for stem in ("bindings", "plan", "plan_ops", "concurrency", "plan_fastpath", "_cpu", UTILITY)} | {
-    stem: ["-O2"]
-    for stem in (
-        *("vm", "nn_activations", "nn_losses", "nn_parametric", "nn_penalties", "nn_dropout", "random"),
-        *("plan_dispatch", "plan_schedule"),
-    )
-}
+# Modules that call kernels and are none; then kernels, and what runs them, that are no faster with more.
+CALLERS = ("bindings", "plan", "plan_ops", "plan_fastpath", "concurrency", "_cpu", UTILITY)
+SECOND = (
+    *("vm", "nn_activations", "nn_losses", "nn_parametric", "nn_penalties", "random"),
+    *("plan_dispatch", "plan_schedule"),
+)
+SMALL = {stem: ["-Os"] for stem in CALLERS} | {stem: ["-O2"] for stem in SECOND}
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,
@@ -75,7 +82,7 @@ DIRECTIVES = {
 
 
 def levels_to_build() -> list[str]:
-    """The levels that `FASTMLP_BUILD_LEVELS` asks for, else those of this architecture."""
+    """Return the levels that `FASTMLP_BUILD_LEVELS` asks for, else those of this architecture."""
     x86_64 = platform.machine().lower() in ("x86_64", "amd64") and sys.maxsize > 2**32
     possible = list(LEVELS) if x86_64 else ["plain"]
     asked = {name.strip() for name in os.environ.get("FASTMLP_BUILD_LEVELS", "").split(",")} - {""}
@@ -85,7 +92,7 @@ def levels_to_build() -> list[str]:
 
 
 def sanitizing() -> list[str]:
-    """The flags for the sanitizers that `FASTMLP_SANITIZE` asks for; what they report has names and lines."""
+    """Return the flags for the sanitizers that `FASTMLP_SANITIZE` asks for; reports have names and lines."""
     names = os.environ.get("FASTMLP_SANITIZE")
     return (
         [f"-fsanitize={names}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g1"] if names else []
@@ -93,7 +100,7 @@ def sanitizing() -> list[str]:
 
 
 def package(level: str) -> Path:
-    """The folder of a level's package: a dash can't stand in the name of a module."""
+    """Return the folder of a level's package: a dash can't stand in the name of a module."""
     return KERNELS / level.replace("-", "_")
 
 
@@ -108,7 +115,7 @@ class Kernel(Extension):
 
 
 def kernels() -> list[Kernel]:
-    """Every extension module of the package."""
+    """Return every extension module of the package."""
     common = [KERNELS / f"{stem}.pyx" for stem in COMMON]
     sources = [source for source in sorted(KERNELS.glob("*.pyx")) if source not in common]
     by_level = [Kernel(source, level) for level in levels_to_build() for source in sources]
@@ -213,8 +220,7 @@ class BuildKernels(build_ext):
         wanted = {kernel.level for kernel in self.extensions}
         for level in LEVELS:
             if level in wanted:
-                docstring = f'"""The kernels, compiled for {level}; written by setup.py."""\n'
-                write_if_changed(root / package(level) / "__init__.py", docstring.encode())
+                write_if_changed(root / package(level) / "__init__.py", PACKAGE.format(level=level).encode())
             elif (root / package(level)).exists():
                 shutil.rmtree(root / package(level))
 

@@ -1,5 +1,5 @@
-"""What `sanitize.py` runs: networks of native, recorded, learned and Python activations and of recorded optimizers, at
-sizes beside those of vectors, tiles and walks, by 1, 2 and 3 threads; every result has the same bits."""
+"""Exercise networks for `sanitize.py`: native, traced, trainable and Python activations and traced optimizers, at
+sizes about those of vectors, tiles and fused groups, on 1, 2 and 3 threads; every result has the same bits."""
 
 import ctypes
 import itertools
@@ -9,11 +9,10 @@ import threading
 import numpy as np
 
 import fastmlp as fm
-from fastmlp import lowering
+from fastmlp import activations, optimizers
+from fastmlp._compiler import emit
 from fastmlp._kernels import level, load
-from fastmlp.extensions import extension_of
 from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
-from fastmlp.sweeps import speed_of
 
 UNITS = (1, 3, 15, 16, 17, 33)
 BATCHES = (1, 7, 128, 129, 1000)
@@ -35,14 +34,14 @@ class Swish(fm.activations.Activation):
 
 
 class Bump(fm.activations.Activation):
-    """Recorded, and differentiated."""
+    """Traced, and differentiated."""
 
     def forward(self, z):
         return np.where(z > 0, np.sin(z), z) * np.exp(-np.abs(z))
 
 
 class Wave(fm.activations.Activation):
-    """Recorded, with a parameter for the layer and one for each unit."""
+    """Traced, with a parameter for the layer and one for each unit."""
 
     def __init__(self, slope=0.5, height=0.25):
         self.slope, self.height = slope, height
@@ -62,7 +61,7 @@ class Branch(fm.activations.Activation):
 
 
 class Lion(fm.optimizers.Optimizer):
-    """Recorded (Chen and others, arXiv:2302.06675)."""
+    """Traced (Chen and others, arXiv:2302.06675)."""
 
     elementwise = True
 
@@ -76,7 +75,7 @@ class Lion(fm.optimizers.Optimizer):
 
 
 class Yogi(fm.optimizers.Optimizer):
-    """Recorded, with two arrays of state and a step (Zaheer and others, NeurIPS 2018)."""
+    """Traced, with two arrays of state and a step (Zaheer and others, NeurIPS 2018)."""
 
     elementwise = True
 
@@ -148,21 +147,21 @@ def used(net, rows, dtype):
     return [np.ascontiguousarray(result).tobytes() for result in results]
 
 
-def sizes(optimizers):
-    """The same bits at any number of threads, and in both regimes."""
+def sizes(kinds):
+    """The same bits at any number of threads, and in both schedules."""
     for dtype, stack, units, rows in itertools.product(("float32", "float64"), STACKS, UNITS, BATCHES):
-        optimizer = optimizers[(units + rows) % len(optimizers)]
+        optimizer = kinds[(units + rows) % len(kinds)]
         results = []
-        for walk_bytes, threads in itertools.product((1 << 40, 0), (1, 2, 3)):
-            lowering._base.WALK_BYTES = walk_bytes
+        for fused_bytes, threads in itertools.product((1 << 40, 0), (1, 2, 3)):
+            emit.FUSED_BYTES = fused_bytes
             with fm.num_threads(threads):
                 results.append(used(network(stack, units, dtype, optimizer()), rows, dtype))
         if any(result != results[0] for result in results):
-            sys.exit(f"{stack}, {dtype}, {units} units, {rows} rows: the bits depend on threads or regime")
+            sys.exit(f"{stack}, {dtype}, {units} units, {rows} rows: the bits depend on threads or schedule")
 
 
 def stopped():
-    """All members of a team leave a step in which one has met a number that is not finite; nothing has changed."""
+    """All threads of a team leave a step in which one has met a number that is not finite; nothing has changed."""
     for dtype, stack, threads in itertools.product(("float32", "float64"), STACKS, (1, 2, 3)):
         net, (x, y) = network(stack, 33, dtype, Lion()), data(129, dtype)
         before = {name: value.copy() for name, value in net.parameters.items()}
@@ -225,10 +224,10 @@ def main(library):
         **{name: (functions[f"forward_{name}"], functions[f"backward_{name}"]) for name in ("float32", "float64")},
         params=("beta",),
     )
-    kinds = [extension_of(activation(), np.dtype("float32")).kind for activation in (Swish, Bump, Branch)]
-    kinds += [speed_of(optimizer())[0] for optimizer in (Lion, Yogi)]
-    if kinds != ["native", "recorded", "python", "recorded", "recorded"]:
-        sys.exit(f"not the kinds that this is for: {kinds}")
+    modes = [activations.execution_of(kind(), np.dtype("float32")).mode for kind in (Swish, Bump, Branch)]
+    modes += [optimizers.execution_of(kind()).mode for kind in (Lion, Yogi)]
+    if modes != ["native", "traced", "python", "traced", "traced"]:
+        sys.exit(f"not the modes that this is for: {modes}")
     load(level, "plan_schedule").set_grain(1.0)  # teams also where there is next to nothing to do
     sizes([Lion, Yogi, fm.optimizers.Adam])
     stopped()

@@ -58,7 +58,7 @@ class Toolchain(NamedTuple):
         return ""
 
     def known(self, flags: Iterable[str]) -> list[str]:
-        """Those of `flags` that the compiler takes without a warning."""
+        """Return those of `flags` that the compiler takes without a warning."""
         return [flag for flag in flags if not self.complaint("int nothing;", ["-Werror", flag])]
 
 

@@ -5,7 +5,7 @@
 
 Builds the package below a temporary folder, by default for the lowest level, whose partial loads are loops that a
 sanitizer sees, and not instructions; `FASTMLP_BUILD_LEVELS` chooses others. Then it runs `exercise.py`, and pytest
-where there are arguments for it (``tests/test_door.py``). The first report ends a run.
+where there are arguments for it (``tests/test_fastpath.py``). The first report ends a run.
 """
 
 import argparse

@@ -6,35 +6,35 @@
 typedef struct {
     void (*body)(void *);
     void *data;
-    int me, team;
-} member_t;
+    int tid, team;
+} thread_t;
 
-static _Thread_local int me, team = 1;
+static _Thread_local int tid, team = 1;
 
-int omp_get_thread_num(void) { return me; }
+int omp_get_thread_num(void) { return tid; }
 int omp_get_num_threads(void) { return team; }
 int omp_get_max_threads(void) { return team; }
 
 static void *run(void *argument) {
-    const member_t *member = argument;
-    const int my = me, mine = team;
-    me = member->me, team = member->team;
-    member->body(member->data);
-    me = my, team = mine;
+    const thread_t *thread = argument;
+    const int outer_tid = tid, outer_team = team;
+    tid = thread->tid, team = thread->team;
+    thread->body(thread->data);
+    tid = outer_tid, team = outer_team;
     return NULL;
 }
 
-void GOMP_parallel(void (*body)(void *), void *data, unsigned threads, unsigned flags) {
+void GOMP_parallel(void (*body)(void *), void *data, unsigned n_threads, unsigned flags) {
     enum { MOST = 64 };
-    member_t members[MOST];
+    thread_t threads[MOST];
     pthread_t started[MOST];
-    const int size = threads ? (int)threads : 1;
+    const int size = n_threads ? (int)n_threads : 1;
     (void)flags;
     if (size > MOST) abort();
     for (int k = 0; k < size; k++) {
-        members[k] = (member_t){body, data, k, size};
-        if (k && pthread_create(&started[k], NULL, run, &members[k])) abort();
+        threads[k] = (thread_t){body, data, k, size};
+        if (k && pthread_create(&started[k], NULL, run, &threads[k])) abort();
     }
-    run(&members[0]);
+    run(&threads[0]);
     for (int k = 1; k < size; k++) pthread_join(started[k], NULL);
 }

@@ -13,7 +13,6 @@ from ._source_tree import hand_over
 if not hand_over(__name__, __path__):  # a source tree without kernels: from here on, `fastmlp` is the installed one
     from . import (
         activations,
-        callbacks,
         errors,
         initializers,
         layers,
@@ -23,15 +22,15 @@ if not hand_over(__name__, __path__):  # a source tree without kernels: from her
         registry,
         regularizers,
     )
+    from ._tracing.trainable import learned
     from ._version import __version__
     from .configuration import config, show_config
     from .errors import DuplicateNameError, NonFiniteError, NotBuiltError, PluginError, UnknownNameError
-    from ._tracing.trainable import learned
     from .model import Sequential, load
     from .threads import get_num_threads, num_threads, set_num_threads
 
 if TYPE_CHECKING:
-    from . import datasets, inspection, serialization, testing
+    from . import callbacks, datasets, inspection, serialization, testing
 
 __all__ = [
     "DuplicateNameError",
@@ -76,7 +75,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("datasets", "inspection", "serialization", "testing"):  # imported when they are asked for
+    if name in ("callbacks", "datasets", "inspection", "serialization", "testing"):  # imported when they are asked for
         from importlib import import_module
 
         return import_module(f".{name}", __name__)

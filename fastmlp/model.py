@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _training, losses, metrics, optimizers
-from ._compiler.compiled import Compiled, metric_name
-from ._compiler.memory import ArrayMap
-from .callbacks import Callback, CallbackList, History
+from . import losses, metrics, optimizers
 from .checks import check_dtype, check_seed
 from .layers import Layer, check_layers
 from .registry import layers as layer_registry
@@ -19,7 +16,10 @@ from .registry import layers as layer_registry
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ._compiler.compiled import Compiled
+    from ._compiler.memory import ArrayMap
     from ._training.vjp import Pullback
+    from .callbacks import Callback, History
     from .inspection import Listing, Profile
 
 __all__ = ["Sequential", "load"]
@@ -82,7 +82,7 @@ class Sequential:
         check_layers("layers", made)
         for layer in made:
             layer.owned = True
-        self.engine = Compiled(made, *checked)
+        self.engine: Compiled = _compiled(made, *checked)
         self.history: History | None = None
         if input_dim is not None:
             self.build(input_dim)
@@ -181,6 +181,7 @@ class Sequential:
         --------
         >>> net.compile(fm.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
         """
+        from ._compiler.compiled import metric_name
         from .registry import metrics as metric_registry
 
         chosen = optimizers.get(optimizer)
@@ -201,8 +202,8 @@ class Sequential:
         self.engine.compile(chosen, chosen_loss, chosen_metrics)
 
     @property
-    def optimizer(self) -> optimizers.Optimizer | None:
-        """The optimizer that `compile` chose; its settings may be changed between steps."""
+    def optimizer(self) -> Any:  # so that ``net.optimizer.momentum = 0.8`` passes type checkers, whatever the class
+        """The `Optimizer` that `compile` chose, or None; its settings may be changed between steps."""
         return self.engine.optimizer
 
     @property
@@ -394,7 +395,11 @@ class Sequential:
         >>> net.predict(x[:1])
         """
         outputs = self.engine.predict_fast(x, batch_size, out)
-        return _training.predict(self.engine, x, batch_size, out) if outputs is None else outputs
+        if outputs is not None:
+            return outputs
+        from ._training import predict
+
+        return predict(self.engine, x, batch_size, out)
 
     def __call__(self, x: Any) -> NDArray[Any]:
         """Return ``predict(x)``."""
@@ -434,7 +439,11 @@ class Sequential:
         ...     logs = net.train_on_batch(x, y)
         """
         logs = self.engine.train_fast(x, y) if sample_weight is None else None
-        return _training.train_on_batch(self.engine, x, y, sample_weight) if logs is None else logs
+        if logs is not None:
+            return logs
+        from ._training import train_on_batch
+
+        return train_on_batch(self.engine, x, y, sample_weight)
 
     def loss_and_gradients(self, x: Any, y: Any, sample_weight: Any = None) -> tuple[float, dict[str, NDArray[Any]]]:
         """Return the loss that `fit` minimises over a batch, and its gradients.
@@ -466,7 +475,9 @@ class Sequential:
         >>> loss, gradients = net.loss_and_gradients(x, y)
         >>> net.apply_gradients({key: np.clip(gradient, -1, 1) for key, gradient in gradients.items()})
         """
-        return _training.loss_and_gradients(self.engine, x, y, sample_weight)
+        from ._training import loss_and_gradients
+
+        return loss_and_gradients(self.engine, x, y, sample_weight)
 
     def apply_gradients(self, gradients: Mapping[str, Any]) -> None:
         """Do one step of the optimizer with gradients of one's own.
@@ -493,7 +504,9 @@ class Sequential:
         >>> gradients, d_input = backward(dy)
         >>> net.apply_gradients(gradients)
         """
-        _training.apply_gradients(self.engine, gradients)
+        from ._training import apply_gradients
+
+        apply_gradients(self.engine, gradients)
 
     def vjp(self, x: Any, *, training: bool = False) -> tuple[NDArray[Any], Pullback]:
         """Return the outputs, and a function from their gradient to those of parameters and inputs.
@@ -526,7 +539,9 @@ class Sequential:
         >>> y, backward = net.vjp(x)
         >>> gradients, d_input = backward(2 * (y - target) / len(y))
         """
-        return _training.vjp(self.engine, x, training=training)
+        from ._training import vjp
+
+        return vjp(self.engine, x, training=training)
 
     def fit(
         self,
@@ -613,8 +628,11 @@ class Sequential:
         >>> history = net.fit(x, y, epochs=100, batch_size=128, validation_split=0.1, callbacks=[stop])
         >>> history.history["val_loss"][-1]
         """
+        from ._training import fit
+        from .callbacks import CallbackList
+
         hooks = CallbackList(callbacks, self)
-        _training.fit(
+        fit(
             self.engine,
             hooks,
             x,
@@ -661,7 +679,9 @@ class Sequential:
         --------
         >>> net.evaluate(x_test, y_test)["accuracy"]
         """
-        return _training.evaluate(self.engine, x, y, batch_size=batch_size, sample_weight=sample_weight)
+        from ._training import evaluate
+
+        return evaluate(self.engine, x, y, batch_size=batch_size, sample_weight=sample_weight)
 
     # -- files ---------------------------------------------------------------------------------------------------
 
@@ -700,6 +720,13 @@ class Sequential:
         from .serialization import from_bytes, to_bytes
 
         return from_bytes, (to_bytes(self.engine), Sequential)
+
+
+def _compiled(layers: tuple[Layer, ...], dtype: np.dtype[Any], seed: int) -> Compiled:
+    """Make what is below a network; compiler and training are imported with the first one, not with fastmlp."""
+    from ._compiler.compiled import Compiled
+
+    return Compiled(layers, dtype, seed)
 
 
 def load(path: str | os.PathLike[str], *, verify: bool = True) -> Sequential:

@@ -46,7 +46,9 @@ def python(code: str, folder: Path, **environ: str) -> str:
 
 
 def test_one_version():
-    declared = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    """Declared in one place, which pyproject.toml reads."""
+    assert not re.search(r"^version =", (ROOT / "pyproject.toml").read_text().partition("[tool.")[0], re.MULTILINE)
+    declared = re.search(r'^__version__ = "(.+)"$', (ROOT / "fastmlp" / "_version.py").read_text(), re.MULTILINE)
     assert fastmlp.__version__ == importlib.metadata.version("fastmlp") == declared[1]
 
 

@@ -143,7 +143,16 @@ def layernorm_forward(d, m, n):
 def layernorm_backward(d, m, n):
     for centered in (True, False) if n else ():
         statistics = d.normal(m), d.positive(m)
-        yield d.normal(m, n), d.normal(m, n), d.positive(n), *statistics, centered, d.out(n), d.inout(d.normal(n)), d.out(m, n)
+        yield (
+            d.normal(m, n),
+            d.normal(m, n),
+            d.positive(n),
+            *statistics,
+            centered,
+            d.out(n),
+            d.inout(d.normal(n)),
+            d.out(m, n),
+        )
 
 
 def softmax_forward(d, m, n):

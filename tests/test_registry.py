@@ -609,3 +609,55 @@ def test_array_defaults_print():
 
     assert repr(Table()) == "Table()"
     assert repr(Table([1, 3])) == "Table(rows=array([1, 3]))"
+
+
+# -- for tests and for tools -----------------------------------------------------------------------------------------
+
+
+def test_what_is_registered_in_a_temporary_context_is_forgotten(widgets):
+    widgets.register("kept", Square)
+    with widgets.temporary():
+        widgets.register("square", Square)
+        widgets.register("kept", Round, override=True)
+        assert widgets.get("kept") == Round()
+        with pytest.raises(ZeroDivisionError), widgets.temporary():
+            widgets.register("inner", Square)
+            raise ZeroDivisionError
+        assert widgets.names() == ["kept", "round", "square"]
+    assert widgets.names() == ["kept", "round"]
+    assert widgets.resolve("kept") is Square
+
+
+def test_plugins_that_failed_in_a_temporary_context_are_tried_again(widgets, install):
+    install("broken-things", "[fastmlp.widgets]\noval = nowhere:Oval\n")
+    with widgets.temporary():
+        with pytest.raises(PluginError):
+            widgets.get("oval")
+        assert "broken-things:oval" in widgets.failed()
+    assert widgets.failed() == {}
+
+
+def test_names_of_builtins(widgets):
+    widgets.register("square", Square)
+    assert widgets.builtins() == ["round"]
+    assert {"relu", "softmax"} <= set(fm.registry.activations.builtins())
+
+
+def test_what_could_not_be_read_is_told(widgets, install):
+    install("odd-things", "[fastmlp.widgets]\nno good = m:C\n")
+    assert list(widgets.unusable()) == ["odd-things:no good"]
+    assert "only letters" in widgets.unusable()["odd-things:no good"]
+
+
+def test_kinds_are_the_registries():
+    found = {name for name, value in vars(fm.registry).items() if isinstance(value, Registry)}
+    assert set(fm.registry.KINDS) == found and len(fm.registry.KINDS) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"), [("My_Things", "my-things", True), ("a.b", "A--B", True), ("ab", "a-b", False)]
+)
+def test_names_of_distributions(one, other, same):
+    assert fm.registry.same_distribution(one, other) is same
+    assert (fm.registry.canonical_distribution(one) == fm.registry.canonical_distribution(other)) is same
+    assert fm.registry.is_distribution(one) and not fm.registry.is_distribution(f"{one}; rm")

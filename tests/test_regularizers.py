@@ -5,12 +5,11 @@ import pickle
 
 import numpy as np
 import pytest
-from fastmlp.core import CHUNK
-from fastmlp.lowering._base import WALK_BYTES
 
 import fastmlp as fm
 from fastmlp import cli
-from fastmlp._kernels import level, load
+from fastmlp._compiler.emit import FUSED_BYTES
+from fastmlp._kernels import PENALTY_CHUNK
 from fastmlp.layers import BatchNorm, Dense, Layer
 
 FEATURES = 6
@@ -317,7 +316,7 @@ def test_a_layer_in_python_and_one_of_ones_own(contents):
 # -- bits ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("width", [9, 25_000], ids=["walk", "split"])
+@pytest.mark.parametrize("width", [9, 25_000], ids=["fused group", "split"])
 @pytest.mark.parametrize("make", ["l1_l2", Norm, Spread])
 def test_the_same_bits_at_any_number_of_threads(make, width, dtype, teams, contents):
     x, y, weight = data(33, dtype=dtype)
@@ -325,7 +324,7 @@ def test_the_same_bits_at_any_number_of_threads(make, width, dtype, teams, conte
     for threads in (1, 2, 3, 5):
         with fm.num_threads(threads):
             net = network(fm.regularizers.get(make), width, dtype, "adam")
-            assert (net._memory().size * dtype.itemsize > WALK_BYTES) == (width > 9)
+            assert (net.engine.memory.size * dtype.itemsize > FUSED_BYTES) == (width > 9)
             history = net.fit(x, y, epochs=2, batch_size=20, sample_weight=weight).history
             results.append((history, net.evaluate(x, y, batch_size=10), contents(net)))
     assert all(one == results[0] for one in results[1:])
@@ -353,7 +352,7 @@ def test_parameters_of_no_axes_and_of_no_numbers():
     assert "  regularizer " not in repr(net)  # those that run in Python
 
 
-@pytest.mark.parametrize("size", [1, 7, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5])
+@pytest.mark.parametrize("size", [1, 7, *(PENALTY_CHUNK + more for more in (-1, 0, 1)), 3 * PENALTY_CHUNK + 5])
 def test_parameters_of_any_size(size, dtype, teams):
     """Integers, whose sum is exact: none is left out, and none beside it counts."""
     net = fm.Sequential([Dense(size, kernel_regularizer="l1", bias_regularizer="l1")], input_dim=1, dtype=dtype, seed=0)

@@ -70,7 +70,8 @@ def test_gradients_are_those_of_finite_differences(stack):
                 w[at] = before + step * h
                 found.append(net.loss_and_gradients(x, y)[0])
             w[at] = before
-            assert gradients[key][at] == pytest.approx((8 * (found[0] - found[1]) - found[2] + found[3]) / 12 / h, abs=1e-8)
+            slope = (8 * (found[0] - found[1]) - found[2] + found[3]) / 12 / h
+            assert gradients[key][at] == pytest.approx(slope, abs=1e-8)
 
 
 @stack

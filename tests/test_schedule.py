@@ -123,7 +123,7 @@ def groups(net):
     net.compile("adam", "sparse_categorical_crossentropy")
     found, fusing = [], False
     for operation in net.plan(512):
-        fused = operation.regime == "walk"
+        fused = operation.schedule == "fused group"
         if not (fused and fusing):
             found.append([])
         found[-1].append(operation.name)
@@ -162,9 +162,9 @@ def test_what_the_plan_says_of_its_schedule():
     small = planned(64)
     large = planned(600, 600)
     with fm.num_threads(1):
-        assert [o.regime for o in small.plan(512)][:4] == ["walk"] * 4
-        assert {o.regime for o in small.plan(1)} == {"split"}
-        assert {o.regime for o in large.plan(512)} == {"split"}
+        assert [o.schedule for o in small.plan(512)][:4] == ["fused group"] * 4
+        assert {o.schedule for o in small.plan(1)} == {"split"}
+        assert {o.schedule for o in large.plan(512)} == {"split"}
         assert {o.threads for o in large.plan(512)} == {1}
         assert small.plan().threads == 1
     with fm.num_threads(3):
@@ -172,7 +172,7 @@ def test_what_the_plan_says_of_its_schedule():
         assert {o.threads for o in small.plan(1)} == {1}  # too little work for a team
         assert large.plan().threads == 3
     alone = fm.Sequential([Dense(8)], input_dim=4)
-    assert [o.regime for o in alone.plan(512)] == ["split"]
+    assert [o.schedule for o in alone.plan(512)] == ["split"]
 
 
 def test_trying_a_team_changes_no_bit(dtype, snapshot, same_bits):

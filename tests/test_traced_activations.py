@@ -3,12 +3,9 @@ same bits; what isn't traced says why."""
 
 import numpy as np
 import pytest
-from fastmlp.core import CODES
 
 import fastmlp as fm
-from fastmlp import lowering
 from fastmlp.activations import execution_of
-from fastmlp.core import CODES
 from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
 
 FIRST, LAST = 6, 3
@@ -113,9 +110,7 @@ def data(rows=50, dtype="float64"):
 
 
 def kinds(net, training=False):
-    ops = net._lowering(8, training=training).predict().ops
-    names = {number: name for name, number in CODES.items()}
-    return [names[int(op["code"])] for op in ops]
+    return net.engine.lowering(8, training=training).predict().names
 
 
 # Traced
@@ -164,7 +159,7 @@ def test_gradients_are_those_of_the_loss(name):
 
 
 @pytest.mark.parametrize("name", ["swish", "mish", "leaky", "snake"])
-def test_neither_threads_nor_regime_change_a_bit(name, dtype, teams, monkeypatch, snapshot, same_bits):
+def test_neither_threads_nor_schedule_change_a_bit(name, dtype, teams, fuse, snapshot, same_bits):
     activation = make(name, derivative=False)
     x, y = data(150, dtype)
 
@@ -176,10 +171,10 @@ def test_neither_threads_nor_regime_change_a_bit(name, dtype, teams, monkeypatch
             return {**snapshot(net), "predict": net.predict(x), "vjp": outputs, "d_input": backward(outputs)[1]}
 
     expected = train(1)
-    for walk_bytes in (1 << 40, 0):
-        monkeypatch.setattr(lowering._base, "WALK_BYTES", walk_bytes)
+    for fused in (True, False):
+        fuse(fused)
         for threads in (1, 2, 3, 5):
-            assert same_bits(train(threads), expected), (walk_bytes, threads)
+            assert same_bits(train(threads), expected), (fused, threads)
 
 
 def test_it_runs_inside_other_operations():

@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fastmlp.lowering._base import WALK_BYTES
 
 import fastmlp as fm
+from fastmlp._compiler.emit import FUSED_BYTES
 from fastmlp.layers import BatchNorm, Dense
 
 FEATURES = 6
@@ -157,13 +157,13 @@ def test_the_same_as_in_python(cls, units, dtype):
 
 @pytest.mark.parametrize(("units", "width"), [(1, 9), (600, 9), (1, 40_000), (4, 25_000), (600, 500)])
 def test_the_same_bits_at_any_number_of_threads(units, width, dtype, teams, contents):
-    """In both regimes: rows walk through small networks."""
+    """In both schedules: rows go through small networks in fused groups."""
     x, y, weight = data(61, units, dtype)
     results = []
     for threads in (1, 2, 3, 5):
         with fm.num_threads(threads):
             net = network("log_cosh", units, width, dtype)
-            assert (net._memory().size * dtype.itemsize > WALK_BYTES) == (width > 9)
+            assert (net.engine.memory.size * dtype.itemsize > FUSED_BYTES) == (width > 9)
             history = net.fit(x, y, epochs=2, batch_size=25, sample_weight=weight)
             results.append((history.history, net.evaluate(x, y, batch_size=17), contents(net)))
     assert all(one == results[0] for one in results[1:])

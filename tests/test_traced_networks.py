@@ -156,14 +156,13 @@ def test_networks_with_other_settings():
         np.testing.assert_allclose(nets[beta].predict(X), swish(X, beta), 1e-12)
 
 
-def test_a_setting_that_changes_changes_no_row():
-    """A network keeps what its activations were when it first ran, for all sizes of a batch."""
+def test_a_setting_that_changes_holds_from_the_next_call_on_for_batches_of_all_sizes():
     activation = Swish(1.0)
     net = fm.Sequential([Activation(activation)], input_dim=4, dtype="float64")
-    net.predict(X[:1])
-    activation.beta = 5.0
-    np.testing.assert_allclose(net.predict(X[:1]), Swish(1.0)(X[:1]), rtol=1e-12)
-    np.testing.assert_array_equal(net.predict(X[:1]), net.predict(X)[:1])
+    for beta in (1.0, 5.0):
+        activation.beta = beta
+        np.testing.assert_allclose(net.predict(X[:1]), Swish(beta)(X[:1]), rtol=1e-12)
+        np.testing.assert_array_equal(net.predict(X[:1]), net.predict(X)[:1])
 
 
 def test_settings_of_other_types():

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp import lowering
 from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
 
 PER = ("layer", "unit")
@@ -173,7 +172,7 @@ def test_keys_shapes_and_counts(capsys):
     text = capsys.readouterr().out
     assert "all operations run compiled" in text
     assert [line.split()[-1] for line in text.splitlines()[3:6]] == ["25", "1", "15"]
-    assert not any(spec.decay for key, spec in net._memory().specs.items() if key in shapes)
+    assert not any(spec.decay for key, spec in net.engine.memory.specs.items() if key in shapes)
 
 
 def test_kernels_begin_as_they_do_beside_a_constant(same_bits):
@@ -406,13 +405,13 @@ def trained(stack, per, dtype, threads, snapshot, rows, batch):
 @pytest.mark.parametrize("per", PER)
 @pytest.mark.parametrize("stack", ["batchnorm and dropout", "only", "prelu"])
 @pytest.mark.parametrize(("rows", "batch"), [(150, 70), (7, 1), (301, 257)])
-def test_neither_regime_nor_team_changes_a_bit(stack, per, dtype, rows, batch, teams, monkeypatch, snapshot, same_bits):
+def test_neither_schedule_nor_team_changes_a_bit(stack, per, dtype, rows, batch, teams, fuse, snapshot, same_bits):
     expected = trained(stack, per, dtype, 1, snapshot, rows, batch)
-    for walk_bytes in (1 << 40, 0):
-        monkeypatch.setattr(lowering._base, "WALK_BYTES", walk_bytes)
+    for fused in (True, False):
+        fuse(fused)
         for threads in (1, 2, 3, 5):
             found = trained(stack, per, dtype, threads, snapshot, rows, batch)
-            assert same_bits(found, expected), (walk_bytes, threads)
+            assert same_bits(found, expected), (fused, threads)
 
 
 @pytest.mark.parametrize("per", PER)

@@ -18,7 +18,7 @@ from .executable import Executable
 from .lower import Lowering
 from .memory import Arenas, ArrayMap
 from .network import Network, build_network
-from .settings import Current, TrainingSettings, forward_settings, training_settings
+from .settings import Current, TrainingSettings, forward_settings, training_settings, with_update
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +59,7 @@ class Compiled:
 
     def _drop_executables(self) -> None:
         self._forward_settings = Current(lambda: forward_settings(self))
-        self._training_settings = Current(lambda: training_settings(self))
+        self._training_settings = Current(lambda: training_settings(self), lambda found: with_update(self, found))
         self._lowered_from: object = None
         self._training: Executable | None = None
         self._evaluating: Executable | None = None
@@ -272,7 +272,7 @@ class Compiled:
         return self._applying
 
     def take_predicting(self, rows: int) -> Executable:
-        """Return an executable of predictions that nobody uses, for batches of up to `rows`; `give_predicting` it back."""
+        """Return an idle executable of predictions for batches of up to `rows`; `give_predicting` takes it back."""
         settings = self._forward_settings.get()
         executable = _taken(self._predicting, rows, settings)
         if executable is None:
@@ -309,11 +309,11 @@ class Compiled:
 
     def train_fast(self, x: Any, y: Any) -> dict[str, float] | None:
         """Run one step whose arguments need no conversion; None, and nothing has changed, where they do."""
-        return fastpath.train(self._training, x, y)  # type: ignore[no-any-return]
+        return fastpath.train(self._training, x, y)
 
     def predict_fast(self, x: Any, batch_size: int | None, out: NDArray[Any] | None) -> NDArray[Any] | None:
         """Predict in one piece where the arguments need no conversion; None where they do."""
-        return fastpath.predict(self._predicting, x, batch_size, out)  # type: ignore[no-any-return]
+        return fastpath.predict(self._predicting, x, batch_size, out)
 
     # -- what it holds -------------------------------------------------------------------------------------------
 

@@ -174,7 +174,7 @@ class Executable:
         return y[index], None if weight is None else weight[index]
 
     def locate_nonfinite(self, batch: int) -> int | str:
-        """Return where the first number that is not finite lies: in the data, or in the output of a layer (its index)."""
+        """Return where the first non-finite number lies: in the data, or in the output of a layer (its index)."""
         index = self.batch_rows(batch)
         for name, array in self._data.items():
             if array is not None and not np.isfinite(array[index]).all():

@@ -23,10 +23,16 @@ def fuse(graph: Graph, *, fold: bool) -> None:
                 assert operation.spec is not None
                 before.fuse(operation.spec)
                 graph.remove(operation, keeper=before)
-        elif isinstance(operation, BatchNorm) and isinstance(before, Dense):
-            if fold and not operation.by_batch and before.spec is None and before.folded is None:
-                before.fold(operation)
-                graph.remove(operation, keeper=before)
+        elif (
+            fold
+            and isinstance(operation, BatchNorm)
+            and isinstance(before, Dense)
+            and not operation.by_batch
+            and before.spec is None
+            and before.folded is None
+        ):
+            before.fold(operation)
+            graph.remove(operation, keeper=before)
 
 
 def _only_source(operation: Operation) -> Operation | None:

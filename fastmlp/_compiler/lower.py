@@ -43,6 +43,8 @@ class Lowering(Emitter):
 
     Attributes
     ----------
+    trainable : frozenset of str
+        Keys of the parameters that are learned.
     keep : bool
         Whether what the way back needs must be kept.
     checks : bool
@@ -61,6 +63,7 @@ class Lowering(Emitter):
         super().__init__(memory, capacity, max(max(place.inputs, place.units) for place in network.layers))
         self.network = network
         self.graph = graph_of(network, memory, training=training)
+        self.trainable = network.trainable()
         self.keep = self.checks = False
         self.checked: set[str] = set()
         self.derived: set[Operation] = set()
@@ -86,9 +89,7 @@ class Lowering(Emitter):
         add_penalties(self, learning=False)
         return self._finish(out)
 
-    def train(
-        self, loss: losses.Loss, metric: str | None, optimizer: Optimizer, *, keep_outputs: bool = False
-    ) -> Plan:
+    def train(self, loss: losses.Loss, metric: str | None, optimizer: Optimizer, *, keep_outputs: bool = False) -> Plan:
         """Return the plan of a whole step; its sections can be run apart."""
         self.keep = True
         out, d_out = self._forward_to_loss(loss, metric)

@@ -1,4 +1,4 @@
-"""The layers of a network as it is built: composed ones replaced by their parts, each built on the outputs before it."""
+"""The layers of a network as it is built: composed ones replaced by their parts, each on the outputs before it."""
 
 from __future__ import annotations
 
@@ -100,9 +100,7 @@ class _Builder:
     def __init__(self) -> None:
         self.built: list[BuiltLayer] = []
 
-    def chain(
-        self, layers: Sequence[Layer], prefix: str, inputs: int, inside: tuple[Layer, ...]
-    ) -> list[BuiltLayer]:
+    def chain(self, layers: Sequence[Layer], prefix: str, inputs: int, inside: tuple[Layer, ...]) -> list[BuiltLayer]:
         """Build layers one after the other; composed ones are replaced by their parts."""
         chain: list[BuiltLayer] = []
         for index, layer in enumerate(layers):

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from .. import activations, losses, optimizers, regularizers
-from ..configurable import SETTINGS, VERSIONS
+from ..configurable import HYPERPARAMETERS, SETTINGS, VERSIONS
 from ..layers import Layer
 
 if TYPE_CHECKING:
     from .compiled import Compiled
     from .network import BuiltLayer
 
-__all__ = ["Current", "TrainingSettings", "forward_settings", "training_settings"]
+__all__ = ["Current", "TrainingSettings", "forward_settings", "training_settings", "with_update"]
 
 PLAIN = (bool, int, float, str, type(None))
 Found = TypeVar("Found")
@@ -30,21 +30,27 @@ class Current(Generic[Found]):
     ----------
     find : callable
         Finds it.
+    find_update : callable, optional
+        ``find_update(found)`` finds it where hyper-parameters alone have changed.
     """
 
-    def __init__(self, find: Callable[[], Found]) -> None:
-        self._find = find
+    def __init__(self, find: Callable[[], Found], find_update: Callable[[Found], Found] | None = None) -> None:
+        self._find, self._find_update = find, find_update
         self._found: Found | None = None
-        self._version = -1
+        self._versions = (-1, -1)
 
     def get(self) -> Found:
         """Return what holds now."""
-        version = VERSIONS[SETTINGS]
-        if self._found is None or self._version != version:
+        versions = VERSIONS[SETTINGS], VERSIONS[HYPERPARAMETERS]
+        if self._found is None or self._versions[0] != versions[0]:
             found = self._find()
-            if found != self._found:
-                self._found = found
-            self._version = version
+        elif self._versions != versions and self._find_update is not None:
+            found = self._find_update(self._found)
+        else:
+            return self._found
+        if found != self._found:
+            self._found = found
+        self._versions = versions
         assert self._found is not None
         return self._found
 
@@ -96,6 +102,12 @@ def training_settings(compiled: Compiled) -> TrainingSettings:
         ),
         None if optimizer is None else optimizers.execution_of(optimizer),
     )
+
+
+def with_update(compiled: Compiled, settings: TrainingSettings) -> TrainingSettings:
+    """Return the settings with the optimizer as it runs now: whether it keeps a velocity, or what was traced of it."""
+    update = None if compiled.optimizer is None else optimizers.execution_of(compiled.optimizer)
+    return settings if update == settings.update else settings._replace(update=update)
 
 
 def _layer_settings(place: BuiltLayer) -> tuple[Any, ...]:

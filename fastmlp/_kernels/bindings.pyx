@@ -200,7 +200,7 @@ def batchnorm_backward(x, dy, gamma, mean, var, double epsilon, bint batch_stati
     """d_gamma, d_beta and dx for y as in batchnorm_forward; mean and var are constants unless batch_statistics."""
     cdef arrays_t c
     parse(&c, b"x:mn dy:mn gamma:n mean:n var:n d_gamma=n d_beta=n dx=mn",
-         (x, dy, gamma, mean, var, d_gamma, d_beta, dx))
+          (x, dy, gamma, mean, var, d_gamma, d_beta, dx))
     expect(c.m > 0, "batch norm needs a row")
     cdef double share = 1.0 / c.m if batch_statistics else 0.0
     if c.single:

@@ -190,7 +190,7 @@ cdef void batchnorm_forward(const real *x, const real *mean, const real *inv, co
 
 cdef void batchnorm_fold(const real *bias, const real *mean, const real *inv, const real *gamma, const real *beta,
                          real *scale, real *shift, Py_ssize_t n) noexcept nogil:
-    """The same map of z = product + bias, as the epilogue of a GEMM: product * scale + shift (bias may be NULL)."""
+    """Make of that map of z = product + bias an epilogue of a GEMM, product * scale + shift; bias may be NULL."""
     cdef Py_ssize_t j
     for j in range(n):
         scale[j] = inv[j] * gamma[j]

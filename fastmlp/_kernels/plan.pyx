@@ -199,8 +199,9 @@ cdef class Run:
         self.check_rows(offset, offset + batch, batch, kept_row)
         if hyper is not None and hyper.shape[0] < self.n_hyper:
             raise ValueError(f"hyper: expected at least {self.n_hyper} numbers, got {hyper.shape[0]}")
-        self.hyper = None if hyper is None else hyper.base
-        self.run.hyper = self.no_hyper if hyper is None or hyper.shape[0] == 0 else &hyper[0]
+        self.hyper, self.run.hyper = None, self.no_hyper
+        if hyper is not None and hyper.shape[0] > 0:
+            self.hyper, self.run.hyper = hyper.base, &hyper[0]
         self.run.seed = seed
         self.run.kept_row = kept_row
         with nogil:

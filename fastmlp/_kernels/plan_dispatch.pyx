@@ -20,14 +20,14 @@ from .plan_chunks cimport chunks_of
 from .plan_dense cimport d_kernel, d_kernel_sum, x_offsets_of
 from .plan_ops cimport (
     ABORT_IF_NONFINITE, ACTIVATION, ACTIVATION_BACKWARD, ADAM, ADD, BATCHNORM, BATCHNORM_BACKWARD,
-    BATCHNORM_BACKWARD_SUMS, BATCHNORM_FOLD, BATCHNORM_RUNNING, BATCHNORM_STATISTICS, BATCHNORM_UPDATE, CHECK, D_INPUT, D_KERNEL, D_KERNEL_SUM,
-    DENSE, DROPOUT, DROPOUT_BACKWARD, GATHER, KEEP_OUTPUT, KEPT, LAYERNORM, LAYERNORM_BACKWARD, LAYERNORM_SUMS,
-    LOSS, LOSS_SUM, PARAMETRIC, PARAMETRIC_BACKWARD,
-    PARAMETRIC_SUMS, PENALTY, PENALTY_SUM, SGD, SOFTMAX, SOFTMAX_BACKWARD, TARGET, TRACED_UPDATE, WEIGHT, X,
-    activation_backward_op_t, activation_op_t, at, batchnorm_backward_op_t, batchnorm_backward_sums_op_t,
-    batchnorm_fold_op_t, batchnorm_op_t, batchnorm_running_op_t, batchnorm_statistics_op_t, batchnorm_update_op_t,
-    d_input_op_t, dense_op_t, dropout_backward_op_t, dropout_op_t, gather_op_t, gradient, has, keep_output_op_t,
-    loss_op_t, parametric_backward_op_t, parametric_op_t, parametric_sums_op_t, softmax_backward_op_t
+    BATCHNORM_BACKWARD_SUMS, BATCHNORM_FOLD, BATCHNORM_RUNNING, BATCHNORM_STATISTICS, BATCHNORM_UPDATE, CHECK, D_INPUT,
+    D_KERNEL, D_KERNEL_SUM, DENSE, DROPOUT, DROPOUT_BACKWARD, GATHER, KEEP_OUTPUT, KEPT, LAYERNORM, LAYERNORM_BACKWARD,
+    LAYERNORM_SUMS, LOSS, LOSS_SUM, PARAMETRIC, PARAMETRIC_BACKWARD, PARAMETRIC_SUMS, PENALTY, PENALTY_SUM, SGD,
+    SOFTMAX, SOFTMAX_BACKWARD, TARGET, TRACED_UPDATE, WEIGHT, X, activation_backward_op_t, activation_op_t, at,
+    batchnorm_backward_op_t, batchnorm_backward_sums_op_t, batchnorm_fold_op_t, batchnorm_op_t, batchnorm_running_op_t,
+    batchnorm_statistics_op_t, batchnorm_update_op_t, d_input_op_t, dense_op_t, dropout_backward_op_t, dropout_op_t,
+    gather_op_t, gradient, has, keep_output_op_t, loss_op_t, parametric_backward_op_t, parametric_op_t,
+    parametric_sums_op_t, softmax_backward_op_t
 )
 from .plan_update cimport check_chunks, penalize, penalty_sum, update_chunks
 from .simd cimport LINE_NUMBERS, real, share

@@ -4,6 +4,7 @@ A fast path looks at the arguments, at the settings and at who else uses the net
 plan on the caller's arrays. If anything is not, it returns None and has changed nothing: then the general path, which
 is Python, does what there is to do, or says what is wrong.
 """
+cimport cython
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int64_t, uint64_t
@@ -13,6 +14,7 @@ from ..concurrency cimport AccessGuard, thread_count   # compiled once for all l
 from .plan_ops cimport KEPT, OUT, TARGET, WEIGHT, X
 from .plan cimport Run
 from .simd cimport real
+
 
 cdef bint in_place(const Py_buffer *rows, Py_ssize_t columns) noexcept:
     """Return whether the kernels can read rows of `columns` numbers where they are; one number a row may be 1-D."""

@@ -1,13 +1,15 @@
 """The table of operations, with the names and layouts of their fields, and other names behind numbers.
 
 Everybody reads it: the compiler in Python, dispatch, the NumPy twins and the tests. Names of fields are written once, in
-the structs of `plan_ops.pxd`.
+the structs of `plan_ops.pxd`. Compiled once, for all instruction-set levels.
 """
+cimport cython
 from libc.string cimport memset
 
 from . cimport nn_activations, nn_losses, nn_penalties
 
 
+@cython.auto_pickle(False)
 cdef class OpSpec:
     """An operation of a plan, as the table describes it.
 
@@ -40,66 +42,67 @@ cdef dict flat(dict members):
     return found
 
 
-cdef tuple entry(str name, int code, bint row_wise, dict members, size_t size):
-    """Return (name, OpSpec) of an operation, from its struct with all bits set: a float is NaN then, a reference, being
-    unsigned, is positive, and any other integer is -1."""
+cdef int add(str name, int code, bint row_wise, dict members) except -1:
+    """Add an operation to the table, from the members of its struct with all bits set: then a float is NaN, a reference,
+    being unsigned, is positive, and any other integer is -1."""
     cdef OpSpec spec = OpSpec()
     fields = flat(members)
-    if size != 8 * len(fields):
-        raise SystemError(f"{name}: {size} bytes, {len(fields)} fields")
     spec.name, spec.code, spec.row_wise = name, code, row_wise
-    spec.references = frozenset(field for field, value in fields.items() if value > 0)
+    spec.references = frozenset([field for field, value in fields.items() if value > 0])
     spec.layout = {
         "names": list(fields), "formats": ["f8" if type(value) is float else "i8" for value in fields.values()],
-        "offsets": list(range(0, <Py_ssize_t> size, 8)), "itemsize": RECORD_BYTES,
+        "offsets": list(range(0, 8 * len(fields), 8)), "itemsize": RECORD_BYTES,
     }
-    return name, spec
+    OPS[name] = spec
+    return 0
+
+
+cdef int add_all() except -1:
+    """Fill the table: name, code, whether it is row-wise, struct."""
+    cdef op_t o
+    memset(&o, 255, sizeof(o))
+    add("gather", GATHER, True, o.gather)
+    add("dense", DENSE, True, o.dense)
+    add("batchnorm_statistics", BATCHNORM_STATISTICS, False, o.batchnorm_statistics)
+    add("batchnorm_running", BATCHNORM_RUNNING, False, o.batchnorm_running)
+    add("batchnorm_fold", BATCHNORM_FOLD, False, o.batchnorm_fold)
+    add("batchnorm", BATCHNORM, True, o.batchnorm)
+    add("activation", ACTIVATION, True, o.activation)
+    add("parametric", PARAMETRIC, True, o.parametric)
+    add("dropout", DROPOUT, True, o.dropout)
+    add("softmax", SOFTMAX, True, o.softmax)
+    add("add", ADD, True, o.add)
+    add("layernorm", LAYERNORM, True, o.layernorm)
+    add("layernorm_backward", LAYERNORM_BACKWARD, True, o.layernorm_backward)
+    add("layernorm_sums", LAYERNORM_SUMS, False, o.layernorm_sums)
+    add("loss", LOSS, True, o.loss)
+    add("loss_sum", LOSS_SUM, False, o.loss_sum)
+    add("keep_output", KEEP_OUTPUT, True, o.keep_output)
+    add("activation_backward", ACTIVATION_BACKWARD, True, o.activation_backward)
+    add("parametric_backward", PARAMETRIC_BACKWARD, True, o.parametric_backward)
+    add("parametric_sums", PARAMETRIC_SUMS, False, o.parametric_sums)
+    add("dropout_backward", DROPOUT_BACKWARD, True, o.dropout_backward)
+    add("softmax_backward", SOFTMAX_BACKWARD, True, o.softmax_backward)
+    add("batchnorm_backward_sums", BATCHNORM_BACKWARD_SUMS, False, o.batchnorm_backward_sums)
+    add("batchnorm_backward", BATCHNORM_BACKWARD, True, o.batchnorm_backward)
+    add("d_kernel", D_KERNEL, False, o.d_kernel)
+    add("d_kernel_sum", D_KERNEL_SUM, False, o.d_kernel)
+    add("d_input", D_INPUT, True, o.d_input)
+    add("penalty", PENALTY, False, o.penalty)
+    add("penalty_sum", PENALTY_SUM, False, o.penalty_sum)
+    add("check", CHECK, False, o.check)
+    add("abort_if_nonfinite", ABORT_IF_NONFINITE, False, o.abort_if_nonfinite)
+    add("batchnorm_update", BATCHNORM_UPDATE, False, o.batchnorm_update)
+    add("sgd", SGD, False, o.sgd)
+    add("adam", ADAM, False, o.adam)
+    add("traced_update", TRACED_UPDATE, False, o.traced_update)
+    add("python", PYTHON, False, o.python)
+    return 0
 
 
 RECORD_BYTES = sizeof(op_t)     # of an operation in a plan
-
-cdef op_t o
-memset(&o, 255, sizeof(o))
-
-OPS = dict((
-    entry("gather", GATHER, True, o.gather, sizeof(o.gather)),
-    entry("dense", DENSE, True, o.dense, sizeof(o.dense)),
-    entry("batchnorm_statistics", BATCHNORM_STATISTICS, False, o.batchnorm_statistics, sizeof(o.batchnorm_statistics)),
-    entry("batchnorm_running", BATCHNORM_RUNNING, False, o.batchnorm_running, sizeof(o.batchnorm_running)),
-    entry("batchnorm_fold", BATCHNORM_FOLD, False, o.batchnorm_fold, sizeof(o.batchnorm_fold)),
-    entry("batchnorm", BATCHNORM, True, o.batchnorm, sizeof(o.batchnorm)),
-    entry("activation", ACTIVATION, True, o.activation, sizeof(o.activation)),
-    entry("parametric", PARAMETRIC, True, o.parametric, sizeof(o.parametric)),
-    entry("dropout", DROPOUT, True, o.dropout, sizeof(o.dropout)),
-    entry("softmax", SOFTMAX, True, o.softmax, sizeof(o.softmax)),
-    entry("add", ADD, True, o.add, sizeof(o.add)),
-    entry("layernorm", LAYERNORM, True, o.layernorm, sizeof(o.layernorm)),
-    entry("layernorm_backward", LAYERNORM_BACKWARD, True, o.layernorm_backward, sizeof(o.layernorm_backward)),
-    entry("layernorm_sums", LAYERNORM_SUMS, False, o.layernorm_sums, sizeof(o.layernorm_sums)),
-    entry("loss", LOSS, True, o.loss, sizeof(o.loss)),
-    entry("loss_sum", LOSS_SUM, False, o.loss_sum, sizeof(o.loss_sum)),
-    entry("keep_output", KEEP_OUTPUT, True, o.keep_output, sizeof(o.keep_output)),
-    entry("activation_backward", ACTIVATION_BACKWARD, True, o.activation_backward, sizeof(o.activation_backward)),
-    entry("parametric_backward", PARAMETRIC_BACKWARD, True, o.parametric_backward, sizeof(o.parametric_backward)),
-    entry("parametric_sums", PARAMETRIC_SUMS, False, o.parametric_sums, sizeof(o.parametric_sums)),
-    entry("dropout_backward", DROPOUT_BACKWARD, True, o.dropout_backward, sizeof(o.dropout_backward)),
-    entry("softmax_backward", SOFTMAX_BACKWARD, True, o.softmax_backward, sizeof(o.softmax_backward)),
-    entry("batchnorm_backward_sums", BATCHNORM_BACKWARD_SUMS, False, o.batchnorm_backward_sums,
-          sizeof(o.batchnorm_backward_sums)),
-    entry("batchnorm_backward", BATCHNORM_BACKWARD, True, o.batchnorm_backward, sizeof(o.batchnorm_backward)),
-    entry("d_kernel", D_KERNEL, False, o.d_kernel, sizeof(o.d_kernel)),
-    entry("d_kernel_sum", D_KERNEL_SUM, False, o.d_kernel, sizeof(o.d_kernel)),
-    entry("d_input", D_INPUT, True, o.d_input, sizeof(o.d_input)),
-    entry("penalty", PENALTY, False, o.penalty, sizeof(o.penalty)),
-    entry("penalty_sum", PENALTY_SUM, False, o.penalty_sum, sizeof(o.penalty_sum)),
-    entry("check", CHECK, False, o.check, sizeof(o.check)),
-    entry("abort_if_nonfinite", ABORT_IF_NONFINITE, False, o.abort_if_nonfinite, sizeof(o.abort_if_nonfinite)),
-    entry("batchnorm_update", BATCHNORM_UPDATE, False, o.batchnorm_update, sizeof(o.batchnorm_update)),
-    entry("sgd", SGD, False, o.sgd, sizeof(o.sgd)),
-    entry("adam", ADAM, False, o.adam, sizeof(o.adam)),
-    entry("traced_update", TRACED_UPDATE, False, o.traced_update, sizeof(o.traced_update)),
-    entry("python", PYTHON, False, o.python, sizeof(o.python)),
-))
+OPS = {}
+add_all()
 
 # Numbers of arenas; a reference is number << SHIFT | offset.
 ARENAS = {

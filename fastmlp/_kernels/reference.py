@@ -1,8 +1,8 @@
 """NumPy twins of the kernels: same name and arguments as in `bindings.pyx`, the formula and nothing else.
 
-Tests and benchmarks take them as the oracle; no user's code runs here. A twin writes into its output arrays
-as the kernel does, and computes in their dtype, or in float64 where it says so, rounded at the end. m is the
-number of rows, n that of columns or of all numbers.
+Tests and benchmarks take them as the oracle; no user's code runs here. A twin writes into its output arrays as the
+kernel does, and computes in their dtype, or in float64 where it says so, rounded at the end. m is the number of rows, n
+that of columns or of all numbers.
 """
 
 import math
@@ -61,7 +61,7 @@ def activation_backward(
 ) -> None:
     """``dz = da g'(z)`` for ``a = g(z)``, elementwise, all of one shape; dz may be da.
 
-    The mask of ReLU is the comparison z >= 0, and `at_zero` at 0 of either sign; EQUATIONS, row 6.
+    The mask of ReLU is the comparison z >= 0, and `at_zero` at 0 of either sign; docs/equations.md, row 6.
     """
     match ACTIVATIONS[code]:
         case "identity":
@@ -113,7 +113,7 @@ def dense_forward(
     index: Array | None = None,
     threads: int = 1,
 ) -> None:
-    """``z = x[index] kernel + bias``, ``a = g(z)``; EQUATIONS, row 1.
+    """``z = x[index] kernel + bias``, ``a = g(z)``; docs/equations.md, row 1.
 
     x (rows, inputs), kernel (inputs, units), bias (units,), z and a (batch, units), index (batch,) of row
     numbers; without it, rows = batch. `threads` changes nothing.
@@ -137,7 +137,7 @@ def dense_backward(
     at_zero: float = 1.0,
     threads: int = 1,
 ) -> None:
-    """``d_kernel = x^T d``, ``d_bias = sum_i d_i``, ``d_input = (d kernel^T) * g'(z)``; EQUATIONS, row 15.
+    """``d_kernel = x^T d``, ``d_bias = sum_i d_i``, ``d_input = (d kernel^T) * g'(z)``; docs/equations.md, row 15.
 
     x, d_input, z and a (batch, inputs), kernel and d_kernel (inputs, units), d (batch, units), d_bias
     (units,). ``a = g(z)``, of code `activation`, made x; the identity needs neither. `threads` changes nothing.
@@ -157,7 +157,7 @@ def column_sums(x: Array, out: Array) -> None:
 def batchnorm_forward(x: Array, gamma: Array, beta: Array, epsilon: float, mean: Array, var: Array, y: Array) -> None:
     """``mean = sum_i x_i / m``, ``var = sum_i (x_i - mean)^2 / m``, ``y = gamma xhat + beta``, in float64.
 
-    ``xhat = (x - mean) / sqrt(var + epsilon)``; x and y (m, n), the others (n,). EQUATIONS, row 21; Ioffe,
+    ``xhat = (x - mean) / sqrt(var + epsilon)``; x and y (m, n), the others (n,). docs/equations.md, row 21; Ioffe,
     Szegedy: Batch normalization, ICML 2015.
     """
     wide = x.astype(np.float64)
@@ -180,7 +180,7 @@ def batchnorm_backward(
     d_beta: Array,
     dx: Array,
 ) -> None:
-    """The gradients of `batchnorm_forward` in float64; x, dy and dx (m, n), the others (n,).
+    """Compute the gradients of `batchnorm_forward` in float64; x, dy and dx (m, n), the others (n,).
 
     ``d_beta = sum_i dy_i``, ``d_gamma = sum_i dy_i xhat_i``,
     ``dx = gamma / sqrt(var + epsilon) (dy - (d_beta + xhat d_gamma) / m)``.
@@ -259,10 +259,10 @@ def softmax_backward(a: Array, da: Array, dz: Array) -> None:
 
 
 def loss(code: int, z: Array, a: Array, y: Array, weight: Array, values: Array, dz: Array) -> None:
-    """The loss of each row, and its gradient times the row's weight; in float64.
+    """Compute the loss of each row, and its gradient times the row's weight, in float64.
 
-    z (logits), a (outputs), dz (m, n), weight and values (m,), y (m, n), or (m,) of labels for sparse kinds.
-    The kinds that contain softmax or sigmoid read z and write a, and dz is the gradient by z; the others read
+    z (logits), a (outputs), dz (m, n), weight and values (m,), y (m, n), or (m,) of labels for sparse losses.
+    Losses with softmax or sigmoid in their names read z and write a, and dz is the gradient by z; the others read
     a, and dz is the gradient by a. Probabilities are kept off 0 by 1e-38 (float32) or 1e-300.
     """
     name, n, logits, output = LOSSES[code], z.shape[1], z.astype(np.float64), a.astype(np.float64)
@@ -291,10 +291,10 @@ def loss(code: int, z: Array, a: Array, y: Array, weight: Array, values: Array, 
 
 
 def accuracy(metric: int, a: Array, y: Array, values: Array) -> None:
-    """1 where the largest output (the first of them) is the label, or the largest of y; 0 elsewhere.
+    """``values`` = 1 where the largest output (the first of several) is the label, or the largest of y; 0 elsewhere.
 
-    Of the binary kind, the share of outputs on the right side of 1/2. a (m, n), y (m, n), or (m,) of labels for
-    the sparse kind, values (m,).
+    For the binary metric, the share of outputs on the right side of 1/2. a (m, n), y (m, n), or (m,) of labels for
+    the sparse metric, values (m,).
     """
     match METRICS[metric]:
         case "sparse":
@@ -320,9 +320,17 @@ def sgd_update(
 
 
 def adam_update(
-    w: Array, g: Array, m: Array, v: Array, learning_rate: float, beta_1: float, beta_2: float, epsilon: float, step: int
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    learning_rate: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+    step: int,
 ) -> None:
-    """Algorithm 1 of Kingma, Ba: Adam, ICLR 2015, for step t >= 1; all (n,).
+    """Apply algorithm 1 of Kingma, Ba: Adam, ICLR 2015, for step t >= 1; all (n,).
 
     ``m = b1 m + (1 - b1) g``, ``v = b2 v + (1 - b2) g^2``,
     ``w -= lr mhat / (sqrt(vhat) + epsilon)`` with ``mhat = m / (1 - b1^t)``, ``vhat = v / (1 - b2^t)``.
@@ -335,12 +343,12 @@ def adam_update(
 
 
 def all_finite(x: Array) -> bool:
-    """Whether x (n,) holds neither NaN nor infinity."""
+    """Return whether x (n,) has neither NaN nor infinity."""
     return bool(np.isfinite(x).all())
 
 
 def philox(seed: int, step: int, stream: int, block0: int) -> list[list[int]]:
-    """Philox4x32-10: words 0 to 3 (rows) of the blocks block0 .. block0 + 15 (columns).
+    """Return words 0 to 3 (rows) of the blocks block0 .. block0 + 15 (columns) of Philox4x32-10.
 
     Counter (block, stream, low and high half of step), key (low and high half of seed). Salmon, Moraes, Dror,
     Shaw: Parallel random numbers: as easy as 1, 2, 3, SC 2011.

@@ -272,7 +272,7 @@ cdef inline vec vcopysign(vec x, vec sign) noexcept nogil:
 
 
 cdef inline vec vwith_sign(vec x, vec sign) noexcept nogil:
-    """The same for an x without a sign."""
+    """Return x with the sign of another, for an x that has none."""
     if vec is vf32:
         return with_sign_f32(x, sign)
     else:
@@ -351,7 +351,7 @@ cdef inline vec vexponent(vec x) noexcept nogil:
 
 
 cdef inline bint any_less(vec c, vec d) noexcept nogil:
-    """Whether c < d in some lane."""
+    """Return whether c < d in some lane."""
     if vec is vf32:
         return any_less_f32(c, d)
     else:

@@ -12,7 +12,7 @@ from libc.string cimport memcpy
 from .vm_ops cimport (
     ABS, ADD, ARCSINH, ARCTAN, AT_LEAST, COPY, COPYSIGN, COS, COSH, DIV, EQUAL, ERF, EXP, EXPM1, FMA, FMS, FNMA,
     IF_AT_LEAST, IF_EQUAL, IF_LESS, LESS, LOG, LOG1P, MAX, MIN, MUL, N_CODES, NEG, POW, ROUND, SELECT, SIGMOID, SIGN, SIN, SINH,
-    SOFTPLUS, SQRT, SUB, TANH, of_more, of_one, of_two
+    SOFTPLUS, SQRT, SUB, TANH, of_more, of_one, of_two, operands
 )
 from .simd cimport MAX_LANES, lanes, load, load_n, noclone_void, real, splat, splat_f32, splat_f64, store, store_n, vec
 
@@ -20,20 +20,9 @@ cdef enum:
     NATIVE_CHUNK = 1024         # numbers that a native function gets at once
 
 
-# Instructions: name, code, how many operands.
-INSTRUCTIONS = (
-    ("copy", COPY, 1), ("neg", NEG, 1), ("abs", ABS, 1), ("sqrt", SQRT, 1), ("round", ROUND, 1), ("exp", EXP, 1),
-    ("expm1", EXPM1, 1), ("log", LOG, 1), ("log1p", LOG1P, 1), ("tanh", TANH, 1), ("sigmoid", SIGMOID, 1),
-    ("sin", SIN, 1), ("cos", COS, 1), ("erf", ERF, 1), ("sinh", SINH, 1), ("cosh", COSH, 1), ("arctan", ARCTAN, 1),
-    ("arcsinh", ARCSINH, 1), ("softplus", SOFTPLUS, 1), ("sign", SIGN, 1),
-    ("add", ADD, 2), ("sub", SUB, 2), ("mul", MUL, 2), ("div", DIV, 2), ("max", MAX, 2), ("min", MIN, 2),
-    ("pow", POW, 2), ("less", LESS, 2), ("at_least", AT_LEAST, 2), ("equal", EQUAL, 2), ("copysign", COPYSIGN, 2),
-    ("fma", FMA, 3), ("fms", FMS, 3), ("fnma", FNMA, 3), ("select", SELECT, 3),
-    ("if_less", IF_LESS, 4), ("if_at_least", IF_AT_LEAST, 4), ("if_equal", IF_EQUAL, 4),
-)
 cdef int[N_CODES] OPERANDS
-for _, _code, _operands in INSTRUCTIONS:
-    OPERANDS[_code] = _operands
+for _code in range(N_CODES):
+    OPERANDS[_code] = operands(_code)
 
 
 cdef noclone_void block(const program_t *p, real **at, const Py_ssize_t *step, Py_ssize_t n, vec like) noexcept nogil:
@@ -274,5 +263,12 @@ cdef class Extension:
         return <size_t> &self.g
 
 
-NAMES = {name: code for name, code, _ in INSTRUCTIONS}
+NAMES = {  # of instructions, and their codes
+    "copy": COPY, "add": ADD, "sub": SUB, "mul": MUL, "div": DIV, "max": MAX, "min": MIN, "pow": POW, "less": LESS,
+    "at_least": AT_LEAST, "equal": EQUAL, "copysign": COPYSIGN, "fma": FMA, "fms": FMS, "fnma": FNMA, "select": SELECT,
+    "if_less": IF_LESS, "if_at_least": IF_AT_LEAST, "if_equal": IF_EQUAL, "neg": NEG, "abs": ABS, "sqrt": SQRT,
+    "round": ROUND, "exp": EXP, "expm1": EXPM1, "log": LOG, "log1p": LOG1P, "tanh": TANH, "sigmoid": SIGMOID,
+    "sin": SIN, "cos": COS, "erf": ERF, "sinh": SINH, "cosh": COSH, "arctan": ARCTAN, "arcsinh": ARCSINH,
+    "softplus": SOFTPLUS, "sign": SIGN,
+}
 LIMITS = {"inputs": INPUTS, "uniforms": UNIFORMS, "registers": REGISTERS, "outputs": OUTPUTS}

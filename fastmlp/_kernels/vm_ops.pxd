@@ -52,6 +52,17 @@ cdef enum:
     N_CODES
 
 
+cdef inline int operands(int code) noexcept nogil:
+    """Return how many operands an instruction has."""
+    if code in (ADD, SUB, MUL, DIV, MAX, MIN, POW, LESS, AT_LEAST, EQUAL, COPYSIGN):
+        return 2
+    if code in (FMA, FMS, FNMA, SELECT):
+        return 3
+    if code in (IF_LESS, IF_AT_LEAST, IF_EQUAL):
+        return 4
+    return 1
+
+
 cdef inline vec vrint(vec x) noexcept nogil:
     """The nearest integer, ties to even."""
     cdef vec whole = splat(8388608.0 if vec is vf32 else 4503599627370496.0, x)  # from here on there are no others

@@ -129,7 +129,9 @@ def loss_and_gradients(
             loss = executable.run.loss / executable.run.weight
         finally:
             executable.unbind()
-        return loss, {key: view.copy() for key, view in executable.gradients.items()}
+        learned = compiled.network.trainable()  # of others there is no gradient: theirs is 0
+        gradients = executable.gradients.items()
+        return loss, {key: view.copy() if key in learned else np.zeros_like(view) for key, view in gradients}
 
 
 def apply_gradients(compiled: Compiled, gradients: Mapping[str, Any]) -> None:

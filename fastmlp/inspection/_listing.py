@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..checks import check_count
-from .._kernels import NONE
-from .._kernels import plan as core
 from .._compiler.compiled import Compiled
+from .._kernels import NONE
+from .._kernels import plan as kernel_plan
+from ..checks import check_count
 from ..threads import get_num_threads
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ class Operation(NamedTuple):
         The key of its layer; None for what belongs to none.
     shape : tuple of int
         Of a product ``(rows, depth, columns)``: 128x784x256; else of what it goes over.
-    regime : str or None
-        ``"walk"``: together with its neighbours, 128 rows at a time; ``"split"``: by itself over all rows. None for
-        Python.
+    schedule : str or None
+        ``"fused group"``: together with its neighbours, 128 rows at a time; ``"split"``: by itself over all rows. None
+        for Python.
     threads : int
         How many take part.
     fused : tuple of str
@@ -59,7 +59,7 @@ class Operation(NamedTuple):
     name: str
     layer: str | None
     shape: tuple[int, ...]
-    regime: str | None
+    schedule: str | None
     threads: int
     fused: tuple[str, ...]
     compiled: bool
@@ -73,12 +73,12 @@ class Operation(NamedTuple):
         what = "compiled" if self.compiled else f"Python: {self.python}"
         return (
             *(str(self.number), self.section, self.name, self.layer or "", "x".join(map(str, self.shape))),
-            *(self.regime or "", str(self.threads), ", ".join(self.fused), what),
+            *(self.schedule or "", str(self.threads), ", ".join(self.fused), what),
             f"{self.multiply_adds:,}" if self.multiply_adds else "",
         )
 
 
-HEAD = ("", "section", "operation", "layer", "shape", "regime", "threads", "with", "runs", "multiply-adds")
+HEAD = ("", "section", "operation", "layer", "shape", "schedule", "threads", "with", "runs", "multiply-adds")
 RIGHT = (0, 4, 6, 9)
 
 
@@ -201,26 +201,26 @@ def lowered(compiled: Compiled, capacity: int, training: bool) -> Plan:
 def listing(compiled: Compiled, plan: Plan, batch: int, training: bool) -> Listing:
     """Return the operations of a plan, for so many rows, which may be more than it has memory for."""
     threads = get_num_threads()
-    walks, members = _schedule(compiled, plan, batch, threads)
+    grouped, threads_of = _schedule(compiled, plan, batch, threads)
     operations = []
     for section, (first, last) in plan.sections.items():
         for at in range(first, last):
-            operations.append(_operation(compiled, plan, at, section, batch, bool(walks[at]), int(members[at])))
+            operations.append(_operation(compiled, plan, at, section, batch, bool(grouped[at]), int(threads_of[at])))
     return Listing(operations, batch, training, compiled.dtype.name, threads)
 
 
 def _schedule(compiled: Compiled, plan: Plan, batch: int, threads: int) -> tuple[Any, Any]:
     """Return which operations run in a fused group and how many threads each has, as the kernels decide it."""
     number = len(plan.ops)
-    walks, members = np.zeros(number, np.intp), np.ones(number, np.intp)
-    run = core.Run(plan.ops, plan.table, compiled.memory.counters, plan.capacity, compiled.dtype == np.float64)
+    grouped, threads_of = np.zeros(number, np.intp), np.ones(number, np.intp)
+    run = kernel_plan.Run(plan.ops, plan.table, compiled.memory.counters, plan.capacity, compiled.dtype == np.float64)
     # A compiled plan runs as a whole; where there is Python in it, each section by itself, up to the next call.
     for first, last in plan.sections.values() if plan.calls else [(0, number)]:
         calls = [at for at in range(first, last) if at in plan.calls]
         for begin, end in zip([first, *(at + 1 for at in calls)], [*calls, last], strict=True):
             if begin < end:
-                run.schedule(begin, end, batch, threads, walks, members)
-    return walks, members
+                run.schedule(begin, end, batch, threads, grouped, threads_of)
+    return grouped, threads_of
 
 
 def _operation(
@@ -233,5 +233,5 @@ def _operation(
     if at in plan.calls:
         return Operation(at, section, name, key, shape, None, 1, (), False, note.python, note.reason, 0)
     work = math.prod(shape) if note.product else 0
-    regime = "walk" if grouped else "split"
-    return Operation(at, section, name, key, shape, regime, threads, note.fused, True, None, None, work)
+    schedule = "fused group" if grouped else "split"
+    return Operation(at, section, name, key, shape, schedule, threads, note.fused, True, None, None, work)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .._training import step as steps
-from ..checks import check_count
-from .._kernels import peak
-from .._training.data import Dataset, as_rows, prepare, readable_rows
-from ..threads import team
 from .._compiler.compiled import Compiled
 from .._compiler.executable import Executable
+from .._kernels import peak
+from .._training import step as steps
+from .._training.data import Dataset, as_rows, prepare, readable_rows
+from ..checks import check_count
+from ..threads import team
 from ._listing import HEAD, RIGHT, Listing, Operation, check_training, listing, lowered, table
 
 if TYPE_CHECKING:
@@ -125,8 +125,8 @@ def profile(compiled: Compiled, x: Any, y: Any = None, *, repeats: int = 9) -> P
     Returns
     -------
     Profile
-        A list of `Timing`, one for each operation of ``compiled.plan(n)``; ``print`` shows a table, ``to_dict()`` is for
-        JSON.
+        A list of `Timing`, one for each operation of ``plan(compiled, n)``; ``print`` shows a table, ``to_dict()`` is
+        for JSON.
 
     Raises
     ------
@@ -139,10 +139,10 @@ def profile(compiled: Compiled, x: Any, y: Any = None, *, repeats: int = 9) -> P
 
     Notes
     -----
-    Otherwise operations run together: those that walk share 128 rows at a time while these are in cache, and a team is
-    started once. By itself each goes over all rows, is cut as it suits it alone, and starts a team of its own if it is
-    large enough for one. Their sum is therefore another number than `step_microseconds`: it tells where time goes, not
-    how much of it. Memory is taken for a batch of all rows and for a copy of parameters and optimizer state.
+    Otherwise operations run together: those of a fused group share 128 rows at a time while these are in cache, and a
+    team is started once. By itself each goes over all rows, is split as it suits it alone, and starts a team of its own
+    if it is large enough for one. Their sum is therefore another number than `step_microseconds`: it tells where time
+    goes, not how much of it. Memory is taken for a batch of all rows and for a copy of parameters and optimizer state.
     """
     repeats = check_count("repeats", repeats)
     training = y is not None
@@ -152,7 +152,8 @@ def profile(compiled: Compiled, x: Any, y: Any = None, *, repeats: int = 9) -> P
     batch = len(data.x)
     with compiled.guard.changing("profile"):
         plan = lowered(compiled, batch, training)
-        executable = Executable(plan, arenas.clone(), compiled.seed, compiled.optimizer if training else None)
+        optimizer = compiled.optimizer if training else None
+        executable = Executable(plan, arenas.clone(), compiled.seed, settings=None, optimizer=optimizer)
         bench = _Bench(compiled, executable, batch, training)
         executable.bind(*data)
         if not training:

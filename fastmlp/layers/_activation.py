@@ -18,7 +18,7 @@ class Activation(Layer):
     Parameters
     ----------
     activation : name or Activation
-    name : str, optional
+    name, trainable : as `Layer`
 
     Notes
     -----
@@ -28,8 +28,8 @@ class Activation(Layer):
     tells_output = True
     looked_past = True
 
-    def __init__(self, activation: Any, *, name: str | None = None) -> None:
-        super().__init__(name=name)
+    def __init__(self, activation: Any, *, name: str | None = None, trainable: bool = True) -> None:
+        super().__init__(name=name, trainable=trainable)
         self.activation = activation_registry.get(activation)
 
     @property

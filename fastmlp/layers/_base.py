@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -56,6 +56,9 @@ class Layer(Configurable):
     ----------
     name : str, optional
         The first part of the keys of its parameters; default: its index in the network.
+    trainable : bool
+        Whether training changes its parameters; what is set holds from the next step on. A batch norm that is not
+        trained takes its running statistics, and leaves them as they are.
 
     Attributes
     ----------
@@ -65,15 +68,18 @@ class Layer(Configurable):
         Views into the network's memory, once it is built.
     """
 
+    data_attributes: ClassVar[frozenset[str]] = frozenset(
+        ("buffers", "buffer_specs", "owned", "parameters", "parameter_specs", "recommended_initializer")
+    )
+
     units: int
 
     tells_output: bool = False  # whether `output_activation` says all about what the outputs are
     looked_past: bool = False  # whether an initializer is recommended by what comes after this layer, too
 
-    trainable: bool = True
-
-    def __init__(self, *, name: str | None = None) -> None:
+    def __init__(self, *, name: str | None = None, trainable: bool = True) -> None:
         self.name = _check_name(name)
+        self.trainable = bool(trainable)
         self.owned = False  # whether a network has it
         self.recommended_initializer = "lecun_normal"  # set by the network, which knows the activation that follows
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..checks import check_integer
 from ..activations import Activation as ActivationFunction
+from ..checks import check_integer
 from ..registry import activations as activation_registry
 from ..registry import initializers as initializer_registry
 from ..registry import layers as registry
@@ -30,7 +30,7 @@ class Dense(Layer):
     bias_initializer : name or Initializer
     kernel_regularizer, bias_regularizer : name, Regularizer or None
         Penalties, which are a part of the loss.
-    name : str, optional
+    name, trainable : as `Layer`
 
     Notes
     -----
@@ -51,8 +51,9 @@ class Dense(Layer):
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
         name: str | None = None,
+        trainable: bool = True,
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, trainable=trainable)
         self.units = check_integer("units", units, 1)
         self.activation = activation_registry.get("identity" if activation is None else activation)
         self.use_bias = bool(use_bias)

@@ -19,14 +19,14 @@ class Dropout(Layer):
     ----------
     rate : float
         In [0, 1).
-    name : str, optional
+    name, trainable : as `Layer`
     """
 
     tells_output = True
     looked_past = True
 
-    def __init__(self, rate: float, *, name: str | None = None) -> None:
-        super().__init__(name=name)
+    def __init__(self, rate: float, *, name: str | None = None, trainable: bool = True) -> None:
+        super().__init__(name=name, trainable=trainable)
         self.rate = check_share("rate", rate)
 
     def lower(self, to: Compiler, x: Any) -> Any:

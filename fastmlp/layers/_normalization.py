@@ -31,7 +31,7 @@ class BatchNorm(Layer):
     epsilon : float
     gamma_regularizer, beta_regularizer : name, Regularizer or None
         Penalties, which are a part of the loss.
-    name : str, optional
+    name, trainable : as `Layer`
 
     Notes
     -----
@@ -50,8 +50,9 @@ class BatchNorm(Layer):
         gamma_regularizer: Any = None,
         beta_regularizer: Any = None,
         name: str | None = None,
+        trainable: bool = True,
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, trainable=trainable)
         self.momentum = check_share("momentum", momentum)
         self.epsilon = _check_epsilon(epsilon)
         self.gamma_regularizer = regularizer_of(gamma_regularizer)
@@ -80,7 +81,7 @@ class LayerNorm(Layer):
     epsilon : float
     gamma_regularizer, beta_regularizer : name, Regularizer or None
         Penalties, which are a part of the loss.
-    name : str, optional
+    name, trainable : as `Layer`
 
     Notes
     -----
@@ -104,8 +105,9 @@ class LayerNorm(Layer):
         gamma_regularizer: Any = None,
         beta_regularizer: Any = None,
         name: str | None = None,
+        trainable: bool = True,
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, trainable=trainable)
         self.epsilon = _check_epsilon(epsilon)
         self.gamma_regularizer = regularizer_of(gamma_regularizer)
         self.beta_regularizer = regularizer_of(beta_regularizer)
@@ -128,7 +130,7 @@ class RMSNorm(Layer):
     epsilon : float
     gamma_regularizer : name, Regularizer or None
         A penalty, which is a part of the loss.
-    name : str, optional
+    name, trainable : as `Layer`
 
     Notes
     -----
@@ -138,8 +140,10 @@ class RMSNorm(Layer):
     tells_output = True
     looked_past = True
 
-    def __init__(self, *, epsilon: float = 1e-5, gamma_regularizer: Any = None, name: str | None = None) -> None:
-        super().__init__(name=name)
+    def __init__(
+        self, *, epsilon: float = 1e-5, gamma_regularizer: Any = None, name: str | None = None, trainable: bool = True
+    ) -> None:
+        super().__init__(name=name, trainable=trainable)
         self.epsilon = _check_epsilon(epsilon)
         self.gamma_regularizer = regularizer_of(gamma_regularizer)
 

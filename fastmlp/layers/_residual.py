@@ -22,7 +22,7 @@ class Residual(Layer):
     ----------
     layers : sequence of Layer (or names, or configurations)
         f. They belong to this layer: their parameters are ``"1.0.kernel"`` and so on in a network where it is layer 1.
-    name : str, optional
+    name, trainable : as `Layer`
 
     Raises
     ------
@@ -48,8 +48,8 @@ class Residual(Layer):
     tells_output = True
     conformance: ClassVar[dict[str, Any]] = {"config": {"layers": ({"name": "activation", "activation": "tanh"},)}}
 
-    def __init__(self, layers: Iterable[Any], *, name: str | None = None) -> None:
-        super().__init__(name=name)
+    def __init__(self, layers: Iterable[Any], *, name: str | None = None, trainable: bool = True) -> None:
+        super().__init__(name=name, trainable=trainable)
         if isinstance(layers, (str, dict, Layer)) or not isinstance(layers, Iterable):
             raise TypeError(f"layers: expected a list of layers, got {layers!r}")
         self.layers: tuple[Layer, ...] = tuple(registry.get(layer) for layer in layers)
@@ -65,8 +65,8 @@ class Residual(Layer):
     def build_join(self, input_dim: int, units: Sequence[int]) -> int:
         if units[0] != input_dim:
             raise ValueError(
-                f"Residual: its layers give {units[0]} columns, but take {input_dim}, to which theirs are added; let the "
-                f"last of them have {input_dim} units"
+                f"Residual: its layers give {units[0]} columns, but take {input_dim}, to which theirs are added; let "
+                f"the last of them have {input_dim} units"
             )
         return input_dim
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ class Metric(Configurable):
 
     A subclass that is a weighted mean over rows writes `rows` alone.
     """
+
+    data_attributes: ClassVar[frozenset[str]] = frozenset({"total", "weight"})
 
     total: float = 0.0
     weight: float = 0.0

@@ -10,9 +10,10 @@ from ._adam import Adam
 from ._base import Optimizer
 from ._execution import KernelSpec as KernelSpec
 from ._execution import execution_of as execution_of
+from ._rmsprop import RMSprop
 from ._sgd import SGD
 
-__all__ = ["SGD", "Adam", "Optimizer"]
+__all__ = ["SGD", "Adam", "Optimizer", "RMSprop"]
 
 for _cls in list(globals().values()):
     if isinstance(_cls, type) and issubclass(_cls, Optimizer):

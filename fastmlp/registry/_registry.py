@@ -316,6 +316,7 @@ class Registry(Generic[T]):
         """Return the entry points and distributions that couldn't be read, with the reason: those by qualified name,
         these by path.
         """
+        self._plugins.listed()
         return dict(self._plugins.unusable)
 
     def failed(self) -> dict[str, str]:

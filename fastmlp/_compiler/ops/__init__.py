@@ -1,6 +1,18 @@
 """The operations, one file each: shapes, forward, backward, cost, and what a listing shows."""
 
-from . import activation, add, batchnorm, dense, dropout, gather, layernorm, parametric, python_activation, python_layer, softmax
+from . import (
+    activation,
+    add,
+    batchnorm,
+    dense,
+    dropout,
+    gather,
+    layernorm,
+    parametric,
+    python_activation,
+    python_layer,
+    softmax,
+)
 
 __all__ = [
     "activation",

@@ -101,12 +101,11 @@ class BatchNorm(Activated):
         dx = to.in_place(d) if to.needs(self.x) else d
         rows = {"units": units, "x": x.ref, "ldx": x.ld, "d": d.ref, "ldd": d.ld, "row_cost": 4 * units}
         note = Note((BATCH, units))
-        to.emit("batchnorm_backward_sums", note, **self._read(to), **rows)
+        read = self._read(to)
+        to.emit("batchnorm_backward_sums", note, **read, **rows)
         if to.needs(self.x):
-            to.emit(
-                *("batchnorm_backward", note),
-                **{**self._read(to), **rows, "batch_statistics": self.by_batch, "dx": dx.ref, "ld_dx": dx.ld},
-            )
+            rows |= {"batch_statistics": self.by_batch, "dx": dx.ref, "ld_dx": dx.ld}
+            to.emit("batchnorm_backward", note, **read, **rows)
             to.give(self.x, dx)
 
     def update(self, to: Lowering) -> None:

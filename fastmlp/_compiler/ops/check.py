@@ -1,4 +1,4 @@
-"""``check``: looks for NaN and infinity in gradients; ``abort_if_nonfinite``: where all threads stop before the update."""
+"""``check`` looks for NaN and infinity in gradients; at ``abort_if_nonfinite`` all threads stop before the update."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["add_checks"]
 def add_checks(to: Lowering) -> None:
     """Add checks of the gradients that were not looked at where they are made, and the stop."""
     to.index = NONE
-    others = [key for key in to.memory.parameters if key not in to.checked]
+    others = [key for key in to.memory.parameters if key in to.trainable and key not in to.checked]
     for key in others:
         size = to.memory.parameters[key].size
         last = key == others[-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..._kernels import ARENAS, SHIFT
+from ..._kernels import ARENAS, NONE, SHIFT
 from ..ir import Operation
 from ..plan import BATCH, Note, Tensor
 
@@ -30,6 +30,10 @@ class Gather(Operation):
     def backward(self, to: Lowering) -> None:
         to.give(self.x, to.gradient(self.output))
 
+    def traces(self) -> list[tuple[int, Tensor, bool]]:
+        """Return nothing: the data are looked at by themselves."""
+        return []
+
 
 def add_where_needed(graph: Graph) -> None:
     """Put a gather before operations that can't read the caller's rows, which is all but a single product."""
@@ -37,7 +41,7 @@ def add_where_needed(graph: Graph) -> None:
     if len(readers) == 1 and readers[0].reads_caller and graph.output is not graph.input:
         return
     graph.input.readers = []
-    gather = Gather(0, graph.input.units, graph.input)
+    gather = Gather(NONE, graph.input.units, graph.input)
     for reader in readers:
         reader.inputs = tuple(gather.output if value is graph.input else value for value in reader.inputs)
         gather.output.readers.append(reader)

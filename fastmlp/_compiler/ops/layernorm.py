@@ -1,5 +1,7 @@
-"""``layernorm``: ``z = gamma (x - mean) / sqrt(var + epsilon) + beta`` by rows, ``a = g(z)``; RMSNorm has no mean and no
-beta. A row meets no other, so training and inference are the same."""
+"""``layernorm``: ``z = gamma (x - mean) / sqrt(var + epsilon) + beta`` by rows, ``a = g(z)``.
+
+RMSNorm has no mean and no beta. A row meets no other, so training and inference are the same.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +36,7 @@ class LayerNorm(Activated):
 
     takes_activation = True
 
-    def __init__(
-        self, index: int, x: Value, *, gamma: str, beta: str | None, epsilon: float, trainable: bool
-    ) -> None:
+    def __init__(self, index: int, x: Value, *, gamma: str, beta: str | None, epsilon: float, trainable: bool) -> None:
         super().__init__(index, x.units, x)
         self.gamma, self.beta, self.epsilon, self.learns = gamma, beta, epsilon, trainable
         self.statistics: dict[str, int] = {}
@@ -71,5 +71,5 @@ class LayerNorm(Activated):
 @builder("layernorm")
 def add_layernorm(graph: Graph, x: Value, *, gamma: str, beta: str | None, epsilon: float) -> Value:
     """Add normalization of rows."""
-    arrays = {"gamma": gamma, "beta": beta}
-    return graph.add(LayerNorm(graph.index, x, **arrays, epsilon=epsilon, trainable=graph.trainable))
+    trainable = graph.trainable
+    return graph.add(LayerNorm(graph.index, x, gamma=gamma, beta=beta, epsilon=epsilon, trainable=trainable))

@@ -30,7 +30,9 @@ def takes_last_activation(graph: Graph, loss: losses.Loss) -> bool:
     if kernel is None or not kernel.joint or from_logits(loss) or not graph.operations:
         return False
     last = graph.operations[-1]
-    name = "softmax" if isinstance(last, Softmax) else last.spec.name if isinstance(last, Activation) and last.spec else ""
+    name = "softmax" if isinstance(last, Softmax) else ""
+    if isinstance(last, Activation) and last.spec:
+        name = last.spec.name
     if name != kernel.joint:
         return False
     graph.remove(last)

@@ -61,8 +61,6 @@ class Parametric(Operation):
 
 
 @builder("parametric")
-def add_parametric(
-    graph: Graph, x: Value, *, spec: activations.KernelSpec, parameters: Sequence[str]
-) -> Value:
+def add_parametric(graph: Graph, x: Value, *, spec: activations.KernelSpec, parameters: Sequence[str]) -> Value:
     """Add an activation with trainable parameters, whose keys come in the order of its program's inputs."""
     return graph.add(Parametric(graph.index, x, spec=spec, parameters=parameters, trainable=graph.trainable))

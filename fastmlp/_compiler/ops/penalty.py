@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..._kernels import PENALTY_CHUNK, NONE
+from ..._kernels import NONE, PENALTY_CHUNK
 from ...regularizers import KernelSpec, execution_of
 from ..plan import Call, Note
 from ..user_code import pair, put, read_only
@@ -33,7 +33,8 @@ def add_penalties(to: Lowering, *, learning: bool) -> None:
         to.checked -= set(foreign)
         named = ", ".join(f"{regularizers[key]!r} of {key}" for key in foreign)
         why = "; ".join(dict.fromkeys(str(reason) for reason in foreign.values()))
-        to.emit_python(_call(list(foreign), learning), Note(python=named, reason=why))
+        slopes = to.trainable if learning else frozenset()
+        to.emit_python(_call(list(foreign), slopes), Note(python=named, reason=why))
         to.python += [f"regularizer {regularizers[key]!r} of {key} ({reason})" for key, reason in foreign.items()]
 
 
@@ -50,8 +51,8 @@ def _add_compiled(to: Lowering, found: dict[str, KernelSpec], learning: bool) ->
             parameter=to.array(key),
             sums=first,
             size=sizes[key],
-            learning=learning,
-            program=to.load(one.program if learning else one.value),
+            learning=learning and key in to.trainable,
+            program=to.load(one.program if learning and key in to.trainable else one.value),
             scale=one.scale,
             cost=2 * one.operations * sizes[key],
             barrier=key == list(found)[-1],
@@ -63,8 +64,8 @@ def _add_compiled(to: Lowering, found: dict[str, KernelSpec], learning: bool) ->
         to.emit("penalty_sum", Note((n,)), sums=sums, n=n, shift=sum(one.shift for one in found.values()))
 
 
-def _call(keys: list[str], learning: bool) -> Call:
-    """Return what adds penalties of some parameters to the loss and, with `learning`, to the gradients."""
+def _call(keys: list[str], learning: frozenset[str]) -> Call:
+    """Return what adds penalties of some parameters to the loss, and of those that learn to the gradients."""
 
     def call(executable: Any, batch: int) -> None:
         for key in keys:
@@ -76,7 +77,7 @@ def _call(keys: list[str], learning: bool) -> Call:
             value = np.empty(())
             put(value, penalty, f"{what}, value")
             executable.run.loss += executable.run.weight * float(value)
-            if learning:
+            if key in learning:
                 slopes = np.empty_like(w)
                 put(slopes, slope, f"{what}, gradient")
                 executable.gradients[key] += slopes

@@ -1,4 +1,4 @@
-"""``sgd``, ``adam``, ``traced_update``: how a step moves the parameters (row 16), over the flat arenas; or in Python."""
+"""``sgd``, ``adam``, ``traced_update``: how a step moves the parameters (row 16), over flat arenas; or in Python."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def add_update(to: Lowering, optimizer: Optimizer) -> None:
     spec = execution_of(optimizer).kernel
     if spec is None:
         size = sum(view.size for view in to.memory.parameters.values())
-        to.emit_python(_call(), Note((size,), python=repr(optimizer)), f"optimizer {optimizer!r}")
+        to.emit_python(_call(to.trainable), Note((size,), python=repr(optimizer)), f"optimizer {optimizer!r}")
         return
     size = to.memory.size
     if to.memory.flat_state.size != spec.slots * size:
@@ -28,7 +28,7 @@ def add_update(to: Lowering, optimizer: Optimizer) -> None:
             f"{optimizer!r} keeps other state than when the network was compiled (was its momentum changed?): "
             "call compile again"
         )
-    segments = [(first, last, 0) for first, last in to.memory.segments(to.network.trainable())]
+    segments = [(first, last, 0) for first, last in to.memory.segments(to.trainable)]
     if not segments:
         return
     fields: dict[str, Any] = {"segments": to.entries(segments), "n_segments": len(segments), "slot_stride": size}
@@ -39,8 +39,8 @@ def add_update(to: Lowering, optimizer: Optimizer) -> None:
     to.emit(spec.name, Note((size,)), size=size, cost=32 * size, **fields)
 
 
-def _call() -> Call:
-    """Return what calls ``optimizer.update`` of every parameter; if one fails, or spoils its state, all are put back."""
+def _call(keys: frozenset[str]) -> Call:
+    """Return a call of ``optimizer.update`` for some parameters; if one fails or spoils its state, all are put back."""
 
     def call(executable: Any, batch: int) -> None:
         arenas, optimizer = executable.arenas, executable.optimizer
@@ -50,6 +50,8 @@ def _call() -> Call:
         values = {key: {name: array.copy() for name, array in state.items()} for key, state in states.items()}
         try:
             for key, parameter in arenas.parameters.items():
+                if key not in keys:
+                    continue
                 gradient, state = read_only(executable.gradients[key]), arenas.state[key]
                 answer = stepped.update(parameter, gradient, state, float(executable.hyper[0]), executable.iteration)
                 _check_update(optimizer, key, answer, states[key], state)
@@ -65,7 +67,9 @@ def _call() -> Call:
     return call
 
 
-def _check_update(optimizer: Optimizer, key: str, answer: object, before: dict[str, Any], state: dict[str, Any]) -> None:
+def _check_update(
+    optimizer: Optimizer, key: str, answer: object, before: dict[str, Any], state: dict[str, Any]
+) -> None:
     """Check that an update has worked in place."""
     if answer is not None:
         raise TypeError(
