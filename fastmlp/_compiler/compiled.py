@@ -60,6 +60,7 @@ class Compiled:
     def _drop_executables(self) -> None:
         self._forward_settings = Current(lambda: forward_settings(self))
         self._training_settings = Current(lambda: training_settings(self), lambda found: with_update(self, found))
+        self._hyperparameters = Current(self._find_hyperparameters, lambda _: self._find_hyperparameters())
         self._lowered_from: object = None
         self._training: Executable | None = None
         self._evaluating: Executable | None = None
@@ -213,14 +214,25 @@ class Compiled:
 
     def hyperparameters(self, n: int) -> NDArray[np.float64]:
         """Return the hyper-parameters of the optimizer at the next `n` steps, a row for each."""
+        names, numbers = self._hyperparameters.get()
+        if numbers is not None:
+            row = np.array([numbers])
+            return row if n == 1 else np.repeat(row, n, axis=0)
+        rows = np.empty((n, len(names)))
+        optimizer, first = self.optimizer, self.iterations + 1
+        assert optimizer is not None
+        for row in range(n):
+            rows[row] = optimizer.hyperparameters_at(first + row, names)
+        return rows
+
+    def _find_hyperparameters(self) -> tuple[Sequence[str], list[float] | None]:
+        """Return the names of what a step takes, and their values unless one is a function of the step."""
         optimizer = self.optimizer
         assert optimizer is not None
         kernel = optimizers.execution_of(optimizer).kernel
         names = optimizer.hyperparameters[:1] if kernel is None else kernel.hyperparameters
-        first = self.iterations + 1
-        steps = range(first, first + n if any(callable(getattr(optimizer, name)) for name in names) else first + 1)
-        rows = np.array([optimizer.hyperparameters_at(step, names) for step in steps], np.float64)
-        return rows if len(rows) == n else np.repeat(rows, n, axis=0)
+        scheduled = any(callable(getattr(optimizer, name)) for name in names)
+        return names, None if scheduled else optimizer.hyperparameters_at(self.iterations + 1, names)
 
     # -- executables ---------------------------------------------------------------------------------------------
 

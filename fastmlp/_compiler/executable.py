@@ -23,6 +23,9 @@ __all__ = ["Executable"]
 Segment = tuple[int, int] | Callable[[Any, int], None]
 
 
+OF_CALLERS = tuple(ARENAS[name] for name in ("x", "target", "weight", "out", "kept"))
+
+
 class Executable:
     """A plan bound to memory: what one caller at a time runs.
 
@@ -113,8 +116,8 @@ class Executable:
     def unbind(self) -> None:
         """Let go of the caller's arrays."""
         self._data = {}
-        for name in ("x", "target", "weight", "out", "kept"):
-            self.run.bind(ARENAS[name], None)
+        for arena in OF_CALLERS:
+            self.run.bind(arena, None)
 
     def begin(self, offset: int, batch: int, hyper: NDArray[np.float64] | None = None) -> None:
         """Open a step over `batch` rows of the order, from `offset` on, with the hyper-parameters of the step."""

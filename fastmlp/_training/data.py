@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,13 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Dataset",
+    "UnbuiltIfRefused",
     "as_rows",
     "check_targets",
     "check_weights",
     "prepare",
     "readable_rows",
     "rows_of",
-    "unbuilt_if_refused",
 ]
 
 
@@ -39,10 +38,6 @@ class Dataset(NamedTuple):
         """Return the arrays that the kernels can't read where they are."""
         rows = [self.x] if self.y is None or self.y.ndim == 1 else [self.x, self.y]
         return [array for array in rows if not in_place(array, dtype)]
-
-    def in_place(self, dtype: np.dtype[Any]) -> bool:
-        """Return whether the kernels can read inputs and targets where they are."""
-        return not self._to_copy(dtype)
 
     def copy_bytes(self, dtype: np.dtype[Any]) -> int:
         """Return the bytes that `readable` copies."""
@@ -174,16 +169,19 @@ def _class_factors(class_weight: Mapping[int, float], y: NDArray[Any], loss: Los
     return factors
 
 
-@contextmanager
-def unbuilt_if_refused(compiled: Compiled) -> Iterator[None]:
+class UnbuiltIfRefused:
     """Leave no parameters behind a first call that is refused: its number of features may be the mistake."""
-    fresh = not compiled.built
-    try:
-        yield
-    except Exception:
-        if fresh:
-            compiled.unbuild()
-        raise
+
+    def __init__(self, compiled: Compiled) -> None:
+        self._compiled = compiled
+        self._fresh = not compiled.built
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if self._fresh and kind is not None and issubclass(kind, Exception):
+            self._compiled.unbuild()
 
 
 def rows_of(compiled: Compiled, x: Any, *, empty: bool = False) -> NDArray[Any]:
@@ -208,7 +206,7 @@ def prepare(
 ) -> Dataset:
     """Return the checked data of a call; the inputs keep their dtype."""
     loss, _ = compiled.objective()
-    with unbuilt_if_refused(compiled):
+    with UnbuiltIfRefused(compiled):
         rows = rows_of(compiled, x)
         check_range(rows, compiled.dtype)
         units = compiled.units

@@ -112,20 +112,20 @@ class ArraySource:
         self._order = np.arange(n, dtype=np.int64)
         self.limit = limit
         self.n_batches: int | None = -(-self._end // self._batch_size)
-        needed = data.copy_bytes(compiled.dtype)
-        if needed and not once and needed <= copy_budget():
-            data = data.readable(compiled.dtype)
-        self._data = data
+        to_copy = data.copy_bytes(compiled.dtype)
+        if to_copy and not once and to_copy <= copy_budget():
+            data, to_copy = data.readable(compiled.dtype), 0
+        self._data, self._in_place = data, not to_copy
 
     def blocks(self, first: int = 0, order_key: int | None = None) -> Iterator[Block]:
         """Yield an epoch's batches from number `first` on: in one block, if nothing must be cast."""
         if self._shuffle:
             core.shuffle(self._order, self._compiled.seed, order_key)
         order = self._order[first * self._batch_size : self._end]
-        dtype = self._compiled.dtype
-        if self._data.in_place(dtype):
+        if self._in_place:
             yield Block(self._data, order, self._batch_size, self._loss)
             return
+        dtype = self._compiled.dtype
         batches = max(BLOCK_BYTES // max(self._data.row_bytes(dtype) * self._batch_size, 1), 1)
         rows = batches * self._batch_size
         identity = np.arange(min(rows, len(order)), dtype=np.int64)
