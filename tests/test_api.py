@@ -59,22 +59,6 @@ def close(left, right, rtol=1e-5, atol=1e-6):
         np.testing.assert_allclose(left[key], right[key], rtol=rtol, atol=atol, err_msg=key)
 
 
-@pytest.fixture
-def register():
-    """`register(kind, name, cls)` for the time of a test."""
-    done = []
-
-    def add(kind, name, cls):
-        registry = getattr(fm.registry, kind)
-        registry.register(name, cls)
-        done.append((registry, name))
-        return cls
-
-    yield add
-    for registry, name in done:
-        registry._runtime.pop(name)
-
-
 # -- names ---------------------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,6 @@ A fast path looks at the arguments, at the settings and at who else uses the net
 plan on the caller's arrays. If anything is not, it returns None and has changed nothing: then the general path, which
 is Python, does what there is to do, or says what is wrong.
 """
-cimport cython
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int64_t, uint64_t

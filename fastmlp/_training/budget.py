@@ -24,7 +24,7 @@ def copy_budget() -> int:
 def _of_the_peak() -> int | None:
     """Return what Linux takes to be available, elsewhere the pages that nobody uses."""
     try:
-        with open("/proc/meminfo", encoding="ascii") as file:
+        with open("/proc/meminfo", encoding="utf-8") as file:
             for line in file:
                 if line.startswith("MemAvailable:"):
                     return int(line.split()[1]) << 10
@@ -39,9 +39,9 @@ def _of_the_peak() -> int | None:
 def _of_the_container() -> int | None:
     """Return what a control group (version 2) leaves; None without a limit."""
     try:
-        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as limit:
+        with open("/sys/fs/cgroup/memory.max", encoding="utf-8") as limit:
             most = int(limit.read())
-        with open("/sys/fs/cgroup/memory.current", encoding="ascii") as current:
+        with open("/sys/fs/cgroup/memory.current", encoding="utf-8") as current:
             return max(most - int(current.read()), 0)
     except (OSError, ValueError):
         return None

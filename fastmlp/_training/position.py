@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,14 +10,13 @@ if TYPE_CHECKING:
 __all__ = ["Position"]
 
 
-@dataclass
 class Position:
     """Where a training stands: all that decides what comes next, beside the network and the data.
 
     A training that goes on from a position, with the network, the data and the batch size of then, does the same to
     the bit as one that was never interrupted.
 
-    Attributes
+    Parameters
     ----------
     epoch : int
         The epoch at hand, as callbacks see it.
@@ -31,10 +29,10 @@ class Position:
         The loss and the metrics of it so far; None before its first batch.
     """
 
-    epoch: int = 0
-    batch: int = 0
-    order_key: int | None = None
-    means: RunningMeans | None = None
+    def __init__(
+        self, epoch: int = 0, batch: int = 0, order_key: int | None = None, means: RunningMeans | None = None
+    ) -> None:
+        self.epoch, self.batch, self.order_key, self.means = epoch, batch, order_key, means
 
     def next_epoch(self) -> None:
         """Go to the beginning of the next epoch."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,11 +23,10 @@ __all__ = ["ArraySource", "Block", "IterableSource", "Source"]
 BLOCK_BYTES = 256 << 10  # of rows that are cast at a time, where not all are: they should stay in cache
 
 
-@dataclass
 class Block:
     """Some batches of an epoch.
 
-    Attributes
+    Parameters
     ----------
     data : Dataset
         In the network's dtype, to be read in place.
@@ -40,10 +38,8 @@ class Block:
         The loss that the targets were checked for.
     """
 
-    data: Dataset
-    order: NDArray[np.int64]
-    batch_size: int
-    loss: Loss
+    def __init__(self, data: Dataset, order: NDArray[np.int64], batch_size: int, loss: Loss) -> None:
+        self.data, self.order, self.batch_size, self.loss = data, order, batch_size, loss
 
     def check_loss(self, compiled: Compiled) -> None:
         """Check the targets once more where a callback has compiled the network for another loss."""
