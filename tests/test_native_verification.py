@@ -62,8 +62,8 @@ CC = shlex.split(sysconfig.get_config_var("CC") or "cc")
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    """The functions above."""
+def library_path(tmp_path_factory):
+    """Compile the functions above."""
     if shutil.which(CC[0]) is None:
         pytest.skip(f"no compiler: {CC[0]}")
     folder = tmp_path_factory.mktemp("native")
@@ -73,7 +73,12 @@ def library(tmp_path_factory):
     command = [*CC, *flags, f"-I{fm.get_include()}", "kernels.c", "-o", target.name, "-lm"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return ctypes.CDLL(str(target))
+    return str(target)
+
+
+@pytest.fixture(scope="module")
+def library(library_path):
+    return ctypes.CDLL(library_path)
 
 
 class Swish(fm.activations.Activation):
@@ -255,7 +260,7 @@ def test_an_error_of_a_property_is_told():
         verify(Broken(), "float64")
 
 
-def test_the_distribution_of_a_faulty_plugin(library, tmp_path, run_python):
+def test_the_distribution_of_a_faulty_plugin(library_path, tmp_path, run_python):
     """The error names the installed distribution, and carries it."""
     info = tmp_path / "faulty-1.0.dist-info"
     info.mkdir()
@@ -270,7 +275,7 @@ def test_the_distribution_of_a_faulty_plugin(library, tmp_path, run_python):
             native = fm.activations.NativeKernel(float64=(library.right, library.d_wrong))
             def forward(self, z): return 2 * z
             def backward(self, z, a, da): return 2 * da
-    """.replace("LIBRARY", repr(library._name))
+    """.replace("LIBRARY", repr(library_path))
     (tmp_path / "faulty_plugin.py").write_text(textwrap.dedent(code))
     told = run_python(
         """

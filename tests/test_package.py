@@ -21,7 +21,10 @@ LINES = 400
 LONGER = {
     "_kernels/simd.h": "all the C that there is, in one place",
     "_kernels/simd.pxd": "the names of all that, in one place",
-    "model.py": "all methods of one class, documented in full where users call them",
+    "_kernels/bindings.pyx": "a function for each kernel, for tests and benchmarks",
+    "_kernels/plan_dispatch.pyx": "a function for each operation: its memory, its share, the call of its kernel",
+    "_kernels/plan_ops.pxd": "a struct for each operation",
+    "model.py": "every public method, documented in full where users call it",
 }
 PUBLIC = ["activations", "callbacks", "errors", "initializers", "layers", "losses", "metrics", "optimizers", "registry"]
 PUBLIC += ["regularizers", "datasets", "inspection", "serialization", "testing"]
@@ -165,7 +168,7 @@ def test_reasons_are_for_files_that_are_long():
 def test_installed_files_are_small():
     """Code without its kernels: what every user downloads for the Python part."""
     size = sum(path.stat().st_size for path in PACKAGE.rglob("*.py"))
-    assert 20_000 < size < 600_000
+    assert 20_000 < size < 800_000
     kernels = [path for path in PACKAGE.rglob("*.so")] + [path for path in PACKAGE.rglob("*.pyd")]
     assert kernels
     levels = {path.parent for path in kernels}

@@ -36,7 +36,12 @@ def test_two_steps_by_hand():
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"rho": 0.5, "epsilon": 1e-3}, {"learning_rate": lambda step: 0.01 / step}, {"rho": lambda step: 1 - 1 / (step + 1)}],
+    [
+        {},
+        {"rho": 0.5, "epsilon": 1e-3},
+        {"learning_rate": lambda step: 0.01 / step},
+        {"rho": lambda step: 1 - 1 / (step + 1)},
+    ],
     ids=["defaults", "numbers", "falling rate", "rising rho"],
 )
 def test_compiled_it_does_what_it_does_in_numpy(settings):

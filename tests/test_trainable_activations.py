@@ -370,7 +370,7 @@ def test_prelu_by_hand(per):
 def test_prelu_as_it_is_given():
     net = fm.Sequential([Dense(4, "prelu"), Dense(2)], input_dim=3, seed=0)
     assert net.parameters["0.alpha"].tolist() == [0.25] * 4
-    assert net.layers[0].recommended == "he_normal"
+    assert net.layers[0].recommended_initializer == "he_normal"
     fixed = fm.Sequential([Dense(4, fm.activations.PReLU(0.1))], input_dim=3, seed=0)
     assert list(fixed.parameters) == ["0.kernel", "0.bias"]
 
@@ -491,11 +491,11 @@ def test_gradients_applied_are_a_step(snapshot, same_bits):
 
 def test_the_plan_names_them_and_only_where_they_are():
     listed = network("between", "unit").plan(40)
-    assert [(op.name, op.layer, op.fused) for op in listed if op.name.startswith("learned")] == [
-        ("learned", "0", ("beta",)),
-        ("learned_backward", "0", ("beta",)),
-        ("learned_sums", "0", ("beta",)),
+    assert [(op.name, op.layer, op.fused) for op in listed if op.name.startswith("parametric")] == [
+        ("parametric", "0", ("beta",)),
+        ("parametric_backward", "0", ("beta",)),
+        ("parametric_sums", "0", ("beta",)),
     ]
     plain = fm.Sequential([Dense(7, Swish(0.75)), Dense(3)], input_dim=3, seed=0)
     plain.compile("adam", "mse")
-    assert not [op for op in plain.plan(40) if op.name.startswith("learned")]
+    assert not [op for op in plain.plan(40) if op.name.startswith("parametric")]

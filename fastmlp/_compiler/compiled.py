@@ -18,7 +18,7 @@ from .executable import Executable
 from .lower import Lowering
 from .memory import Arenas, ArrayMap
 from .network import Network, build_network
-from .settings import Current, TrainingSettings, forward_settings, training_settings, with_update
+from .settings import Current, TrainingSettings, forward_settings, is_compiled, training_settings, with_update
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -351,11 +351,6 @@ def metric_name(metric: metrics.Metric) -> str:
         return metric_registry.identify(metric)
     except UnknownNameError:
         return type(metric).__name__
-
-
-def is_compiled(metric: metrics.Metric) -> bool:
-    """Return whether a metric is counted by the loss's kernel: accuracy of the kind that goes with the loss."""
-    return type(metric) is metrics.Accuracy and metric.kind is None
 
 
 def _taken(idle: list[Executable], rows: int, settings: object) -> Executable | None:

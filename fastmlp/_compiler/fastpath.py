@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._kernels import fastpath as core
+from .. import optimizers
+from .._kernels import fastpath as kernels
 from ..configurable import VERSIONS
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to_predicting", "add_to_training", "predict", "train"]
 
-train = core.train  # (executable, x, y) -> logs or None
-predict = core.predict  # (idle executables, x, batch_size, out) -> outputs or None
+train = kernels.train  # (executable, x, y) -> logs or None
+predict = kernels.predict  # (idle executables, x, batch_size, out) -> outputs or None
 
 
 def _common(compiled: Compiled, executable: Executable, refresh: Callable[[], bool]) -> tuple[Any, ...]:
@@ -39,7 +40,7 @@ def add_to_predicting(compiled: Compiled, executable: Executable) -> None:
         return compiled.predicts_by(executable)
 
     if executable.compiled:
-        executable.fastpath = core.PredictFastPath(*_common(compiled, executable, refresh), empty=np.empty)
+        executable.fastpath = kernels.PredictFastPath(*_common(compiled, executable, refresh), empty=np.empty)
 
 
 def add_to_training(compiled: Compiled, executable: Executable) -> None:
@@ -48,27 +49,34 @@ def add_to_training(compiled: Compiled, executable: Executable) -> None:
     named = compiled.named_metrics()
     if not executable.compiled or any(metric is not None for _, metric in named):
         return
-    hyper = compiled.hyperparameters(1)[0]
+    update = optimizers.execution_of(optimizer).kernel
+    assert update is not None
+    hyper = np.zeros(len(update.hyperparameters))
 
     def fill(step: int) -> None:
         hyper[:] = compiled.hyperparameters(1)[0]
 
-    def scheduled() -> bool:
-        return any(callable(getattr(optimizer, name)) for name in optimizer.hyperparameters)
+    def follow_optimizer(fastpath: kernels.TrainFastPath) -> None:
+        """Fill in the hyper-parameters: once, or in each step if one of them is a function of it."""
+        fastpath.watch(vars(optimizer))
+        if any(callable(getattr(optimizer, name)) for name in optimizer.hyperparameters):
+            fastpath.fill = fill
+        else:
+            fastpath.fill = None
+            fill(0)
 
     def refresh() -> bool:
         """Return whether the plan is right for what is set now, with the hyper-parameters up to date."""
         if not executable.serves(0, compiled.settings()):
             return False
-        executable.fastpath.fill = fill if scheduled() else None
-        fill(0)
+        follow_optimizer(executable.fastpath)
         return True
 
-    executable.fastpath = core.TrainFastPath(
+    executable.fastpath = kernels.TrainFastPath(
         *_common(compiled, executable, refresh),
         labels=np.dtype(np.int64) if loss.labels else None,
         probabilities=loss.accuracy in ("binary", "categorical"),
         metric=named[0][0] if named else None,
         hyper=hyper,
-        fill=fill if scheduled() else None,
     )
+    follow_optimizer(executable.fastpath)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from .. import activations, losses, optimizers, regularizers
+from .. import activations, losses, metrics, optimizers, regularizers
 from ..configurable import HYPERPARAMETERS, SETTINGS, VERSIONS
 from ..layers import Layer
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .compiled import Compiled
     from .network import BuiltLayer
 
-__all__ = ["Current", "TrainingSettings", "forward_settings", "training_settings", "with_update"]
+__all__ = ["Current", "TrainingSettings", "forward_settings", "is_compiled", "training_settings", "with_update"]
 
 PLAIN = (bool, int, float, str, type(None))
 Found = TypeVar("Found")
@@ -70,6 +70,8 @@ class TrainingSettings(NamedTuple):
         How each regularizer runs.
     update : Execution or None
         How the optimizer runs.
+    metrics_compiled : tuple of bool
+        Which metrics the loss's kernel counts.
     """
 
     forward: tuple[Any, ...]
@@ -77,6 +79,7 @@ class TrainingSettings(NamedTuple):
     loss_values: dict[str, Any]
     penalties: tuple[Any, ...]
     update: Any
+    metrics_compiled: tuple[bool, ...]
 
     @property
     def loss_runs_in_python(self) -> bool:
@@ -101,7 +104,13 @@ def training_settings(compiled: Compiled) -> TrainingSettings:
             for key, regularizer in memory.regularizers.items()
         ),
         None if optimizer is None else optimizers.execution_of(optimizer),
+        tuple(map(is_compiled, compiled.metrics)),
     )
+
+
+def is_compiled(metric: metrics.Metric) -> bool:
+    """Return whether a metric is counted by the loss's kernel: accuracy of the kind that goes with the loss."""
+    return type(metric) is metrics.Accuracy and metric.kind is None
 
 
 def with_update(compiled: Compiled, settings: TrainingSettings) -> TrainingSettings:

@@ -17,7 +17,7 @@ except ModuleNotFoundError as error:
         "`python setup.py build_ext --inplace`"
     ) from error
 
-from . import concurrency  # type: ignore[attr-defined]  # compiled, without stubs
+from . import concurrency
 
 __all__ = [
     "ACTIVATIONS",

@@ -5,8 +5,8 @@ from .random cimport BLOCKS, NUMBERS, philox
 from .simd cimport real
 
 
-cdef inline void dropout_forward(const real *x, real *y, unsigned char *mask, Py_ssize_t row, Py_ssize_t units, double rate,
-                          uint64_t seed, uint64_t step, uint32_t layer) noexcept nogil:
+cdef inline void dropout_forward(const real *x, real *y, unsigned char *mask, Py_ssize_t row, Py_ssize_t units,
+                                 double rate, uint64_t seed, uint64_t step, uint32_t layer) noexcept nogil:
     """One row: y[j] = mask[j] x[j] / (1 - rate), with mask[j] = 1 with probability 1 - rate.
 
     The mask is a function of seed, step, layer and element. A dropped element is 0 also where x is infinite or NaN: the
@@ -28,7 +28,7 @@ cdef inline void dropout_forward(const real *x, real *y, unsigned char *mask, Py
 
 
 cdef inline void dropout_backward(const real *dy, const unsigned char *mask, real *dx, Py_ssize_t n,
-                           double rate) noexcept nogil:
+                                  double rate) noexcept nogil:
     """dx[j] = mask[j] dy[j] / (1 - rate); dx may be dy."""
     cdef real scale = <real> (1.0 / (1.0 - rate))
     cdef Py_ssize_t j

@@ -13,14 +13,14 @@ cdef extern from "simd.h" nogil:
     ctypedef void forceinline_void  # or always inlined
     ctypedef unsigned long long vu64
     enum:
-        MR        # rows of a GEMM tile
-        KC        # most steps of k in a block
+        MR         # rows of a GEMM tile
+        KC         # most steps of k in a block
         UNROLL_ROWWISE      # steps of k that a loop over a tile takes at a time
         UNROLL_COLUMNWISE
-        NV        # vectors in a row of a GEMM tile
-        TILE      # vectors in a GEMM tile
-        VBYTES    # bytes of a vector
-        MAX_LANES # lanes of a vector of float
+        NV         # vectors in a row of a GEMM tile
+        TILE       # vectors in a GEMM tile
+        VBYTES     # bytes of a vector
+        MAX_LANES  # lanes of a vector of float
     ctypedef struct rows_full:
         pass
     ctypedef struct rows_4:
