@@ -60,7 +60,6 @@ class Compiled:
     def _drop_executables(self) -> None:
         self._forward_settings = Current(lambda: forward_settings(self))
         self._training_settings = Current(lambda: training_settings(self), lambda found: with_update(self, found))
-        self._hyperparameters = Current(self._find_hyperparameters, lambda _: self._find_hyperparameters())
         self._lowered_from: object = None
         self._training: Executable | None = None
         self._evaluating: Executable | None = None
@@ -214,25 +213,16 @@ class Compiled:
 
     def hyperparameters(self, n: int) -> NDArray[np.float64]:
         """Return the hyper-parameters of the optimizer at the next `n` steps, a row for each."""
-        names, numbers = self._hyperparameters.get()
-        if numbers is not None:
-            row = np.array([numbers])
+        optimizer, update = self.optimizer, self.settings().update
+        assert optimizer is not None
+        names = optimizer.hyperparameters[:1] if update.kernel is None else update.kernel.hyperparameters
+        values = [getattr(optimizer, name) for name in names]
+        if type(optimizer).learning_rate_at is optimizers.Optimizer.learning_rate_at and not any(map(callable, values)):
+            row = np.array([values], np.float64)
             return row if n == 1 else np.repeat(row, n, axis=0)
-        rows = np.empty((n, len(names)))
-        optimizer, first = self.optimizer, self.iterations + 1
-        assert optimizer is not None
-        for row in range(n):
-            rows[row] = optimizer.hyperparameters_at(first + row, names)
-        return rows
-
-    def _find_hyperparameters(self) -> tuple[Sequence[str], list[float] | None]:
-        """Return the names of what a step takes, and their values unless one is a function of the step."""
-        optimizer = self.optimizer
-        assert optimizer is not None
-        kernel = optimizers.execution_of(optimizer).kernel
-        names = optimizer.hyperparameters[:1] if kernel is None else kernel.hyperparameters
-        scheduled = any(callable(getattr(optimizer, name)) for name in names)
-        return names, None if scheduled else optimizer.hyperparameters_at(self.iterations + 1, names)
+        first = self.iterations + 1
+        rows = [optimizer.hyperparameters_at(step, names) for step in range(first, first + n)]
+        return np.array(rows, np.float64)
 
     # -- executables ---------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +136,7 @@ class Executable:
                         return False
                 else:
                     segment(self, batch)
-        return bool(np.isfinite(self.run.loss))
+        return math.isfinite(self.run.loss)
 
     def commit(self) -> None:
         """Update what is learned and count the step: in one call, if all of it is compiled."""
@@ -185,4 +186,4 @@ class Executable:
         for place, tensor, once in self.plan.traces:
             if not np.isfinite(self.view(tensor, 1 if once else batch)).all():
                 return place
-        return "gradients" if np.isfinite(self.run.loss) else "loss"
+        return "gradients" if math.isfinite(self.run.loss) else "loss"

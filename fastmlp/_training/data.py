@@ -34,14 +34,12 @@ class Dataset(NamedTuple):
     y: NDArray[Any] | None = None
     weight: NDArray[Any] | None = None
 
-    def _to_copy(self, dtype: np.dtype[Any]) -> list[NDArray[Any]]:
-        """Return the arrays that the kernels can't read where they are."""
-        rows = [self.x] if self.y is None or self.y.ndim == 1 else [self.x, self.y]
-        return [array for array in rows if not in_place(array, dtype)]
-
     def copy_bytes(self, dtype: np.dtype[Any]) -> int:
-        """Return the bytes that `readable` copies."""
-        return sum(array.size for array in self._to_copy(dtype)) * dtype.itemsize
+        """Return the bytes that `readable` copies: 0 if the kernels can read inputs and targets where they are."""
+        numbers = 0 if in_place(self.x, dtype) else self.x.size
+        if self.y is not None and self.y.ndim == 2 and not in_place(self.y, dtype):
+            numbers += self.y.size
+        return numbers * dtype.itemsize
 
     def row_bytes(self, dtype: np.dtype[Any]) -> int:
         """Return the bytes of one row for the kernels."""
@@ -114,7 +112,7 @@ def _labels(array: NDArray[Any], units: int) -> NDArray[Any]:
     if array.dtype.kind == "f" and array.size and not (array == np.floor(array)).all():
         raise ValueError("y: expected whole numbers as labels, got fractions or NaN")
     if array.size:
-        low, high = array.min(), array.max()
+        low, high = np.minimum.reduce(array), np.maximum.reduce(array)  # their methods take a microsecond longer
         if low < 0 or high >= units:
             raise ValueError(f"y: expected labels from 0 to {units - 1}, got {low} to {high}")
     return np.ascontiguousarray(array, dtype=np.int64)
