@@ -217,7 +217,8 @@ class Compiled:
         assert optimizer is not None
         names = optimizer.hyperparameters[:1] if update.kernel is None else update.kernel.hyperparameters
         values = [getattr(optimizer, name) for name in names]
-        if type(optimizer).learning_rate_at is optimizers.Optimizer.learning_rate_at and not any(map(callable, values)):
+        overridden = getattr(optimizer.learning_rate_at, "__func__", None) is not optimizers.Optimizer.learning_rate_at
+        if not overridden and not any(map(callable, values)):
             row = np.array([values], np.float64)
             return row if n == 1 else np.repeat(row, n, axis=0)
         first = self.iterations + 1
