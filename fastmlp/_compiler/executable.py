@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._kernels import ARENAS, SHIFT
-from .._kernels import plan as core
+from .._kernels import plan as kernel_plan
 from ..threads import team
 from .memory import Arenas, aligned
 
@@ -55,7 +55,7 @@ class Executable:
         self.settings = settings
         self.backward: dict[int, Any] = {}  # what Python layers gave back
         self.work = aligned(plan.work, arenas.dtype)
-        self.run = core.Run(plan.ops, plan.table, arenas.counters, plan.capacity, arenas.dtype == np.float64)
+        self.run = kernel_plan.Run(plan.ops, plan.table, arenas.counters, plan.capacity, arenas.dtype == np.float64)
         flat, self.gradients = arenas.flat_gradients, arenas.gradients
         if own_gradients:
             flat = aligned(arenas.size, arenas.dtype)

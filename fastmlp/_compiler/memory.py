@@ -78,7 +78,7 @@ class ArrayMap(Mapping[str, "NDArray[Any]"]):
 class Arenas:
     """Parameters, gradients, optimizer state and buffers, each contiguous; an array begins on a cache line.
 
-    What lies between two arrays stays zero, so that sweeps may go over it.
+    What lies between two arrays stays zero, so that updates may go over it.
     """
 
     def __init__(self, network: Network, dtype: Any) -> None:
