@@ -119,7 +119,7 @@ class Configurable:
     ``VERSIONS[HYPERPARAMETERS]`` instead if it is a hyper-parameter. "There" is what the object has, and what its class
     defines: not what ``__init__`` sets for the first time, since nothing can depend on it yet. A property counts
     through the attributes that its setter sets. What changes inside a list or an array, in the class, or in
-    the object's ``vars`` is not seen.
+    the object's ``vars`` is not counted.
 
     Examples
     --------

@@ -56,18 +56,20 @@ def add_to_training(compiled: Compiled, executable: Executable) -> None:
     def fill(step: int) -> None:
         hyper[:] = compiled.hyperparameters(1)[0]
 
-    def fill_at_steps() -> Callable[[int], None] | None:
-        """Return what each step must call, if a hyper-parameter is a function of it; else fill once."""
+    def follow_optimizer(fastpath: kernels.TrainFastPath) -> None:
+        """Fill in the hyper-parameters: once, or in each step if one of them is a function of it."""
+        fastpath.watch(vars(optimizer))
         if any(callable(getattr(optimizer, name)) for name in optimizer.hyperparameters):
-            return fill
-        fill(0)
-        return None
+            fastpath.fill = fill
+        else:
+            fastpath.fill = None
+            fill(0)
 
     def refresh() -> bool:
         """Return whether the plan is right for what is set now, with the hyper-parameters up to date."""
         if not executable.serves(0, compiled.settings()):
             return False
-        executable.fastpath.fill = fill_at_steps()
+        follow_optimizer(executable.fastpath)
         return True
 
     executable.fastpath = kernels.TrainFastPath(
@@ -76,5 +78,5 @@ def add_to_training(compiled: Compiled, executable: Executable) -> None:
         probabilities=loss.accuracy in ("binary", "categorical"),
         metric=named[0][0] if named else None,
         hyper=hyper,
-        fill=fill_at_steps(),
     )
+    follow_optimizer(executable.fastpath)

@@ -5,6 +5,8 @@ plan on the caller's arrays. If anything is not, it returns None and has changed
 is Python, does what there is to do, or says what is wrong.
 """
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
+from cpython.dict cimport PyDict_GetItem
+from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
@@ -157,6 +159,8 @@ cdef class TrainFastPath(FastPath):
     """
     cdef object labels, metric
     cdef public object fill
+    cdef dict attributes           # of the optimizer; a change there is seen also where it is made past __setattr__
+    cdef tuple names, values
     cdef bint probabilities
     cdef const double[::1] hyper
 
@@ -166,6 +170,19 @@ cdef class TrainFastPath(FastPath):
         if hyper.shape[0] < max(self.run.n_hyper, 1):
             raise ValueError(f"hyper: expected at least {max(self.run.n_hyper, 1)} numbers, got {hyper.shape[0]}")
         self.hyper, self.fill = hyper, fill
+        self.watch({})
+
+    def watch(self, dict attributes not None):
+        """Refresh whenever one of these is replaced by another object."""
+        self.attributes, self.names, self.values = attributes, tuple(attributes), tuple(attributes.values())
+
+    cdef bint unchanged(self):
+        """Return whether all that is watched is the same."""
+        cdef Py_ssize_t i
+        for i in range(len(self.names)):
+            if PyDict_GetItem(self.attributes, self.names[i]) != <PyObject *> self.values[i]:
+                return False
+        return True
 
     cdef train(self, x, y):
         """Run a step and return its loss and metric; None if the general path must do it."""
@@ -201,7 +218,7 @@ cdef class TrainFastPath(FastPath):
         if not self.guard.start_changing(PyThread_get_thread_ident()):   # from here on nobody else makes a new plan
             return False
         try:
-            if not self.is_current():
+            if not self.is_current() or not (self.unchanged() or self.refresh()):
                 return False
             if self.fill is not None:
                 self.fill(self.run.counters[1] + 1)

@@ -24,9 +24,9 @@ def copy_budget() -> int:
 def _of_the_peak() -> int | None:
     """Return what Linux takes to be available, elsewhere the pages that nobody uses."""
     try:
-        with open("/proc/meminfo", encoding="utf-8") as file:
+        with open("/proc/meminfo", "rb") as file:
             for line in file:
-                if line.startswith("MemAvailable:"):
+                if line.startswith(b"MemAvailable:"):
                     return int(line.split()[1]) << 10
     except (OSError, ValueError):
         pass
@@ -39,9 +39,9 @@ def _of_the_peak() -> int | None:
 def _of_the_container() -> int | None:
     """Return what a control group (version 2) leaves; None without a limit."""
     try:
-        with open("/sys/fs/cgroup/memory.max", encoding="utf-8") as limit:
+        with open("/sys/fs/cgroup/memory.max", "rb") as limit:
             most = int(limit.read())
-        with open("/sys/fs/cgroup/memory.current", encoding="utf-8") as current:
+        with open("/sys/fs/cgroup/memory.current", "rb") as current:
             return max(most - int(current.read()), 0)
     except (OSError, ValueError):
         return None

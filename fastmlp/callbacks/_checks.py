@@ -22,9 +22,10 @@ def check_callbacks(callbacks: object) -> list[Callback]:
     for callback in checked:
         if not isinstance(callback, Callback):
             raise TypeError(f"callbacks: expected instances of fm.callbacks.Callback, got {callback!r}")
-        for name in sorted({*dir(type(callback)), *vars(callback)}):
-            if name.startswith("on_") and name not in HOOKS:
-                _check_name(callback, name)
+        for owner in (callback, *type(callback).__mro__):
+            for name in () if owner in (Callback, object) else vars(owner):
+                if name.startswith("on_") and name not in HOOKS:
+                    _check_name(callback, name)
         for hook in own_hooks(callback):
             _check_arguments(callback, hook)
         interval_of(callback)
