@@ -85,7 +85,7 @@ class Executable:
         return self.settings is settings and self.plan.capacity >= rows
 
     def _split(self, first: int, last: int) -> list[Segment]:
-        """Runs of compiled operations, and Python calls between them."""
+        """Return runs of compiled operations, and the Python calls between them."""
         segments: list[Segment] = []
         start = first
         for at in range(first, last):
@@ -147,14 +147,14 @@ class Executable:
         self.run.execute(*last, team(), True)
 
     def view(self, tensor: Tensor, batch: int) -> NDArray[Any]:
-        """The first `batch` rows of a tensor in the work arena, or in the caller's output."""
+        """Return the first `batch` rows of a tensor in the work arena, or in the caller's output."""
         if tensor.ref >> SHIFT == ARENAS["out"]:
             return self.out[:batch]
         at = tensor.ref & ((1 << SHIFT) - 1)
         return self.work[at : at + batch * tensor.ld].reshape(batch, tensor.ld)[:, : tensor.units]
 
     def bind_out(self, out: NDArray[Any]) -> None:
-        """Where a prediction goes."""
+        """Point the plan at the array for its outputs."""
         self.out = out
         self.run.bind(ARENAS["out"], out)
 
@@ -163,7 +163,7 @@ class Executable:
         self.run.bind(ARENAS["kept"], kept)
 
     def batch_rows(self, batch: int) -> NDArray[np.int64]:
-        """Which rows of the data the step at hand takes."""
+        """Return which rows of the data the step at hand takes."""
         return self._order[self._offset : self._offset + batch]
 
     def target(self, batch: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
