@@ -16,10 +16,11 @@ from .registry import layers as layer_registry
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from . import _training
     from ._compiler.compiled import Compiled
     from ._compiler.memory import ArrayMap
     from ._training.vjp import Pullback
-    from .callbacks import Callback, History
+    from .callbacks import Callback, CallbackList, History
     from .inspection import Listing, Profile
 
 __all__ = ["Sequential", "load"]
@@ -395,11 +396,7 @@ class Sequential:
         >>> net.predict(x[:1])
         """
         outputs = self.engine.predict_fast(x, batch_size, out)
-        if outputs is not None:
-            return outputs
-        from ._training import predict
-
-        return predict(self.engine, x, batch_size, out)
+        return _training.predict(self.engine, x, batch_size, out) if outputs is None else outputs
 
     def __call__(self, x: Any) -> NDArray[Any]:
         """Return ``predict(x)``."""
@@ -439,11 +436,7 @@ class Sequential:
         ...     logs = net.train_on_batch(x, y)
         """
         logs = self.engine.train_fast(x, y) if sample_weight is None else None
-        if logs is not None:
-            return logs
-        from ._training import train_on_batch
-
-        return train_on_batch(self.engine, x, y, sample_weight)
+        return _training.train_on_batch(self.engine, x, y, sample_weight) if logs is None else logs
 
     def loss_and_gradients(self, x: Any, y: Any, sample_weight: Any = None) -> tuple[float, dict[str, NDArray[Any]]]:
         """Return the loss that `fit` minimises over a batch, and its gradients.
@@ -475,9 +468,7 @@ class Sequential:
         >>> loss, gradients = net.loss_and_gradients(x, y)
         >>> net.apply_gradients({key: np.clip(gradient, -1, 1) for key, gradient in gradients.items()})
         """
-        from ._training import loss_and_gradients
-
-        return loss_and_gradients(self.engine, x, y, sample_weight)
+        return _training.loss_and_gradients(self.engine, x, y, sample_weight)
 
     def apply_gradients(self, gradients: Mapping[str, Any]) -> None:
         """Do one step of the optimizer with gradients of one's own.
@@ -504,9 +495,7 @@ class Sequential:
         >>> gradients, d_input = backward(dy)
         >>> net.apply_gradients(gradients)
         """
-        from ._training import apply_gradients
-
-        apply_gradients(self.engine, gradients)
+        _training.apply_gradients(self.engine, gradients)
 
     def vjp(self, x: Any, *, training: bool = False) -> tuple[NDArray[Any], Pullback]:
         """Return the outputs, and a function from their gradient to those of parameters and inputs.
@@ -539,9 +528,7 @@ class Sequential:
         >>> y, backward = net.vjp(x)
         >>> gradients, d_input = backward(2 * (y - target) / len(y))
         """
-        from ._training import vjp
-
-        return vjp(self.engine, x, training=training)
+        return _training.vjp(self.engine, x, training=training)
 
     def fit(
         self,
@@ -628,11 +615,8 @@ class Sequential:
         >>> history = net.fit(x, y, epochs=100, batch_size=128, validation_split=0.1, callbacks=[stop])
         >>> history.history["val_loss"][-1]
         """
-        from ._training import fit
-        from .callbacks import CallbackList
-
         hooks = CallbackList(callbacks, self)
-        fit(
+        _training.fit(
             self.engine,
             hooks,
             x,
@@ -679,9 +663,7 @@ class Sequential:
         --------
         >>> net.evaluate(x_test, y_test)["accuracy"]
         """
-        from ._training import evaluate
-
-        return evaluate(self.engine, x, y, batch_size=batch_size, sample_weight=sample_weight)
+        return _training.evaluate(self.engine, x, y, batch_size=batch_size, sample_weight=sample_weight)
 
     # -- files ---------------------------------------------------------------------------------------------------
 
@@ -724,7 +706,10 @@ class Sequential:
 
 def _compiled(layers: tuple[Layer, ...], dtype: np.dtype[Any], seed: int) -> Compiled:
     """Make what is below a network; compiler and training are imported with the first one, not with fastmlp."""
+    global CallbackList, _training  # once: an import in each method would take a microsecond of every call
+    from . import _training
     from ._compiler.compiled import Compiled
+    from .callbacks import CallbackList
 
     return Compiled(layers, dtype, seed)
 

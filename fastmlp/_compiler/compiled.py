@@ -213,14 +213,16 @@ class Compiled:
 
     def hyperparameters(self, n: int) -> NDArray[np.float64]:
         """Return the hyper-parameters of the optimizer at the next `n` steps, a row for each."""
-        optimizer = self.optimizer
+        optimizer, update = self.optimizer, self.settings().update
         assert optimizer is not None
-        kernel = optimizers.execution_of(optimizer).kernel
-        names = optimizer.hyperparameters[:1] if kernel is None else kernel.hyperparameters
+        names = optimizer.hyperparameters[:1] if update.kernel is None else update.kernel.hyperparameters
+        values = [getattr(optimizer, name) for name in names]
+        if type(optimizer).learning_rate_at is optimizers.Optimizer.learning_rate_at and not any(map(callable, values)):
+            row = np.array([values], np.float64)
+            return row if n == 1 else np.repeat(row, n, axis=0)
         first = self.iterations + 1
-        steps = range(first, first + n if any(callable(getattr(optimizer, name)) for name in names) else first + 1)
-        rows = np.array([optimizer.hyperparameters_at(step, names) for step in steps], np.float64)
-        return rows if len(rows) == n else np.repeat(rows, n, axis=0)
+        rows = [optimizer.hyperparameters_at(step, names) for step in range(first, first + n)]
+        return np.array(rows, np.float64)
 
     # -- executables ---------------------------------------------------------------------------------------------
 

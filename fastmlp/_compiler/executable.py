@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["Executable"]
 
 Segment = tuple[int, int] | Callable[[Any, int], None]
+
+
+OF_CALLERS = tuple(ARENAS[name] for name in ("x", "target", "weight", "out", "kept"))
 
 
 class Executable:
@@ -113,8 +117,8 @@ class Executable:
     def unbind(self) -> None:
         """Let go of the caller's arrays."""
         self._data = {}
-        for name in ("x", "target", "weight", "out", "kept"):
-            self.run.bind(ARENAS[name], None)
+        for arena in OF_CALLERS:
+            self.run.bind(arena, None)
 
     def begin(self, offset: int, batch: int, hyper: NDArray[np.float64] | None = None) -> None:
         """Open a step over `batch` rows of the order, from `offset` on, with the hyper-parameters of the step."""
@@ -132,7 +136,7 @@ class Executable:
                         return False
                 else:
                     segment(self, batch)
-        return bool(np.isfinite(self.run.loss))
+        return math.isfinite(self.run.loss)
 
     def commit(self) -> None:
         """Update what is learned and count the step: in one call, if all of it is compiled."""
@@ -182,4 +186,4 @@ class Executable:
         for place, tensor, once in self.plan.traces:
             if not np.isfinite(self.view(tensor, 1 if once else batch)).all():
                 return place
-        return "gradients" if np.isfinite(self.run.loss) else "loss"
+        return "gradients" if math.isfinite(self.run.loss) else "loss"

@@ -12,7 +12,7 @@ import numpy as np
 
 from .._compiler.compiled import Compiled
 from ..checks import check_count, check_integer, check_share
-from .data import Dataset, prepare, unbuilt_if_refused
+from .data import Dataset, UnbuiltIfRefused, prepare
 from .evaluate import run_evaluation
 from .means import RunningMeans
 from .position import Position
@@ -168,7 +168,7 @@ def fit(
     limit = None if steps_per_epoch is None else check_count("steps_per_epoch", steps_per_epoch)
     compiled.objective()
     lines = prints_lines(verbose)
-    with unbuilt_if_refused(compiled):
+    with UnbuiltIfRefused(compiled):
         data, held = _data(compiled, x, y, split, validation_data, sample_weight, class_weight)
         source: Source = IterableSource(compiled, x, limit)
         if data is not None:

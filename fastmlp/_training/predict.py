@@ -8,7 +8,7 @@ import numpy as np
 
 from .._compiler.compiled import Compiled
 from ..checks import check_count, check_out
-from .data import readable_rows, rows_of, unbuilt_if_refused
+from .data import UnbuiltIfRefused, readable_rows, rows_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,7 @@ def predict(compiled: Compiled, x: Any, batch_size: int | None, out: NDArray[Any
     """Return the outputs of the rows of `x`, in pieces that bound the memory."""
     chunk = PREDICT_ROWS if batch_size is None else check_count("batch_size", batch_size)
     dtype = compiled.dtype
-    with unbuilt_if_refused(compiled):
+    with UnbuiltIfRefused(compiled):
         rows = rows_of(compiled, x, empty=True)
         units = compiled.units
         if out is not None:

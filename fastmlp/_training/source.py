@@ -43,8 +43,8 @@ class Block:
 
     def check_loss(self, compiled: Compiled) -> None:
         """Check the targets once more where a callback has compiled the network for another loss."""
-        loss, _ = compiled.objective()
-        if loss is not self.loss:
+        if compiled.loss is not self.loss:
+            loss, _ = compiled.objective()
             assert self.data.y is not None
             check_targets(self.data.y, len(self.data.x), compiled.units, loss, compiled.dtype)
             self.loss = loss
@@ -72,7 +72,7 @@ class Source(Protocol):
     limit: int | None
 
     def blocks(self, first: int, order_key: int | None) -> Iterator[Block]:
-        """Yield an epoch's batches from number `first` on."""
+        """Return an epoch's batches from number `first` on."""
 
 
 class ArraySource:
@@ -112,20 +112,22 @@ class ArraySource:
         self._order = np.arange(n, dtype=np.int64)
         self.limit = limit
         self.n_batches: int | None = -(-self._end // self._batch_size)
-        needed = data.copy_bytes(compiled.dtype)
-        if needed and not once and needed <= copy_budget():
-            data = data.readable(compiled.dtype)
-        self._data = data
+        to_copy = data.copy_bytes(compiled.dtype)
+        if to_copy and not once and to_copy <= copy_budget():
+            data, to_copy = data.readable(compiled.dtype), 0
+        self._data, self._in_place = data, not to_copy
 
     def blocks(self, first: int = 0, order_key: int | None = None) -> Iterator[Block]:
-        """Yield an epoch's batches from number `first` on: in one block, if nothing must be cast."""
+        """Return an epoch's batches from number `first` on: in one block, if nothing must be cast."""
         if self._shuffle:
             kernel_plan.shuffle(self._order, self._compiled.seed, order_key)
         order = self._order[first * self._batch_size : self._end]
+        if self._in_place:
+            return iter((Block(self._data, order, self._batch_size, self._loss),))
+        return self._cast_blocks(order)
+
+    def _cast_blocks(self, order: NDArray[np.int64]) -> Iterator[Block]:
         dtype = self._compiled.dtype
-        if self._data.in_place(dtype):
-            yield Block(self._data, order, self._batch_size, self._loss)
-            return
         batches = max(BLOCK_BYTES // max(self._data.row_bytes(dtype) * self._batch_size, 1), 1)
         rows = batches * self._batch_size
         identity = np.arange(min(rows, len(order)), dtype=np.int64)

@@ -10,7 +10,6 @@ import numpy as np
 from .. import metrics
 from .._compiler.compiled import Compiled
 from .._compiler.executable import Executable
-from .._compiler.memory import ArrayMap
 from ..checks import cast, real_array
 from ..errors import NonFiniteError
 from .data import prepare
@@ -138,7 +137,7 @@ def apply_gradients(compiled: Compiled, gradients: Mapping[str, Any]) -> None:
     """One step of the optimizer with gradients keyed as `parameters`."""
     if compiled.optimizer is None:
         raise RuntimeError("the network is not compiled: call compile(optimizer=...) first")
-    views = ArrayMap(compiled.memory.gradients)
+    views = compiled.memory.gradients
     if not isinstance(gradients, Mapping):
         raise TypeError(f"gradients: expected a mapping keyed as parameters, got {type(gradients).__name__}")
     if set(gradients) != set(views):
@@ -151,20 +150,16 @@ def apply_gradients(compiled: Compiled, gradients: Mapping[str, Any]) -> None:
     for key, array in arrays.items():
         if array.shape != views[key].shape:
             raise ValueError(f"gradient {key}: expected shape {views[key].shape}, got {array.shape}")
-        if not np.isfinite(array).all():
+        if not np.logical_and.reduce(np.isfinite(array), axis=None):
             raise NonFiniteError(
                 f"NaN or infinity in gradient {key}; nothing was changed",
                 layer=key.rpartition(".")[0],
                 step=compiled.steps + 1,
             )
     with compiled.guard.changing("apply_gradients"):
-        apply(compiled, views, arrays)
-
-
-def apply(compiled: Compiled, views: ArrayMap, arrays: dict[str, NDArray[Any]]) -> None:
-    for key, array in arrays.items():
-        views[key] = array
-    executable = compiled.applying()
-    executable.begin(0, 0, compiled.hyperparameters(1)[0])
-    with compiled.guard.stepping():
-        executable.commit()
+        for key, array in arrays.items():
+            views[key][...] = array
+        executable = compiled.applying()
+        executable.begin(0, 0, compiled.hyperparameters(1)[0])
+        with compiled.guard.stepping():
+            executable.commit()

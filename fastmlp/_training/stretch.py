@@ -76,7 +76,7 @@ def _run_compiled(stretch: _Stretch, at: int, end: int, kept_from: int = 0) -> i
     hyper = compiled.hyperparameters(-(-(end - at) // size)) if training else None
     while at < end:
         seconds = COME_BACK if deadline == math.inf else min(COME_BACK, deadline - time.monotonic())
-        begun = compiled.steps
+        begun = compiled.steps if training else 0
         at, finite = run.epoch(
             *(first, last, at, end, size, compiled.seed, hyper, team(), means.sums, seconds, not training, kept_from)
         )
@@ -84,7 +84,7 @@ def _run_compiled(stretch: _Stretch, at: int, end: int, kept_from: int = 0) -> i
             batch = min(size, end - at)
             executable.begin(at, batch)
             raise steps.non_finite(compiled, executable, batch)
-        if stretch.ends():
+        if at == end or stretch.ends():
             break
         hyper = None if hyper is None else hyper[compiled.steps - begun :]
     return at

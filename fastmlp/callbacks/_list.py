@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ._base import HOOKS, Callback, Logs
+from ._base import Callback, Logs
 from ._checks import check_callbacks, interval_of, own_hooks
 from ._history import History
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["CallbackList"]
 
 _BATCHES = frozenset(("on_train_batch_begin", "on_train_batch_end"))
+_OF_HISTORY = own_hooks(History())
 
 
 class CallbackList:
@@ -41,21 +42,24 @@ class CallbackList:
         self._model = model
         given = [callback for callback in self.callbacks if isinstance(callback, History)]
         self.history = given[0] if given else History()
-        if not given:
-            self.callbacks.append(self.history)
-        self._hooks: dict[str, list[Callable[..., None]]] = {hook: [] for hook in HOOKS}
+        self._hooks: dict[str, list[Callable[..., None]]] = {}  # only those that somebody has
         self._watching: list[_Watcher] = []
         for callback in self.callbacks:
-            own = own_hooks(callback)
-            for hook in own:
-                self._hooks[hook].append(getattr(callback, hook))
-            if not _BATCHES.isdisjoint(own):
-                self._watching.append(_Watcher(callback))
+            self._add(callback, own_hooks(callback))
+        if not given:
+            self.callbacks.append(self.history)
+            self._add(self.history, _OF_HISTORY)
         self._due: list[_Watcher] = []
         self._begun: list[Callback] = []
 
+    def _add(self, callback: Callback, hooks: list[str]) -> None:
+        for hook in hooks:
+            self._hooks.setdefault(hook, []).append(getattr(callback, hook))
+        if not _BATCHES.isdisjoint(hooks):
+            self._watching.append(_Watcher(callback))
+
     def _call(self, hook: str, *arguments: Any) -> None:
-        for method in self._hooks[hook]:
+        for method in self._hooks.get(hook, ()):
             method(*arguments)
 
     def begin(self, params: Mapping[str, Any]) -> None:
@@ -98,6 +102,8 @@ class CallbackList:
         0 steps: somebody wants to be called around the next one, and will be.
         """
         quiet_steps = quiet_seconds = math.inf
+        if not self._watching:
+            return quiet_steps, quiet_seconds
         self._due = []
         for watcher in self._watching:
             mine, seconds = watcher.quiet_stretch(steps)
@@ -122,7 +128,7 @@ class CallbackList:
     @property
     def watches_test_batches(self) -> bool:
         """Whether somebody listens to the batches of a validation."""
-        return bool(self._hooks["on_test_batch_begin"] or self._hooks["on_test_batch_end"])
+        return "on_test_batch_begin" in self._hooks or "on_test_batch_end" in self._hooks
 
     def on_test_begin(self) -> None:
         """Tell that a validation begins."""
