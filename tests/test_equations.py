@@ -1,4 +1,4 @@
-"""The rows of EQUATIONS, each against literal NumPy or numbers worked by hand; a test's name has the row's number."""
+"""The rows of docs/equations.md, each against literal NumPy or numbers worked by hand; tests are named by rows."""
 
 import itertools
 import math
