@@ -74,23 +74,23 @@ def markdown(result):
 
 
 def plot(rows, path):
-    """Ratio to the fastest peer over the size of the network."""
+    """Draw how many times as fast as the fastest peer fastmlp is, over the size of the network."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    for kind, marker in (("train", "o"), ("predict", "s"), ("predict 1", "^")):
+    kinds = {"train": "training step", "predict": "prediction of a batch", "predict 1": "prediction of one row"}
+    for (kind, label), marker in zip(kinds.items(), "os^", strict=True):
         found = sorted((flops(NETWORKS[row["network"]]), row) for row in rows if row["kind"] == kind)
         if not found:
             continue
         middles = [row["ratio"] for _, row in found]
         below = [row["ratio"] - row["quartiles"][0] for _, row in found]
         above = [row["quartiles"][1] - row["ratio"] for _, row in found]
-        axes.errorbar([size for size, _ in found], middles, (below, above), marker=marker, capsize=3, label=kind)
+        axes.errorbar([size for size, _ in found], middles, (below, above), marker=marker, capsize=3, label=label)
     axes.axhline(1, color="0.4", linewidth=1)
-    axes.set(xscale="log", yscale="log", xlabel="FLOP of a training step")
-    axes.set_ylabel("time of the fastest peer / fastmlp's")
+    axes.set(xscale="log", yscale="log", xlabel="FLOP of a training step", ylabel="times as fast as the fastest peer")
     for name in {row["network"] for row in rows} & set(NETWORKS):
         axes.text(flops(NETWORKS[name]), 1.02, name, ha="center", transform=axes.get_xaxis_transform())
     axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))

@@ -54,7 +54,7 @@ def _quota() -> int | None:
 
 
 def _default() -> int:
-    """``FASTMLP_NUM_THREADS``, else ``OMP_NUM_THREADS``, else what affinity and control group allow."""
+    """Return ``FASTMLP_NUM_THREADS``, else ``OMP_NUM_THREADS``, else what affinity and control group allow."""
     for name in ("FASTMLP_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(name, "").split(",")[0].strip()
         if text.isdigit() and 1 <= int(text) <= MOST:
@@ -94,7 +94,7 @@ def set_num_threads(n: int) -> None:
 
 @contextmanager
 def num_threads(n: int) -> Iterator[None]:
-    """``with fm.num_threads(n):`` - as `set_num_threads`, for a block."""
+    """Set the number of threads for a block: ``with fm.num_threads(n):``, as `set_num_threads`."""
     before = _chosen.count
     set_num_threads(n)
     try:
@@ -113,7 +113,7 @@ _warned = True  # nothing to warn of, so far
 
 
 def team() -> int:
-    """What a run is given; a child of a process that has run threads gets 1, and one warning.
+    """Return how many threads a run gets; 1, with one warning, in a child of a process that has run threads.
 
     The kernels ask once, and again where `_choose` or a fork tells them to.
     """
@@ -138,7 +138,7 @@ def _warn_forked() -> None:
 
 
 def _after_fork() -> None:
-    """OpenMP's threads don't survive a fork, and asking for them again would hang."""
+    """Use one thread from now on: OpenMP's don't survive a fork, and asking for them again would hang."""
     global _forked, _warned
     if _ran_team and not _forked:
         _forked, _warned = True, False

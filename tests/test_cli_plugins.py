@@ -185,13 +185,13 @@ def test_load_tells_how_each_runs(good, capsys):
 @pytest.fixture
 def run_pytest(plugin, tmp_path):
     """Run pytest in an empty folder, with the module that an installed fastmlp gives it; gives exit code and text."""
-    door = os.path.dirname(os.path.dirname(fm.__file__))
+    package = os.path.dirname(os.path.dirname(fm.__file__))
 
     def run(*options):
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-p", "pytest_fastmlp", "-p", "no:cacheprovider", "-W", "error", *options],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([plugin.path, door])},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([plugin.path, package])},
             capture_output=True,
             text=True,
             timeout=120,

@@ -242,7 +242,7 @@ def test_fit_equals_train_on_batch(size, weighted, dtype, snapshot, same_bits):
 
 
 def test_capacity_changes_no_bit(dtype, snapshot, same_bits):
-    """Larger batches in between, which make the workspace anew, leave the rest as it is."""
+    """Larger batches in between, which make the executable anew, leave the rest as it is."""
     widths, *_ = SIZES[0]
     x, y, _ = data(200, widths)
     small, large = network(widths, dtype), network(widths, dtype)

@@ -1,4 +1,4 @@
-"""The rows of EQUATIONS, each against literal NumPy or numbers worked by hand; a test's name has the row's number."""
+"""The rows of docs/equations.md, each against literal NumPy or numbers worked by hand; tests are named by rows."""
 
 import itertools
 import math
@@ -712,7 +712,8 @@ def test_row21_backward(m):
 def test_row21_defaults():
     """The share kept is 0.9, epsilon 1e-5."""
     config = BatchNorm().get_config()
-    assert (config.pop("momentum"), config.pop("epsilon")) == (0.9, 1e-5) and set(config.values()) == {None}
+    assert (config.pop("momentum"), config.pop("epsilon"), config.pop("trainable")) == (0.9, 1e-5, True)
+    assert set(config.values()) == {None}
 
 
 @pytest.mark.parametrize("momentum", [0.9, 0.0, 0.5])

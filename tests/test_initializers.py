@@ -1,4 +1,4 @@
-"""Initializers: distributions, shapes and dtypes, reproducibility, errors (EQUATIONS rows 17 and 18)."""
+"""Initializers: distributions, shapes and dtypes, reproducibility, errors (docs/equations.md, rows 17 and 18)."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def test_a_step_keeps_nothing():
 
 
 def test_steps_go_on_in_the_same_memory():
-    """Two steps run in one workspace: nothing is laid out anew for a batch that isn't larger."""
+    """Two steps run in the same memory: nothing is laid out anew for a batch that isn't larger."""
     net = network()
     x, y = data(600)
     net.train_on_batch(x, y)
@@ -112,7 +112,7 @@ def test_steps_go_on_in_the_same_memory():
 
 
 def test_predict_allocates_its_result_alone():
-    """Once a workspace is there, and nothing of it where `out` is given."""
+    """Once there is an executable, and nothing of it where `out` is given."""
     net = network()
     x, _ = data(20_000)
     out = np.empty((20_000, 10), np.float32)
@@ -122,7 +122,7 @@ def test_predict_allocates_its_result_alone():
 
 
 def test_batch_size_bounds_the_memory_of_predict():
-    """The workspace is that of batch_size rows, not of all."""
+    """The memory is that of batch_size rows, not of all."""
     x, _ = data(50_000)
     small, large = (peak_of(lambda n=n: network().predict(x[:n], batch_size=64)) for n in (64, 50_000))
     assert large - small < 50_000 * 10 * 4 + FEW + 64 * 1024
@@ -189,7 +189,7 @@ def test_x_is_not_copied_whole_where_that_would_take_much(layout, call, no_copie
     }
     net = fm.Sequential([Dense(2, "softmax")], input_dim=FEATURES, seed=0)
     net.compile("sgd", "sparse_categorical_crossentropy")
-    calls[call](net)  # with a workspace
+    calls[call](net)  # with an executable
     peak = peak_of(lambda: calls[call](net))
     assert peak < 4 * y.nbytes < x.size * 4 / 6
 

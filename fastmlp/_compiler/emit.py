@@ -1,25 +1,29 @@
-"""What operations emit: records for the kernels, in the order in which they run, over memory that is laid out here."""
+"""What operations emit: records for the kernels, in the order in which they run, over memory that is laid out here.
+
+Records are packed by the one table of operations, which the kernels keep.
+"""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._kernels import ARENAS, NONE, SHIFT
+from .._kernels import ARENAS, NONE, OPS, RECORD_BYTES, SHIFT
 from .plan import Call, Note, Tensor
-from .records import is_row_wise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .memory import Arenas
 
-__all__ = ["READ", "Emitter"]
+__all__ = ["READ", "Emitter", "pack_records"]
 
 READ = 8  # multiply-adds that take as long as reading or writing a number of a kernel
 FUSED_BYTES = 640 << 10  # of parameters: so many stay in cache while rows go through a group; beyond, GEMMs are split
+OURS = frozenset(("name", "note", "call"))  # what is said of an operation in Python alone
 
 
 class Emitter:
@@ -138,3 +142,42 @@ class Emitter:
         if words and words not in self.python:
             self.python.append(words)
         self.emit("python", note, call=call)
+
+
+class Layout:
+    """How the record of an operation is packed.
+
+    Parameters
+    ----------
+    spec : OpSpec
+        Its row of the table.
+    """
+
+    def __init__(self, spec: Any) -> None:
+        self.fields: tuple[str, ...] = tuple(spec.layout["names"])
+        self.defaults = {name: NONE if name in spec.references else 0 for name in self.fields} | {"code": spec.code}
+        formats = {"i8": "q", "f8": "d"}
+        self.pack_into = struct.Struct("=" + "".join(formats[kind] for kind in spec.layout["formats"])).pack_into
+
+    def pack(self, record: dict[str, Any], buffer: bytearray, at: int) -> None:
+        """Write a record; fields that are left out have their defaults."""
+        values = {**self.defaults, **{name: value for name, value in record.items() if name not in OURS}}
+        if len(values) != len(self.fields):
+            raise TypeError(f"{record['name']}: no fields {sorted(values.keys() - set(self.fields))}")
+        self.pack_into(buffer, at, *(values[name] for name in self.fields))
+
+
+LAYOUTS = {name: Layout(spec) for name, spec in OPS.items()}
+
+
+def is_row_wise(name: str) -> bool:
+    """Return whether a row of the batch meets no other in an operation, so that it may be part of a fused group."""
+    return bool(OPS[name].row_wise)
+
+
+def pack_records(records: list[dict[str, Any]]) -> NDArray[np.uint8]:
+    """Return the records of operations as the kernels read them, ``(operations, RECORD_BYTES)``."""
+    buffer = bytearray(len(records) * RECORD_BYTES)
+    for number, record in enumerate(records):
+        LAYOUTS[record["name"]].pack(record, buffer, number * RECORD_BYTES)
+    return np.frombuffer(buffer, np.uint8).reshape(len(records), RECORD_BYTES)

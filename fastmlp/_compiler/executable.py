@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._kernels import ARENAS, SHIFT
-from .._kernels import plan as core
+from .._kernels import plan as kernel_plan
 from ..threads import team
 from .memory import Arenas, aligned
 
@@ -59,7 +59,7 @@ class Executable:
         self.settings = settings
         self.backward: dict[int, Any] = {}  # what Python layers gave back
         self.work = aligned(plan.work, arenas.dtype)
-        self.run = core.Run(plan.ops, plan.table, arenas.counters, plan.capacity, arenas.dtype == np.float64)
+        self.run = kernel_plan.Run(plan.ops, plan.table, arenas.counters, plan.capacity, arenas.dtype == np.float64)
         flat, self.gradients = arenas.flat_gradients, arenas.gradients
         if own_gradients:
             flat = aligned(arenas.size, arenas.dtype)
@@ -89,7 +89,7 @@ class Executable:
         return self.settings is settings and self.plan.capacity >= rows
 
     def _split(self, first: int, last: int) -> list[Segment]:
-        """Runs of compiled operations, and Python calls between them."""
+        """Return runs of compiled operations, and the Python calls between them."""
         segments: list[Segment] = []
         start = first
         for at in range(first, last):
@@ -151,14 +151,14 @@ class Executable:
         self.run.execute(*last, team(), True)
 
     def view(self, tensor: Tensor, batch: int) -> NDArray[Any]:
-        """The first `batch` rows of a tensor in the work arena, or in the caller's output."""
+        """Return the first `batch` rows of a tensor in the work arena, or in the caller's output."""
         if tensor.ref >> SHIFT == ARENAS["out"]:
             return self.out[:batch]
         at = tensor.ref & ((1 << SHIFT) - 1)
         return self.work[at : at + batch * tensor.ld].reshape(batch, tensor.ld)[:, : tensor.units]
 
     def bind_out(self, out: NDArray[Any]) -> None:
-        """Where a prediction goes."""
+        """Point the plan at the array for its outputs."""
         self.out = out
         self.run.bind(ARENAS["out"], out)
 
@@ -167,7 +167,7 @@ class Executable:
         self.run.bind(ARENAS["kept"], kept)
 
     def batch_rows(self, batch: int) -> NDArray[np.int64]:
-        """Which rows of the data the step at hand takes."""
+        """Return which rows of the data the step at hand takes."""
         return self._order[self._offset : self._offset + batch]
 
     def target(self, batch: int) -> tuple[NDArray[Any], NDArray[Any] | None]:

@@ -58,12 +58,11 @@ def add_to_training(compiled: Compiled, executable: Executable) -> None:
 
     def follow_optimizer(fastpath: kernels.TrainFastPath) -> None:
         """Fill in the hyper-parameters: once, or in each step if one of them is a function of it."""
-        fastpath.watch(vars(optimizer))
-        if any(callable(getattr(optimizer, name)) for name in optimizer.hyperparameters):
-            fastpath.fill = fill
-        else:
-            fastpath.fill = None
+        scheduled = any(callable(getattr(optimizer, name)) for name in optimizer.hyperparameters)
+        if not scheduled:
             fill(0)
+        fastpath.fill = fill if scheduled else None
+        fastpath.watch(vars(optimizer))  # last: an interrupt before it leaves a change to be found
 
     def refresh() -> bool:
         """Return whether the plan is right for what is set now, with the hyper-parameters up to date."""
@@ -72,11 +71,12 @@ def add_to_training(compiled: Compiled, executable: Executable) -> None:
         follow_optimizer(executable.fastpath)
         return True
 
-    executable.fastpath = kernels.TrainFastPath(
+    fastpath = kernels.TrainFastPath(
         *_common(compiled, executable, refresh),
         labels=np.dtype(np.int64) if loss.labels else None,
         probabilities=loss.accuracy in ("binary", "categorical"),
         metric=named[0][0] if named else None,
         hyper=hyper,
     )
-    follow_optimizer(executable.fastpath)
+    follow_optimizer(fastpath)
+    executable.fastpath = fastpath

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .. import losses
 from .._kernels import ARENAS, NONE, SHIFT
 from ..optimizers import Optimizer
-from .emit import Emitter
+from .emit import Emitter, pack_records
 from .fuse import fuse
 from .ir import Graph, Operation, Value
 from .ops.add import emit_sum
@@ -19,7 +19,6 @@ from .ops.loss import add_loss, takes_last_activation
 from .ops.penalty import add_penalties
 from .ops.update import add_update
 from .plan import Plan, Tensor
-from .records import pack_records
 
 if TYPE_CHECKING:
     from .memory import Arenas

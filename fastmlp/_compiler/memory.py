@@ -34,7 +34,7 @@ def aligned(numbers: int, dtype: Any) -> NDArray[Any]:
 
 
 def _checked_state(optimizer: Optimizer, view: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """What ``init_state`` gives for a parameter: arrays by name."""
+    """Return what ``init_state`` gives for a parameter, checked: arrays by name."""
     state = optimizer.init_state(view)
     if not isinstance(state, dict):
         raise TypeError(f"init_state of {optimizer!r}: expected a dict of arrays, got {type(state).__name__}")
@@ -78,7 +78,7 @@ class ArrayMap(Mapping[str, "NDArray[Any]"]):
 class Arenas:
     """Parameters, gradients, optimizer state and buffers, each contiguous; an array begins on a cache line.
 
-    What lies between two arrays stays zero, so that sweeps may go over it.
+    What lies between two arrays stays zero, so that updates may go over it.
     """
 
     def __init__(self, network: Network, dtype: Any) -> None:
@@ -140,7 +140,7 @@ class Arenas:
         return segments
 
     def reference(self, key: str) -> int:
-        """Where an array lies, as operations say it."""
+        """Return where an array lies, as operations say it."""
         arena, offset = self._offsets[key]
         return arena << SHIFT | offset
 
@@ -175,7 +175,7 @@ class Arenas:
                 states[key][name] = view
 
     def clone(self) -> Arenas:
-        """A copy for runs that are not kept, in memory of its own; the layers' views stay with the original."""
+        """Return a copy for runs that are not kept, in memory of its own; the layers' views stay with the original."""
         other = copy(self)
         other.flat_parameters = aligned(self.size, self.dtype)
         other.flat_gradients = aligned(self.size, self.dtype)

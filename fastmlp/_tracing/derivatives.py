@@ -66,7 +66,7 @@ def _sum(graph: Graph, x: int | None, y: int | None) -> int | None:
 
 
 def _product(graph: Graph, d: int | None, factor: Callable[[], int]) -> int | None:
-    """d times a factor that is only made if d is not zero, and only taken where it is not: it may be infinite."""
+    """Return d times a factor, made only if d is not zero, and taken only where it is not: it may be infinite."""
     if d is None:
         return None
     op, args, _ = graph.nodes[d]
@@ -77,7 +77,7 @@ def _product(graph: Graph, d: int | None, factor: Callable[[], int]) -> int | No
 
 
 def _rule(graph: Graph, at: int, node: Node, d: list[int | None]) -> int | None:
-    """What a node's operands' derivatives make of its own; None is zero."""
+    """Return a node's derivative, made of those of its operands; None is zero."""
     if not any(part is not None for part in d):
         return None
     apply, zero = graph.apply, graph.constant(0)

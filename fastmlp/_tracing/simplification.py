@@ -59,7 +59,7 @@ def _tanh_of_softplus(graph: Graph, x: int) -> int:
 
 
 def _softplus(graph: Graph, op: str, x: int) -> int | None:
-    """log(1 + exp(t)), which overflows long before its value does."""
+    """Replace log(1 + exp(t)), which overflows long before its value does."""
     node = graph.nodes[x]
     if op == "log" and node.op == "add" and graph.number(node.args[1]) == 1:
         node = graph.nodes[node.args[0]]
@@ -69,7 +69,7 @@ def _softplus(graph: Graph, op: str, x: int) -> int | None:
 
 
 def _choice(graph: Graph, test: int, x: int, y: int) -> int | None:
-    """x if test else y: by the test itself, not its opposite, and asked once."""
+    """Write x if test else y by the test itself, not its opposite, and asked once."""
     node = graph.nodes[test]
     if x == y:
         return x
@@ -84,7 +84,7 @@ def _choice(graph: Graph, test: int, x: int, y: int) -> int | None:
 
 
 def _quotient(graph: Graph, x: int, y: int, right: float | None) -> int | None:
-    """x / c as a product, x / (1 + exp(t)) by the sigmoid."""
+    """Write x / c as a product, x / (1 + exp(t)) by the sigmoid."""
     if right is not None and 1e-30 < abs(right) < 1e30:
         return graph.apply("mul", x, graph.constant(1 / right))
     node = graph.nodes[y]

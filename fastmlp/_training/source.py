@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from .._kernels import plan as core
+from .._kernels import plan as kernel_plan
 from .budget import copy_budget
 from .data import Dataset, check_targets, prepare
 
@@ -120,7 +120,7 @@ class ArraySource:
     def blocks(self, first: int = 0, order_key: int | None = None) -> Iterator[Block]:
         """Return an epoch's batches from number `first` on: in one block, if nothing must be cast."""
         if self._shuffle:
-            core.shuffle(self._order, self._compiled.seed, order_key)
+            kernel_plan.shuffle(self._order, self._compiled.seed, order_key)
         order = self._order[first * self._batch_size : self._end]
         if self._in_place:
             return iter((Block(self._data, order, self._batch_size, self._loss),))

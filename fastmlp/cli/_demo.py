@@ -119,7 +119,7 @@ def _check_out(path: str | None) -> None:
 
 
 def _survives(net: Sequential, path: str, x: NDArray[Any]) -> bool:
-    """Save, load, and tell whether predictions have kept every bit."""
+    """Save and load; return whether predictions have kept every bit."""
     from ..model import load
 
     net.save(path)

@@ -83,7 +83,7 @@ RIGHT = (0, 4, 6, 9)
 
 
 def table(rows: Sequence[tuple[str, ...]], right: Iterable[int]) -> list[str]:
-    """Lines of columns; those of `right` are set to the right."""
+    """Return lines of columns; those of `right` are set to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     numbers = set(right)
     return [
@@ -131,7 +131,7 @@ class Listing(list[Operation]):
         return [f"{python} runs in Python: {reason}" for python, reason in found.items()]
 
     def to_dict(self) -> dict[str, Any]:
-        """The same in dicts and lists, as JSON has them."""
+        """Return the same in dicts and lists, as JSON has them."""
         rows = [{**operation._asdict(), "shape": list(operation.shape)} for operation in self]
         return {
             "batch": self.batch,
@@ -182,7 +182,7 @@ def plan(compiled: Compiled, batch: int = 32, *, training: bool | None = None) -
 
 
 def check_training(compiled: Compiled, training: object) -> bool:
-    """Whether to look at a training step."""
+    """Return whether to look at a training step."""
     if training is None:
         return compiled.optimizer is not None and compiled.loss is not None
     if not isinstance(training, (bool, np.bool_)):
@@ -191,7 +191,7 @@ def check_training(compiled: Compiled, training: object) -> bool:
 
 
 def lowered(compiled: Compiled, capacity: int, training: bool) -> Plan:
-    """The plan of a step or of a prediction."""
+    """Return the plan of a step or of a prediction."""
     if not training:
         return compiled.lowering(capacity, training=False).predict()
     loss, optimizer = compiled.objective()

@@ -90,7 +90,7 @@ class Profile(list[Timing]):
         return sum(timing.microseconds for timing in self)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same in dicts and lists, as JSON has them."""
+        """Return the same in dicts and lists, as JSON has them."""
         found = self.plan.to_dict()
         for row, timing in zip(found["operations"], self, strict=True):
             row.update(microseconds=timing.microseconds, gflops=timing.gflops, share=timing.share)
@@ -167,7 +167,7 @@ def profile(compiled: Compiled, x: Any, y: Any = None, *, repeats: int = 9) -> P
 
 
 def _data(compiled: Compiled, x: Any, y: Any) -> Dataset:
-    """Checked data, as the calls that are profiled check it."""
+    """Return the data, checked as the calls that are profiled check it."""
     if y is not None:
         return prepare(compiled, x, y).readable(compiled.dtype)
     rows = as_rows(x, compiled.input_dim)
@@ -176,7 +176,7 @@ def _data(compiled: Compiled, x: Any, y: Any) -> Dataset:
 
 @contextmanager
 def _kept(compiled: Compiled, executable: Executable) -> Iterator[None]:
-    """Layers in Python see the network's own arrays: what they write there is put back."""
+    """Put back what layers in Python write into the network's own arrays, which they see."""
     parameters = None if executable.compiled else compiled.memory.flat_parameters
     with steps.kept_buffers(compiled, executable, always=True), steps.Restore(parameters, always=True):
         yield
@@ -198,7 +198,7 @@ class _Bench:
         self.executable.begin(0, self.batch, hyper)
 
     def first(self) -> None:
-        """A step that is checked as any other."""
+        """Run a step that is checked as any other."""
         self.begin()
         before = [name for name in self.sections if name != "commit"]
         if not self.executable.execute(self.batch, *before) and self.training:
@@ -207,7 +207,7 @@ class _Bench:
             self.executable.commit()
 
     def repeat(self, repeats: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Seconds of each operation, and of the whole in one go, by repetition."""
+        """Return the seconds of each operation, and of the whole in one go, by repetition."""
         times, whole = np.zeros((repeats, self.number)), np.zeros(repeats)
         for number in range(repeats):
             self.begin()
@@ -240,7 +240,7 @@ class _Bench:
 
 
 def _peak(threads: int) -> float:
-    """GFLOP/s of multiply-adds in float32 registers; the best of some tries, measured once in a process."""
+    """Return GFLOP/s of multiply-adds in float32 registers: the best of some tries, measured once in a process."""
     if threads not in _peaks:
         work = peak().fma_work
         best = 0.0

@@ -9,7 +9,7 @@ __all__ = ["describe"]
 
 
 def describe(compiled: Compiled) -> str:
-    """Layers with their outputs and parameters, totals, and which operations run compiled and which in Python."""
+    """Return the layers with their outputs and parameters, totals, and what runs compiled and what in Python."""
     title = f"Sequential, {compiled.dtype.name}, seed {compiled.seed}"
     if not compiled.built:
         lines = [f"{title}, not built (input_dim is not known yet)"]
@@ -38,7 +38,7 @@ def describe(compiled: Compiled) -> str:
 
 
 def _where(compiled: Compiled) -> str:
-    """What runs in Python, found by lowering."""
+    """Return what runs in Python, found by lowering."""
     lowering = compiled.lowering(1, training=True)
     plan = lowering.predict() if compiled.loss is None else lowering.evaluate(compiled.loss, None)
     python = list(plan.python)

@@ -157,7 +157,7 @@ class Layer(Configurable):
         return None
 
     def summary(self) -> str:
-        """One line of ``net.summary()``."""
+        """Return the line of this layer in ``net.summary()``."""
         return repr(self)
 
     # Two layers of one configuration are still two layers.

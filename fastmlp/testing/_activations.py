@@ -138,7 +138,7 @@ def _row_derivative(activation: Activation, z: NDArray[Any]) -> None:
 
 
 def _made_with(activation: Activation, values: dict[str, float]) -> Activation:
-    """The same, made with numbers where it has learned parameters."""
+    """Return the same activation, made with numbers where it has learned parameters."""
     config = activation.get_config()
     return (
         type(activation).from_config({**config, **values})
