@@ -42,7 +42,7 @@ def step(compiled: Compiled, executable: Executable, offset: int, batch: int) ->
     if executable.run.weight == 0:
         return False
     with compiled.guard.stepping(), kept_buffers(compiled, executable):
-        if not executable.execute(batch, "forward", "backward", "check"):
+        if not executable.execute(batch, "forward", "backward", "transform", "check"):
             raise non_finite(compiled, executable, batch)
         executable.commit()
     return True
