@@ -219,7 +219,7 @@ class Sequential:
 
     def _check_output(self, loss: losses.Loss) -> None:
         """Refuse a loss of probabilities behind a last activation that gives none."""
-        if not self.layers or not self.layers[-1].tells_output:
+        if not self.layers or not self.layers[-1].output_is_known:
             return  # a layer of somebody's own may well give probabilities
         last = self.layers[-1].output_activation
         if loss.probabilities and getattr(last, "output", None) != "probabilities":

@@ -135,6 +135,42 @@ def test_numbers_beyond_the_dtype_are_refused_before_anything_changes(which, cas
     )
 
 
+# Hyper-parameters, filled ahead
+
+
+class Wavy(fm.optimizers.Adam):
+    """A learning rate of its own making."""
+
+    def learning_rate_at(self, step):
+        return 0.01 * (1 + step % 3)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: fm.optimizers.Adam(lambda step: 0.01 * (1 + step % 3)),
+        lambda: fm.optimizers.SGD(0.1, momentum=lambda step: 0.1 * (step % 5)),
+        lambda: Wavy(),
+    ],
+)
+def test_functions_of_the_step_are_asked_for_each_step(optimizer, data, snapshot, same_bits, monkeypatch):
+    """In one stretch, in short ones, beside a callback, and step by step."""
+    x, y = data
+    nets = [network() for _ in range(4)]
+    for net in nets:
+        net.compile(optimizer(), "sparse_categorical_crossentropy")
+    options = {"epochs": 2, "batch_size": 10, "shuffle": False, "verbose": 0}
+    nets[0].fit(x, y, **options)
+    nets[1].fit(x, y, callbacks=[BatchRecorder()], **options)
+    for at in 2 * list(range(0, N, 10)):
+        nets[2].train_on_batch(x[at : at + 10], y[at : at + 10])
+    monkeypatch.setattr("fastmlp._training.stretch.MOST_BATCHES", 2)
+    nets[3].fit(x, y, **options)
+    for net in nets[1:]:
+        assert same_bits(snapshot(net), snapshot(nets[0]))
+    assert nets[0].engine.steps == 10
+
+
 # Where a training stands
 
 

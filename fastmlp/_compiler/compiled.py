@@ -226,10 +226,9 @@ class Compiled:
         optimizer, update = self.optimizer, self.settings().update
         assert optimizer is not None
         names = optimizer.hyperparameters[:1] if update.kernel is None else update.kernel.hyperparameters
-        values = [getattr(optimizer, name) for name in names]
-        overridden = getattr(optimizer.learning_rate_at, "__func__", None) is not optimizers.Optimizer.learning_rate_at
-        if not overridden and not any(map(callable, values)):
-            row = self._for_multipliers(np.array([values], np.float64))
+        if not self.follows_schedule():
+            values = np.array([[getattr(optimizer, name) for name in names]], np.float64)
+            row = self._for_multipliers(values)
             return row if n == 1 else np.repeat(row, n, axis=0)
         first = self.iterations + 1
         rows = [optimizer.hyperparameters_at(step, names) for step in range(first, first + n)]
@@ -242,6 +241,14 @@ class Compiled:
         repeated = np.tile(rows, len(multipliers))
         repeated[:, :: rows.shape[1]] *= multipliers
         return repeated
+
+    def follows_schedule(self) -> bool:
+        """Return whether a hyper-parameter is a function of the step, or `learning_rate_at` the user's own."""
+        optimizer = self.optimizer
+        assert optimizer is not None
+        if getattr(optimizer.learning_rate_at, "__func__", None) is not optimizers.Optimizer.learning_rate_at:
+            return True
+        return any(callable(getattr(optimizer, name)) for name in optimizer.hyperparameters)
 
     # -- executables ---------------------------------------------------------------------------------------------
 

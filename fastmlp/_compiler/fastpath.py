@@ -58,7 +58,7 @@ def add_to_training(compiled: Compiled, executable: Executable) -> None:
 
     def follow_optimizer(fastpath: kernels.TrainFastPath) -> None:
         """Fill in the hyper-parameters: once, or in each step if one of them is a function of it."""
-        scheduled = any(callable(getattr(optimizer, name)) for name in optimizer.hyperparameters)
+        scheduled = compiled.follows_schedule()
         if not scheduled:
             fill(0)
         fastpath.fill = fill if scheduled else None

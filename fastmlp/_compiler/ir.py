@@ -67,7 +67,8 @@ class Operation:
     reads_caller : bool
         Whether it can read the caller's rows where they lie; for others they are gathered first.
     adds_signed_zeros : bool
-        Whether a zero's sign can show in the outputs: then what it reads must not mark negative numbers by it.
+        Whether a zero's sign can show in the outputs: then what it reads must not be a ReLU that marks, for the way
+        back, negative inputs by the sign of its zeros.
     takes_activation : bool
         Whether an activation that follows can be fused into it.
     """

@@ -150,7 +150,7 @@ def _tell_units(layer: Layer, units: int) -> None:
 def _recommended(layers: Sequence[Layer]) -> str:
     """Return the initializer that the activation behind the first layer recommends, past layers that don't matter."""
     for index, layer in enumerate(layers):
-        if index and not layer.looked_past:
+        if index and not layer.transparent_to_initializer:
             break
         activation = getattr(layer, "activation", None)
         if activation is not None and type(activation) is not Identity:

@@ -21,7 +21,7 @@ cdef struct gemm_t:
     const void *a
     const Py_ssize_t *row_offsets
     const Py_ssize_t *k_offsets
-    Py_ssize_t lda               # the distance of neighbours in the table with the larger steps, about
+    Py_ssize_t lda               # about the distance of neighbouring rows; it only decides whether a is packed
     bint a_transposed            # numbers are neighbours along i, not along k
     bint gathered                # k_offsets (of a transpose) have no common distance
     const void *b

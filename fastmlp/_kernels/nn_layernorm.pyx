@@ -11,25 +11,12 @@ from .nn_activations cimport activation_forward
 from .nn_batchnorm cimport column_sums
 from .plan_ops cimport at, gradient, layernorm_backward_op_t, layernorm_op_t, layernorm_sums_op_t, run_t
 from .simd cimport (
-    LINE_NUMBERS, across_sum, first_n, fma, lane, lanes, load, load_n, real, share, splat, splat_f32, splat_f64, store,
-    store_n, vec
+    LINE_NUMBERS, across_sum, fetch, first_n, fma, lane, lanes, put, real, share, splat, splat_f32, splat_f64, vec
 )
 from .vm cimport extension_t
 
 cdef enum:
     CHUNK = 64
-
-
-cdef inline vec fetch(const real *p, Py_ssize_t left, vec like) noexcept nogil:
-    """Return a vector of the numbers that are left, 0 beyond them."""
-    return load(p, like) if left >= lanes(like) else load_n(p, left, like)
-
-
-cdef inline void put(real *p, vec x, Py_ssize_t left) noexcept nogil:
-    if left >= lanes(x):
-        store(p, x)
-    else:
-        store_n(p, x, left)
 
 
 cdef inline void forward_over(const real *x, const real *gamma, const real *beta, Py_ssize_t n, double epsilon, real *mean,

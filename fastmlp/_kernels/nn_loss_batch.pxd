@@ -1,6 +1,6 @@
 """The rows of a batch that a loss reads: how it finds them, and how it transposes them."""
 from .vm cimport program_t
-from .simd cimport MAX_LANES, if_equal, lanes, load, load_n, real, splat, store, store_n, vec, vtranspose
+from .simd cimport MAX_LANES, if_equal, lanes, load, load_n, real, splat, store_n, vec, vtranspose
 
 cdef enum:
     FEW_COLUMNS = 64        # rows of so many columns or fewer are transposed; a multiple of the lanes of every vector
@@ -46,19 +46,6 @@ cdef inline vec factors(const loss_t *g, Py_ssize_t i0, Py_ssize_t m, const real
     for i in range(lanes(like)):
         each[i] = <real> factor(g, i0 + i, of) if i < m else <real> 0
     return load(each, like)
-
-
-cdef inline vec fetch(const real *p, Py_ssize_t left, vec like) noexcept nogil:
-    """Return a vector of the numbers that are left, 0 beyond."""
-    return load(p, like) if left >= lanes(like) else load_n(p, left, like)
-
-
-cdef inline void put(real *p, vec x, Py_ssize_t left) noexcept nogil:
-    """Store the lanes that are left."""
-    if left >= lanes(x):
-        store(p, x)
-    else:
-        store_n(p, x, left)
 
 
 cdef inline void transpose(const real **rows, Py_ssize_t m, Py_ssize_t n, vec *columns, vec like) noexcept nogil:

@@ -14,12 +14,10 @@ from libc.math cimport INFINITY
 from libc.string cimport memset
 
 from .simd_elementary cimport log1p_finite, vexp, vsigmoid
-from .nn_loss_batch cimport (
-    FEW_COLUMNS, factor, factors, fetch, loss_t, put, target, transpose, transpose_back, transpose_targets
-)
+from .nn_loss_batch cimport FEW_COLUMNS, factor, factors, loss_t, target, transpose, transpose_back, transpose_targets
 from .simd cimport (
-    MAX_LANES, across_max, across_sum, first_n, fma, if_at_least, if_equal, lane, lanes, load, load_n, real, splat,
-    splat_f32, splat_f64, store, vabs, vec, vmax
+    MAX_LANES, across_max, across_sum, fetch, first_n, fma, if_at_least, if_equal, lane, lanes, load, load_n, put, real,
+    splat, splat_f32, splat_f64, store, vabs, vec, vmax
 )
 
 cdef enum:

@@ -26,8 +26,8 @@ cdef class Run:
         Operations, laid out as the table in `plan_ops` says.
     table : ndarray of int64
         Row offsets, segments and parameters of activations, by the operations' indices.
-    counters : ndarray of int64 ``(2,)``
-        Steps of the network and of the optimizer: a step counts up in the same call that commits it.
+    counters : ndarray of int64 ``(3,)``
+        Steps of the network and of the optimizer, and epochs: a step counts up in the same call that commits it.
     capacity : int
         Rows of the largest batch.
     double_precision : bool

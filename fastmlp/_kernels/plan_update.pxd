@@ -6,7 +6,7 @@ from .nn_penalties cimport CHUNK, penalty
 from .plan_chunks cimport chunks_t, claim, n_chunks
 from .plan_ops cimport (
     ADAM, GRADIENTS, PARAMETERS, SGD, STATE, at, check_op_t, gradient, op_t, penalty_op_t, penalty_sum_op_t, run_t,
-    sgd_op_t, traced_update_op_t, update_t
+    traced_update_op_t
 )
 from .simd cimport LINE_NUMBERS, real, share
 from .simd_sums cimport sum_of

@@ -406,6 +406,19 @@ cdef inline Py_ssize_t lanes(vec like) noexcept nogil:
         return sizeof(vf64) // sizeof(double)
 
 
+cdef inline vec fetch(const real *p, Py_ssize_t left, vec like) noexcept nogil:
+    """Return a vector of the numbers that are left, 0 beyond."""
+    return load(p, like) if left >= lanes(like) else load_n(p, left, like)
+
+
+cdef inline void put(real *p, vec x, Py_ssize_t left) noexcept nogil:
+    """Store the lanes that are left."""
+    if left >= lanes(x):
+        store(p, x)
+    else:
+        store_n(p, x, left)
+
+
 cdef inline void share(Py_ssize_t n, Py_ssize_t grain, Py_ssize_t part, Py_ssize_t parts, Py_ssize_t *first,
                        Py_ssize_t *last) noexcept nogil:
     """Find the range of one of so many equal parts of 0 .. n, cut at multiples of grain.

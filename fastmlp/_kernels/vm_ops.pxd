@@ -4,7 +4,7 @@ from .simd_elementary cimport (
 )
 from .simd cimport (
     fma, if_at_least, if_equal, if_less, lanes, load, real, splat, store, vabs, vcopysign, vec, vf32, vmax, vmin,
-    vround, vsqrt
+    vsqrt
 )
 
 cdef enum:

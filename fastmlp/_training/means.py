@@ -95,11 +95,11 @@ class RunningMeans:
                 for metric in self.in_numpy:
                     metric.update(target[part], outputs[part], None if shares is None else shares.copy())
 
-    def logs(self, prefix: str = "") -> dict[str, float]:
+    def logs(self) -> dict[str, float]:
         """Return the means by name; NaN where no row has counted."""
         loss, hits, weight = self.sums.tolist()
         mean, share = (loss / weight, hits / weight) if weight else (float("nan"), float("nan"))
-        logs = {f"{prefix}loss": mean}
+        logs = {"loss": mean}
         for name, metric in self._named:
-            logs[prefix + name] = share if metric is None else float(metric.result())
+            logs[name] = share if metric is None else float(metric.result())
         return logs

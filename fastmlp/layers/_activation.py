@@ -25,8 +25,8 @@ class Activation(Layer):
     Parameters: those of the activation that are `fastmlp.learned`.
     """
 
-    tells_output = True
-    looked_past = True
+    output_is_known = True
+    transparent_to_initializer = True
 
     def __init__(self, activation: Any, *, name: str | None = None, trainable: bool = True) -> None:
         super().__init__(name=name, trainable=trainable)

@@ -52,7 +52,9 @@ class BufferSpec(NamedTuple):
 class Layer(Configurable):
     """Base of all layers.
 
-    A layer of one's own writes `build` and `forward` (it runs in NumPy), or `compose`.
+    A layer of one's own writes `build` and `forward` (it runs in NumPy), or `compose`: the layers that it stands for.
+    One that consists of operations of the compiler writes `build` and `lower`; one that joins chains of layers
+    `branches`, `build_join` and `join`.
 
     Parameters
     ----------
@@ -68,6 +70,10 @@ class Layer(Configurable):
         Number of outputs, once it is built; layers that choose it themselves have it before.
     parameters, buffers : dict of str to ndarray
         Views into the network's memory, once it is built.
+    output_is_known : bool
+        Whether `output_activation` says all about what the outputs are.
+    transparent_to_initializer : bool
+        Whether an initializer is recommended by the activation behind this layer, too.
     """
 
     data_attributes: ClassVar[frozenset[str]] = frozenset(
@@ -76,8 +82,8 @@ class Layer(Configurable):
 
     units: int
 
-    tells_output: bool = False  # whether `output_activation` says all about what the outputs are
-    looked_past: bool = False  # whether an initializer is recommended by what comes after this layer, too
+    output_is_known: bool = False
+    transparent_to_initializer: bool = False
 
     def __init__(self, *, name: str | None = None, trainable: bool = True) -> None:
         self.name = _check_name(name)
@@ -114,7 +120,7 @@ class Layer(Configurable):
         initializer : str, Initializer or dict
             What gives it its first values.
         decay : bool
-            Whether weight decay shrinks it.
+            Whether it is one that weight decay would shrink; no built-in optimizer has weight decay yet.
         trainable : bool
             Whether training changes it; if the layer is not ``trainable``, it never does.
         learning_rate_multiplier : float

@@ -38,7 +38,7 @@ class Dense(Layer):
     `fastmlp.learned`.
     """
 
-    tells_output = True
+    output_is_known = True
 
     def __init__(
         self,

@@ -22,8 +22,8 @@ class Dropout(Layer):
     name, trainable : as `Layer`
     """
 
-    tells_output = True
-    looked_past = True
+    output_is_known = True
+    transparent_to_initializer = True
 
     def __init__(self, rate: float, *, name: str | None = None, trainable: bool = True) -> None:
         super().__init__(name=name, trainable=trainable)

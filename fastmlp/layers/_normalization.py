@@ -39,8 +39,8 @@ class BatchNorm(Layer):
     Ioffe and Szegedy, Batch normalization, ICML 2015.
     """
 
-    tells_output = True
-    looked_past = True
+    output_is_known = True
+    transparent_to_initializer = True
 
     def __init__(
         self,
@@ -95,8 +95,8 @@ class LayerNorm(Layer):
     array([[-1.,  1.]])
     """
 
-    tells_output = True
-    looked_past = True
+    output_is_known = True
+    transparent_to_initializer = True
 
     def __init__(
         self,
@@ -137,8 +137,8 @@ class RMSNorm(Layer):
     Parameter: ``gamma``, ``(units,)``. Zhang and Sennrich, Root mean square layer normalization, arXiv:1910.07467.
     """
 
-    tells_output = True
-    looked_past = True
+    output_is_known = True
+    transparent_to_initializer = True
 
     def __init__(
         self, *, epsilon: float = 1e-5, gamma_regularizer: Any = None, name: str | None = None, trainable: bool = True

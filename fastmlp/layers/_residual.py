@@ -16,7 +16,7 @@ __all__ = ["Residual"]
 class Residual(Layer):
     """``y = f(x) + x``, f being layers one after the other, which give as many columns as they take.
 
-    Gradients reach x both ways. All of it runs compiled, beside layers that don't themselves.
+    Gradients reach x both ways. The addition is compiled; each layer runs as it would alone.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Residual(Layer):
     ['0.0.kernel', '0.0.bias', '0.1.kernel', '0.1.bias']
     """
 
-    tells_output = True
+    output_is_known = True
     conformance: ClassVar[dict[str, Any]] = {"config": {"layers": ({"name": "activation", "activation": "tanh"},)}}
 
     def __init__(self, layers: Iterable[Any], *, name: str | None = None, trainable: bool = True) -> None:

@@ -1,6 +1,6 @@
 """Optimizers: how a step moves the parameters (row 16 of ``docs/equations.md``).
 
-Defaults are those of Keras. `execution_of` tells of each how it runs.
+Defaults are those of Keras, but for epsilon: 1e-8, as in the papers. `execution_of` tells of each how it runs.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ class Optimizer(Configurable):
         once and runs compiled over all parameters together, as a built-in does; up to 3 arrays of state.
     hyperparameters : tuple of str
         Attributes that are hyper-parameters of a step, the learning rate first: each may be a number or a pure function
-        of the step. A built-in's kernel takes them in this order. Where one beside the learning rate is a function,
-        `update` is called on a copy of the optimizer that has its value at the step instead.
+        of the step. A built-in's kernel takes them in this order. If one beside the learning rate is a function,
+        `update` runs on a copy of the optimizer that holds its value at the step.
     """
 
     elementwise: bool = False

@@ -47,8 +47,8 @@ class KernelSpec(NamedTuple):
 def execution_of(optimizer: Optimizer) -> Execution[KernelSpec]:
     """Return how `optimizer` runs, in any dtype; it may be asked at every step.
 
-    A subclass of a built-in may have changed it, and is traced like any other class. A traced one is traced again where
-    an attribute has changed, the learning rate aside.
+    A subclass of a built-in may have changed it: it is traced if it says that it is elementwise. A traced
+    one is traced again where an attribute has changed, the learning rate aside.
     """
     if type(optimizer) is SGD:
         has_velocity = callable(optimizer.momentum) or optimizer.momentum != 0

@@ -28,12 +28,12 @@ class Lion(fm.optimizers.Optimizer):
     beta1, beta2 : float
         Shares of the momentum that are kept, in ``[0, 1)``; otherwise a ValueError.
     **kwargs
-        What every optimizer takes: weight decay, clipping.
+        What every optimizer takes.
 
     Notes
     -----
-    Chen et al., 2023, "Symbolic discovery of optimization algorithms", arXiv:2302.06675, Algorithm 2; its
-    weight decay is the decoupled one of the base class.
+    Chen et al., 2023, "Symbolic discovery of optimization algorithms", arXiv:2302.06675, Algorithm 2, without
+    its weight decay.
     """
 
     elementwise = True
