@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,6 +53,7 @@ class Compiled:
         self.optimizer: optimizers.Optimizer | None = None
         self.loss: losses.Loss | None = None
         self.metrics: tuple[metrics.Metric, ...] = ()
+        self.gradient_transforms: tuple[Callable[[Lowering], None], ...] = ()
         self.stop_training = False  # asked of `fit`
         self._arenas: Arenas | None = None
         self._drop_executables()
@@ -136,6 +137,12 @@ class Compiled:
             self.optimizer, self.loss, self.metrics = optimizer, loss, metrics
             self._drop_executables()
 
+    def transform_gradients(self, *transforms: Callable[[Lowering], None]) -> None:
+        """Choose what adds operations between the way back and the update, in this order; see `Lowering`."""
+        with self.guard.changing("transform_gradients"):
+            self.gradient_transforms = transforms
+            self._drop_executables()
+
     def _reset_optimizer(self, optimizer: optimizers.Optimizer) -> None:
         self.memory.reset_state(optimizer, optimizers.execution_of(optimizer).mode != "python")
         self.iterations = 0
@@ -212,16 +219,27 @@ class Compiled:
             self._arenas.counters[:] = [counters[name] for name in ("steps", "iterations", "epochs")]
 
     def hyperparameters(self, n: int) -> NDArray[np.float64]:
-        """Return the hyper-parameters of the optimizer at the next `n` steps, a row for each."""
+        """Return the hyper-parameters of the optimizer at the next `n` steps, a row for each.
+
+        A row has them all for each multiplier of the learning rate, which comes first.
+        """
         optimizer, update = self.optimizer, self.settings().update
         assert optimizer is not None
         names = optimizer.hyperparameters[:1] if update.kernel is None else update.kernel.hyperparameters
         if not self.follows_schedule():
-            row = np.array([[getattr(optimizer, name) for name in names]], np.float64)
+            row = self._for_multipliers(np.array([[getattr(optimizer, name) for name in names]], np.float64))
             return row if n == 1 else np.repeat(row, n, axis=0)
         first = self.iterations + 1
         rows = [optimizer.hyperparameters_at(step, names) for step in range(first, first + n)]
-        return np.array(rows, np.float64)
+        return self._for_multipliers(np.array(rows, np.float64))
+
+    def _for_multipliers(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        multipliers = self.memory.multipliers
+        if multipliers == (1.0,):
+            return rows
+        repeated = np.tile(rows, len(multipliers))
+        repeated[:, :: rows.shape[1]] *= multipliers
+        return repeated
 
     def follows_schedule(self) -> bool:
         """Return whether a hyper-parameter is a function of the step, or `learning_rate_at` the user's own."""
@@ -243,7 +261,7 @@ class Compiled:
         if forward is not self._lowered_from:  # activations run as they did for earlier plans only if they are the same
             self.memory.executions.clear()
             self._lowered_from = forward
-        return Lowering(self.network, self.memory, capacity, training=training)
+        return Lowering(self.network, self.memory, capacity, training=training, transforms=self.gradient_transforms)
 
     def training(self, rows: int) -> Executable:
         """Return the executable of a training step for batches of up to `rows`.

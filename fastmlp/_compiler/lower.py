@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .. import losses
@@ -39,6 +39,9 @@ class Lowering(Emitter):
         Rows of the largest batch.
     training : bool
         Whether statistics are those of the batch, and dropout drops.
+    transforms : sequence of callable
+        Each is called with the lowering where gradients are complete, and adds what changes them before the update:
+        sums over processes first, then what clips them.
 
     Attributes
     ----------
@@ -58,10 +61,19 @@ class Lowering(Emitter):
         Columns of all layers.
     """
 
-    def __init__(self, network: Network, memory: Arenas, capacity: int, *, training: bool) -> None:
+    def __init__(
+        self,
+        network: Network,
+        memory: Arenas,
+        capacity: int,
+        *,
+        training: bool,
+        transforms: Sequence[Callable[[Lowering], None]] = (),
+    ) -> None:
         super().__init__(memory, capacity, max(max(place.inputs, place.units) for place in network.layers))
         self.network = network
         self.graph = graph_of(network, memory, training=training)
+        self.transforms = transforms
         self.trainable = network.trainable()
         self.keep = self.checks = False
         self.checked: set[str] = set()
@@ -99,6 +111,8 @@ class Lowering(Emitter):
         self._backward(d_out, to_input=False)
         add_penalties(self, learning=True)
         marks["backward"] = len(self.records)
+        self._transform()
+        marks["transform"] = len(self.records)
         add_checks(self)
         marks["check"] = len(self.records)
         add_update(self, optimizer)
@@ -108,10 +122,16 @@ class Lowering(Emitter):
         return self._finish(out, marks, d_out=d_out)
 
     def step(self, optimizer: Optimizer) -> Plan:
-        """Return the plan of the optimizer alone."""
+        """Return the plan of what a step does with gradients that are given: transforms and update."""
+        self._transform()
         add_update(self, optimizer)
         self.graph.operations.clear()
         return self._finish(Tensor(NONE, 0, 0), {"commit": len(self.records)})
+
+    def _transform(self) -> None:
+        """Add what changes complete gradients before they are looked at, and used."""
+        for add in self.transforms:
+            add(self)
 
     def vjp(self) -> Plan:
         """Return the plan of forward, and of the way back from a gradient that the caller writes into ``d_out``."""

@@ -86,6 +86,8 @@ class Arenas:
         self._offsets: dict[str, tuple[int, int]] = {}
         self.specs = network.specs("parameter")
         self.size, shapes = self._lay_out(self.specs, "parameters")
+        # Of the learning rate: each has its own hyper-parameters in a step.
+        self.multipliers = tuple(dict.fromkeys(spec.learning_rate_multiplier for spec in self.specs.values())) or (1.0,)
         buffers = network.specs("buffer")
         buffer_size, buffer_shapes = self._lay_out(buffers, "buffers")
         self.flat_parameters = aligned(self.size, self.dtype)
@@ -126,18 +128,25 @@ class Arenas:
         """Another array laid out as the parameters, by name."""
         return self._views(flat, {key: view.shape for key, view in self.parameters.items()})
 
-    def segments(self, keys: Collection[str]) -> list[tuple[int, int]]:
-        """Return where some parameters lie in their arena, ``(first, last)`` each, neighbours merged."""
-        segments: list[tuple[int, int]] = []
+    def segments(self, keys: Collection[str]) -> list[tuple[int, int, int]]:
+        """Return where some parameters lie in their arena, neighbours of equal attributes merged.
+
+        Each is ``(first, last, group)``: `group` counts `multipliers`.
+        """
+        segments: list[tuple[int, int, int]] = []
         names = list(self.parameters)
         for key, following in zip(names, [*names[1:], None], strict=True):
-            first = self._offsets[key][1]
+            first, group = self._offsets[key][1], self.group_of(key)
             last = self.size if following is None else self._offsets[following][1]  # what lies between stays 0
-            if key in keys and segments and segments[-1][1] == first:
-                segments[-1] = (segments[-1][0], last)
+            if key in keys and segments and segments[-1][1:] == (first, group):
+                segments[-1] = (segments[-1][0], last, group)
             elif key in keys and last > first:
-                segments.append((first, last))
+                segments.append((first, last, group))
         return segments
+
+    def group_of(self, key: str) -> int:
+        """Return which of the `multipliers` is that of a parameter."""
+        return self.multipliers.index(self.specs[key].learning_rate_multiplier)
 
     def reference(self, key: str) -> int:
         """Return where an array lies, as operations say it."""

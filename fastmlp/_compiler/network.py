@@ -83,7 +83,11 @@ class Network(NamedTuple):
     def trainable(self) -> frozenset[str]:
         """Return the keys of the parameters that are learned, as it is set now."""
         return frozenset(
-            f"{place.key}.{name}" for place in self.layers if place.trainable for name in place.layer.parameter_specs
+            f"{place.key}.{name}"
+            for place in self.layers
+            if place.trainable
+            for name, spec in place.layer.parameter_specs.items()
+            if spec.trainable
         )
 
 

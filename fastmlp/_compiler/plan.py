@@ -86,7 +86,8 @@ class Plan(NamedTuple):
     work : int
         Numbers in the work arena.
     sections : dict of str to (int, int)
-        ``"forward"``, ``"backward"``, ``"check"`` and ``"commit"``: first operation, and the one behind the last.
+        ``"forward"``, ``"backward"``, ``"transform"``, ``"check"`` and ``"commit"``: first operation, and the one
+        behind the last.
     calls : dict of int to Call
         What runs in Python, by the number of its operation.
     out : Tensor

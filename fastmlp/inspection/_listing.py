@@ -31,7 +31,8 @@ class Operation(NamedTuple):
     number : int
         Its number in the plan.
     section : str
-        ``"forward"``, ``"backward"``, ``"check"`` (for NaN and infinity) or ``"commit"`` (the update).
+        ``"forward"``, ``"backward"``, ``"transform"`` (of gradients), ``"check"`` (for NaN and infinity) or
+        ``"commit"`` (the update).
     name : str
         What it does, as `fastmlp._kernels` calls it: ``"dense"``, ``"d_kernel"``, ``"adam"``, ... or ``"python"``.
     layer : str or None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from ..checks import check_integer
+from ..checks import check_integer, check_number
 from ..configurable import Configurable
 from ..registry import initializers as initializer_registry
 from ..registry import layers as registry
@@ -38,6 +38,8 @@ class ParameterSpec(NamedTuple):
     initializer: Any
     decay: bool
     regularizer: Any = None
+    trainable: bool = True
+    learning_rate_multiplier: float = 1.0
 
 
 class BufferSpec(NamedTuple):
@@ -91,15 +93,38 @@ class Layer(Configurable):
         self.buffers: dict[str, NDArray[Any]] = {}
 
     def add_parameter(
-        self, name: str, shape: tuple[int, ...], initializer: Any = "zeros", *, decay: bool = False
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        initializer: Any = "zeros",
+        *,
+        decay: bool = False,
+        trainable: bool = True,
+        learning_rate_multiplier: float = 1.0,
     ) -> None:
-        """Ask for a learned array; `decay` tells weight decay to shrink it. To be called from `build`.
+        """Ask for an array that is learned. To be called from `build`.
 
         What the layer keeps as ``<name>_regularizer``, if anything, is the penalty of this array.
+
+        Parameters
+        ----------
+        name : str
+            Its name in the layer; its key is ``"<layer>.<name>"``.
+        shape : tuple of int
+        initializer : str, Initializer or dict
+            What gives it its first values.
+        decay : bool
+            Whether weight decay shrinks it.
+        trainable : bool
+            Whether training changes it; if the layer is not ``trainable``, it never does.
+        learning_rate_multiplier : float
+            Its learning rate is the optimizer's times this.
         """
         shape = self._check_array(name, shape)
+        multiplier = check_number(f"learning_rate_multiplier of {name!r}", learning_rate_multiplier, 0.0)
         penalty = regularizer_of(getattr(self, f"{name}_regularizer", None))
-        self.parameter_specs[name] = ParameterSpec(shape, initializer_registry.get(initializer), decay, penalty)
+        drawn_by = initializer_registry.get(initializer)
+        self.parameter_specs[name] = ParameterSpec(shape, drawn_by, decay, penalty, bool(trainable), multiplier)
 
     def add_buffer(self, name: str, shape: tuple[int, ...], value: float = 0.0) -> None:
         """Ask for an array that is kept and saved but not learned. To be called from `build`."""

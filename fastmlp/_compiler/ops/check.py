@@ -14,9 +14,10 @@ __all__ = ["add_checks"]
 
 
 def add_checks(to: Lowering) -> None:
-    """Add checks of the gradients that were not looked at where they are made, and the stop."""
+    """Check the gradients that were not checked where they are made, or transformed since; then stop if one is bad."""
     to.index = NONE
-    others = [key for key in to.memory.parameters if key in to.trainable and key not in to.checked]
+    checked = set() if to.transforms else to.checked
+    others = [key for key in to.memory.parameters if key in to.trainable and key not in checked]
     for key in others:
         size = to.memory.parameters[key].size
         last = key == others[-1]

@@ -28,7 +28,8 @@ def add_update(to: Lowering, optimizer: Optimizer) -> None:
             f"{optimizer!r} keeps other state than when the network was compiled (was its momentum changed?): "
             "call compile again"
         )
-    segments = [(first, last, 0) for first, last in to.memory.segments(to.trainable)]
+    width = len(spec.hyperparameters)
+    segments = [(first, last, group * width) for first, last, group in to.memory.segments(to.trainable)]
     if not segments:
         return
     fields: dict[str, Any] = {"segments": to.entries(segments), "n_segments": len(segments), "slot_stride": size}
@@ -53,7 +54,8 @@ def _call(keys: frozenset[str]) -> Call:
                 if key not in keys:
                     continue
                 gradient, state = read_only(executable.gradients[key]), arenas.state[key]
-                answer = stepped.update(parameter, gradient, state, float(executable.hyper[0]), executable.iteration)
+                learning_rate = float(executable.hyper[arenas.group_of(key)])
+                answer = stepped.update(parameter, gradient, state, learning_rate, executable.iteration)
                 _check_update(optimizer, key, answer, states[key], state)
         except BaseException:
             arenas.flat_parameters[:] = parameters
