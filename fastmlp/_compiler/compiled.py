@@ -227,8 +227,7 @@ class Compiled:
         assert optimizer is not None
         names = optimizer.hyperparameters[:1] if update.kernel is None else update.kernel.hyperparameters
         if not self.follows_schedule():
-            values = np.array([[getattr(optimizer, name) for name in names]], np.float64)
-            row = self._for_multipliers(values)
+            row = self._for_multipliers(np.array([[getattr(optimizer, name) for name in names]], np.float64))
             return row if n == 1 else np.repeat(row, n, axis=0)
         first = self.iterations + 1
         rows = [optimizer.hyperparameters_at(step, names) for step in range(first, first + n)]

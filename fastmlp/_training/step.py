@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Restore:
-    """Puts an array back to what it was, if the block fails or in any case."""
+    """Put an array back to what it was, if the block fails or in any case."""
 
     def __init__(self, array: NDArray[Any] | None, always: bool) -> None:
         self._array, self._always = array, always
@@ -34,7 +34,7 @@ class Restore:
 
 
 def step(compiled: Compiled, executable: Executable, offset: int, batch: int) -> bool:
-    """A whole step over rows that are bound; raises before anything of it is kept.
+    """Do a whole step over rows that are bound; raise before anything of it is kept.
 
     False, and no step, if the weights of the batch sum to 0: then no row of it counts.
     """
@@ -49,12 +49,12 @@ def step(compiled: Compiled, executable: Executable, offset: int, batch: int) ->
 
 
 def kept_buffers(compiled: Compiled, executable: Executable, *, always: bool = False) -> Restore:
-    """Buffers that layers in Python may have written, put back if the step fails."""
+    """Put buffers that layers in Python may have written back if the step fails."""
     return Restore(None if executable.compiled else compiled.memory.flat_buffers, always)
 
 
 def logs(compiled: Compiled, executable: Executable, batch: int) -> dict[str, float]:
-    """Loss and metrics of one batch."""
+    """Return loss and metrics of one batch."""
     run = executable.run
     logs = {"loss": run.loss / run.weight}
     for name, metric in compiled.named_metrics():
@@ -68,7 +68,7 @@ def logs(compiled: Compiled, executable: Executable, batch: int) -> dict[str, fl
 
 
 def update_metric(metric: metrics.Metric, executable: Executable, batch: int) -> None:
-    """Shows a metric in NumPy the batch that was run."""
+    """Show a metric in NumPy the batch that was run."""
     target, weight = executable.target(batch)
     output = executable.view(executable.plan.out, batch)
     for array in (target, output):
@@ -77,7 +77,7 @@ def update_metric(metric: metrics.Metric, executable: Executable, batch: int) ->
 
 
 def non_finite(compiled: Compiled, executable: Executable, batch: int) -> NonFiniteError:
-    """The error for the step at hand, with the place where NaN or infinity began."""
+    """Return the error for the step at hand, with the place where NaN or infinity began."""
     where = executable.locate_nonfinite(batch)
     step = compiled.steps + 1
     kept = "; the network is as it was after the step before"
@@ -98,7 +98,7 @@ def non_finite(compiled: Compiled, executable: Executable, batch: int) -> NonFin
 
 
 def train_on_batch(compiled: Compiled, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
-    """One step on one batch; returns the loss and the metrics, of before the update."""
+    """Do one step on one batch; return the loss and the metrics, of before the update."""
     data = prepare(compiled, x, y, sample_weight).readable(compiled.dtype)
     batch = len(data.x)
     with compiled.guard.changing("train_on_batch"):
@@ -114,7 +114,7 @@ def train_on_batch(compiled: Compiled, x: Any, y: Any, sample_weight: Any = None
 def loss_and_gradients(
     compiled: Compiled, x: Any, y: Any, sample_weight: Any = None
 ) -> tuple[float, dict[str, NDArray[Any]]]:
-    """The loss that `fit` minimises and its gradients, keyed as `parameters`; in training mode, no side effect."""
+    """Return the loss that `fit` minimises and its gradients, in training mode, without a side effect."""
     data = prepare(compiled, x, y, sample_weight).readable(compiled.dtype)
     batch = len(data.x)
     with compiled.guard.changing("loss_and_gradients"):
@@ -134,7 +134,7 @@ def loss_and_gradients(
 
 
 def apply_gradients(compiled: Compiled, gradients: Mapping[str, Any]) -> None:
-    """One step of the optimizer with gradients keyed as `parameters`."""
+    """Do one step of the optimizer with gradients keyed as `parameters`."""
     if compiled.optimizer is None:
         raise RuntimeError("the network is not compiled: call compile(optimizer=...) first")
     views = compiled.memory.gradients
