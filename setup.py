@@ -77,6 +77,7 @@ DIRECTIVES = {
     "nonecheck": False,
     "embedsignature": True,
     "embedsignature.format": "clinic",  # which `inspect` reads
+    "auto_pickle": False,  # what is compiled belongs to a process; pickling it is a TypeError
     "binding": False,  # plain functions: Cython's own type of them would come with every module
 }
 

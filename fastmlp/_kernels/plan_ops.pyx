@@ -3,13 +3,11 @@
 Everybody reads it: the compiler in Python, dispatch, the NumPy twins and the tests. Names of fields are written once, in
 the structs of `plan_ops.pxd`. Compiled once, for all instruction-set levels.
 """
-cimport cython
 from libc.string cimport memset
 
 from . cimport nn_activations, nn_losses, nn_penalties
 
 
-@cython.auto_pickle(False)
 cdef class OpSpec:
     """An operation of a plan, as the table describes it.
 
