@@ -9,8 +9,10 @@ from __future__ import annotations
 import inspect
 from array import array
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import count
 from typing import Any, ClassVar, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 __all__ = ["HYPERPARAMETERS", "SETTINGS", "VERSIONS", "Configurable", "check_config", "init_parameters", "same_values"]
 
@@ -21,6 +23,7 @@ SETTINGS, HYPERPARAMETERS = 0, 1  # indices of VERSIONS
 # Each version is given out once, also where threads set attributes at the same time: no version comes back.
 _NEXT = (count(1), count(1))
 _NOT_THERE = object()
+_SIGNATURES: WeakKeyDictionary[Any, tuple[inspect.Parameter, ...]] = WeakKeyDictionary()  # of each ``__init__``
 _PASSED_ON = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -41,7 +44,7 @@ def init_parameters(cls: type) -> dict[str, inspect.Parameter]:
             break
         if "__init__" not in vars(owner):
             continue
-        _, *parameters = inspect.signature(vars(owner)["__init__"]).parameters.values()
+        _, *parameters = _signature_of(vars(owner)["__init__"])
         kinds = {parameter.kind for parameter in parameters}
         for parameter in parameters:
             if parameter.kind not in _PASSED_ON:
@@ -54,6 +57,16 @@ def init_parameters(cls: type) -> dict[str, inspect.Parameter]:
                 )
             break
     return found
+
+
+def _signature_of(init: Any) -> tuple[inspect.Parameter, ...]:
+    try:
+        return _SIGNATURES[init]
+    except (KeyError, TypeError):  # TypeError: not every callable can be referred to weakly
+        parameters = tuple(inspect.signature(init).parameters.values())
+    with suppress(TypeError):
+        _SIGNATURES[init] = parameters
+    return parameters
 
 
 def check_config(cls: type, config: Mapping[str, Any], label: str | None = None) -> None:

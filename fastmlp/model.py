@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from . import _training
+    from ._compiler import fastpath
     from ._compiler.compiled import Compiled
     from ._compiler.memory import ArrayMap
     from ._training.vjp import Pullback
@@ -395,7 +396,7 @@ class Sequential:
         --------
         >>> net.predict(x[:1])
         """
-        outputs = self.engine.predict_fast(x, batch_size, out)
+        outputs = fastpath.predict(self.engine.for_predictions, x, batch_size, out)
         return _training.predict(self.engine, x, batch_size, out) if outputs is None else outputs
 
     def __call__(self, x: Any) -> NDArray[Any]:
@@ -435,7 +436,7 @@ class Sequential:
         >>> for x, y in batches:
         ...     logs = net.train_on_batch(x, y)
         """
-        logs = self.engine.train_fast(x, y) if sample_weight is None else None
+        logs = fastpath.train(self.engine.for_training, x, y) if sample_weight is None else None
         return _training.train_on_batch(self.engine, x, y, sample_weight) if logs is None else logs
 
     def loss_and_gradients(self, x: Any, y: Any, sample_weight: Any = None) -> tuple[float, dict[str, NDArray[Any]]]:
@@ -706,8 +707,9 @@ class Sequential:
 
 def _compiled(layers: tuple[Layer, ...], dtype: np.dtype[Any], seed: int) -> Compiled:
     """Make what is below a network; compiler and training are imported with the first one, not with fastmlp."""
-    global CallbackList, _training  # once: an import in each method would take a microsecond of every call
+    global CallbackList, _training, fastpath  # once: an import in each method would take a microsecond of every call
     from . import _training
+    from ._compiler import fastpath
     from ._compiler.compiled import Compiled
     from .callbacks import CallbackList
 

@@ -15,7 +15,7 @@ import pytest
 
 import fastmlp as fm
 from fastmlp import _kernels, threads
-from fastmlp._compiler.compiled import Compiled
+from fastmlp._compiler import fastpath
 from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
 
 N, FEATURES, UNITS = 24, 5, 3
@@ -55,7 +55,7 @@ def slow(monkeypatch):
     found, taken = [], threading.local()
 
     def watch(name, fast):
-        method, fast_method = getattr(fm.Sequential, name), getattr(Compiled, fast)
+        method, fast_method = getattr(fm.Sequential, name), getattr(fastpath, fast)
 
         def watched(net, *arguments, **options):
             taken.here = False
@@ -65,22 +65,34 @@ def slow(monkeypatch):
                 if not taken.here:
                     found.append(name)
 
-        def watched_fast(engine, *arguments):
-            result = fast_method(engine, *arguments)
+        def watched_fast(*arguments):
+            result = fast_method(*arguments)
             taken.here = result is not None
             return result
 
         monkeypatch.setattr(fm.Sequential, name, watched)
-        monkeypatch.setattr(Compiled, fast, watched_fast)
+        monkeypatch.setattr(fastpath, fast, watched_fast)
 
-    watch("train_on_batch", "train_fast")
-    watch("predict", "predict_fast")
+    watch("train_on_batch", "train")
+    watch("predict", "predict")
     return found
 
 
 def without_fast_path(net):
     """Return a network whose calls all take the usual way."""
-    net.engine.train_fast = net.engine.predict_fast = lambda *arguments: None
+    engine = net.engine
+
+    def without(make):
+        def made(rows):
+            executable = make(rows)
+            executable.fastpath = None
+            return executable
+
+        return made
+
+    engine.training, engine.take_predicting = without(engine.training), without(engine.take_predicting)
+    for executable in filter(None, (engine.for_training, *engine.for_predictions)):
+        executable.fastpath = None
     return net
 
 

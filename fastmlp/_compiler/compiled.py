@@ -62,10 +62,10 @@ class Compiled:
         self._forward_settings = Current(lambda: forward_settings(self))
         self._training_settings = Current(lambda: training_settings(self), lambda found: with_update(self, found))
         self._lowered_from: object = None
-        self._training: Executable | None = None
+        self.for_training: Executable | None = None  # the last one, which fast paths try first
         self._evaluating: Executable | None = None
         self._applying: Executable | None = None
-        self._predicting: list[Executable] = []  # idle ones: several threads may predict at once
+        self.for_predictions: list[Executable] = []  # idle ones: several threads may predict at once
         self._pulling_back: dict[bool, list[Executable]] = {False: [], True: []}  # idle ones of `vjp`, by training
 
     # -- building ------------------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ class Compiled:
         assert optimizer is not None
         names = optimizer.hyperparameters[:1] if update.kernel is None else update.kernel.hyperparameters
         if not self.follows_schedule():
-            row = self._for_multipliers(np.array([[getattr(optimizer, name) for name in names]], np.float64))
+            row = self._for_multipliers(np.array([_values_of(optimizer, names)], np.float64))
             return row if n == 1 else np.repeat(row, n, axis=0)
         first = self.iterations + 1
         rows = [optimizer.hyperparameters_at(step, names) for step in range(first, first + n)]
@@ -247,7 +247,7 @@ class Compiled:
         assert optimizer is not None
         if getattr(optimizer.learning_rate_at, "__func__", None) is not optimizers.Optimizer.learning_rate_at:
             return True
-        return any(callable(getattr(optimizer, name)) for name in optimizer.hyperparameters)
+        return any(map(callable, _values_of(optimizer, optimizer.hyperparameters)))
 
     # -- executables ---------------------------------------------------------------------------------------------
 
@@ -270,12 +270,12 @@ class Compiled:
         """
         loss, optimizer = self.objective()
         settings = self.settings()
-        if self._training is None or not self._training.serves(rows, settings):
+        if self.for_training is None or not self.for_training.serves(rows, settings):
             lowering, kept = self.lowering(rows, training=True), self.has_metrics_in_numpy()
             plan = lowering.train(loss, self.accuracy_kind(), optimizer, keep_outputs=kept)
-            self._training = Executable(plan, self.memory, self.seed, settings, optimizer)
-            fastpath.add_to_training(self, self._training)
-        return self._training
+            self.for_training = Executable(plan, self.memory, self.seed, settings, optimizer)
+            fastpath.add_to_training(self, self.for_training)
+        return self.for_training
 
     def evaluating(self, rows: int) -> Executable:
         """Return the executable of an evaluation for batches of up to `rows`; as `training`, it can keep outputs."""
@@ -301,7 +301,7 @@ class Compiled:
     def take_predicting(self, rows: int) -> Executable:
         """Return an idle executable of predictions for batches of up to `rows`; `give_predicting` takes it back."""
         settings = self._forward_settings.get()
-        executable = _taken(self._predicting, rows, settings)
+        executable = _taken(self.for_predictions, rows, settings)
         if executable is None:
             plan = self.lowering(rows, training=False).predict()
             executable = Executable(plan, self.memory, self.seed, settings)
@@ -314,7 +314,7 @@ class Compiled:
 
     def give_predicting(self, executable: Executable) -> None:
         """Take back an executable of predictions."""
-        self._predicting.append(executable)
+        self.for_predictions.append(executable)
 
     def take_pulling_back(self, rows: int, *, training: bool) -> Executable:
         """Return an executable of a vector-Jacobian product that nobody uses; `give_pulling_back` it back.
@@ -331,16 +331,6 @@ class Compiled:
     def give_pulling_back(self, executable: Executable, *, training: bool) -> None:
         """Take back an executable of a vector-Jacobian product."""
         self._pulling_back[training].append(executable)
-
-    # -- the fast path -------------------------------------------------------------------------------------------
-
-    def train_fast(self, x: Any, y: Any) -> dict[str, float] | None:
-        """Run one step whose arguments need no conversion; None, and nothing has changed, where they do."""
-        return fastpath.train(self._training, x, y)
-
-    def predict_fast(self, x: Any, batch_size: int | None, out: NDArray[Any] | None) -> NDArray[Any] | None:
-        """Predict in one piece where the arguments need no conversion; None where they do."""
-        return fastpath.predict(self._predicting, x, batch_size, out)
 
     # -- what it holds -------------------------------------------------------------------------------------------
 
@@ -366,6 +356,11 @@ def metric_name(metric: metrics.Metric) -> str:
         return metric_registry.identify(metric)
     except UnknownNameError:
         return type(metric).__name__
+
+
+def _values_of(optimizer: optimizers.Optimizer, names: tuple[str, ...]) -> list[Any]:
+    attributes = vars(optimizer)  # past the descriptors, which are Python: some microseconds in each call of `fit`
+    return [attributes[name] if name in attributes else getattr(optimizer, name) for name in names]
 
 
 def _taken(idle: list[Executable], rows: int, settings: object) -> Executable | None:

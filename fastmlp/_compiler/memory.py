@@ -33,6 +33,18 @@ def aligned(numbers: int, dtype: Any) -> NDArray[Any]:
     return raw[start : start + numbers * itemsize].view(dtype)
 
 
+def _checked_draw(drawn: object, key: str, spec: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return what an initializer gave for a parameter, checked."""
+    what = f"initializer {spec.initializer!r} of {key}, shape {spec.shape}"
+    value = real_array(what, drawn)
+    if value.shape != spec.shape:
+        raise ValueError(f"{what}: expected shape {spec.shape}, got {value.shape}")
+    if not np.isfinite(value).all():
+        raise ValueError(f"{what}: expected finite numbers, got NaN or infinity")
+    check_range(value, dtype, what)
+    return value
+
+
 def _checked_state(optimizer: Optimizer, view: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """Return what ``init_state`` gives for a parameter, checked: arrays by name."""
     state = optimizer.init_state(view)
@@ -159,15 +171,8 @@ class Arenas:
             rng = np.random.default_rng([seed, number])
             for name, spec in place.layer.parameter_specs.items():
                 key = f"{place.key}.{name}"
-                what = f"initializer {spec.initializer!r} of {key}, shape {spec.shape}"
                 drawn = spec.initializer(spec.shape, rng, self.dtype)
-                value = real_array(what, drawn)
-                if value.shape != spec.shape:
-                    raise ValueError(f"{what}: expected shape {spec.shape}, got {value.shape}")
-                if not np.isfinite(value).all():
-                    raise ValueError(f"{what}: expected finite numbers, got NaN or infinity")
-                check_range(value, self.dtype, what)
-                self.parameters[key][...] = value
+                self.parameters[key][...] = _checked_draw(drawn, key, spec, self.dtype)
 
     def reset_state(self, optimizer: Optimizer, compiled: bool) -> None:
         """State as the optimizer begins: of a compiled one slot after slot in one arena, others keep their arrays."""
