@@ -17,6 +17,7 @@ from .plan import Call, Note, Tensor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .._kernels.plan_ops import OpSpec
     from .memory import Arenas
 
 __all__ = ["READ", "Emitter", "pack_records"]
@@ -153,7 +154,7 @@ class Layout:
         Its row of the table.
     """
 
-    def __init__(self, spec: Any) -> None:
+    def __init__(self, spec: OpSpec) -> None:
         self.fields: tuple[str, ...] = tuple(spec.layout["names"])
         self.defaults = {name: NONE if name in spec.references else 0 for name in self.fields} | {"code": spec.code}
         formats = {"i8": "q", "f8": "d"}
@@ -172,7 +173,7 @@ LAYOUTS = {name: Layout(spec) for name, spec in OPS.items()}
 
 def is_row_wise(name: str) -> bool:
     """Return whether a row of the batch meets no other in an operation, so that it may be part of a fused group."""
-    return bool(OPS[name].row_wise)
+    return OPS[name].row_wise
 
 
 def pack_records(records: list[dict[str, Any]]) -> NDArray[np.uint8]:

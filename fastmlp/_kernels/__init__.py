@@ -6,7 +6,7 @@
 import os
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
 try:
     from ._cpu import supported
@@ -94,23 +94,19 @@ def _choose() -> str:
 
 level: str = _choose()
 
-plan: Any = load(level, "plan")
-plan_ops: Any = load(level, "plan_ops")
-vm: Any = load(level, "vm")
-fastpath: Any = load(level, "plan_fastpath")
+if TYPE_CHECKING:
+    from . import plan, plan_ops, vm
+    from . import plan_fastpath as fastpath
+else:
+    plan, plan_ops, vm = (load(level, name) for name in ("plan", "plan_ops", "vm"))
+    fastpath = load(level, "plan_fastpath")
 
 # What everybody reads of the one table of operations, see plan_ops.pyx.
-OPS: dict[str, Any] = plan_ops.OPS
-RECORD_BYTES: int = plan_ops.RECORD_BYTES
-ARENAS: dict[str, int] = plan_ops.ARENAS
-ACTIVATIONS: dict[str, int] = plan_ops.ACTIVATIONS
-LOSSES: dict[str, int] = plan_ops.LOSSES
-METRICS: dict[str, int] = plan_ops.METRICS
-SHIFT: int = plan_ops.SHIFT
-NONE: int = plan_ops.NONE
-PENALTY_CHUNK: int = plan_ops.PENALTY_CHUNK
+OPS, RECORD_BYTES, ARENAS = plan_ops.OPS, plan_ops.RECORD_BYTES, plan_ops.ARENAS
+ACTIVATIONS, LOSSES, METRICS = plan_ops.ACTIVATIONS, plan_ops.LOSSES, plan_ops.METRICS
+SHIFT, NONE, PENALTY_CHUNK = plan_ops.SHIFT, plan_ops.NONE, plan_ops.PENALTY_CHUNK
 
 
-def peak() -> Any:
+def peak() -> ModuleType:
     """Load what measures the processor's peak, when it is asked for."""
     return load(level, "peak")

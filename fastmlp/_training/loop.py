@@ -170,8 +170,10 @@ def fit(
     lines = prints_lines(verbose)
     with UnbuiltIfRefused(compiled):
         data, held = _data(compiled, x, y, split, validation_data, sample_weight, class_weight)
-        source: Source = IterableSource(compiled, x, limit)
-        if data is not None:
+        source: Source
+        if data is None:
+            source = IterableSource(compiled, x, limit)
+        else:
             source = ArraySource(compiled, data, batch_size, limit=limit, shuffle=shuffle)
         validation = None
         if held is not None:

@@ -120,6 +120,7 @@ class ArraySource:
     def blocks(self, first: int = 0, order_key: int | None = None) -> Iterator[Block]:
         """Return an epoch's batches from number `first` on: in one block, if nothing must be cast."""
         if self._shuffle:
+            assert order_key is not None
             kernel_plan.shuffle(self._order, self._compiled.seed, order_key)
         order = self._order[first * self._batch_size : self._end]
         if self._in_place:

@@ -29,6 +29,7 @@ class BatchNorm(Layer):
     momentum : float
         Share of the running statistics kept in a step.
     epsilon : float
+        Positive: it is added to the variance, so that a column or row without any is no division by 0.
     gamma_regularizer, beta_regularizer : name, Regularizer or None
         Penalties, which are a part of the loss.
     name, trainable : as `Layer`
@@ -79,6 +80,7 @@ class LayerNorm(Layer):
     Parameters
     ----------
     epsilon : float
+        Positive: it is added to the variance, so that a column or row without any is no division by 0.
     gamma_regularizer, beta_regularizer : name, Regularizer or None
         Penalties, which are a part of the loss.
     name, trainable : as `Layer`
@@ -128,6 +130,7 @@ class RMSNorm(Layer):
     Parameters
     ----------
     epsilon : float
+        Positive: it is added to the mean square, so that a row of zeros is no division by 0.
     gamma_regularizer : name, Regularizer or None
         A penalty, which is a part of the loss.
     name, trainable : as `Layer`
