@@ -34,7 +34,7 @@ class Compiled:
     It owns the layers, their memory, the guard against use while the network changes, the counters, the optimizer, the
     loss, the metrics, and every executable: for training, evaluation, prediction, the optimizer alone, and
     vector-Jacobian products. One rule says when an executable is stale: when what it was lowered from is no longer what
-    is set (`Settings`), or when a batch is larger than it has memory for.
+    is set (`TrainingSettings`), or when a batch is larger than it has memory for.
 
     Parameters
     ----------

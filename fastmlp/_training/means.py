@@ -38,7 +38,7 @@ class RunningMeans:
     sums : ndarray
         Of loss, compiled metric and weight, to which the kernels add.
     in_numpy : list of Metric
-        Metrics that must see each batch.
+        Metrics that are computed in NumPy.
     """
 
     def __init__(self, compiled: Compiled) -> None:
