@@ -9,6 +9,7 @@ Environment: `FASTMLP_BUILD_LEVELS` (comma-separated, default: every level of th
 `LDFLAGS` as usual.
 """
 
+import logging
 import os
 import platform
 import shlex
@@ -26,7 +27,7 @@ from setuptools.command.build_py import build_py
 from setuptools.errors import SetupError
 
 sys.path.insert(0, str(Path(__file__).parent))  # a build front end runs this file without it
-from build_support.probe import OpenMPError, Toolchain, openmp_flags
+from build_support.probe import CompilerError, OpenMPError, Toolchain, openmp_flags, require_compiler
 
 KERNELS = Path("fastmlp/_kernels")
 HEADERS = Path("fastmlp/include")
@@ -139,13 +140,15 @@ def remove_others(paths: Iterable[Path], wanted: Iterable[str | Path]) -> None:
 
 
 class BuildPython(build_py):
-    """`build_py` that doesn't ship modules which have left the checkout."""
+    """`build_py` that doesn't ship modules which have left the checkout, and doesn't list every file that it copies."""
 
     def run(self) -> None:
+        logging.getLogger().setLevel(logging.WARNING)  # errors that come later would drown in the list
         built = list(Path(self.build_lib).rglob("*"))
         ours = [path for path in built if path.suffix not in (".so", ".pyd")]  # the rest is BuildKernels'
         remove_others(ours, self.get_outputs(include_bytecode=False))
         super().run()
+        logging.getLogger().setLevel(logging.INFO)
 
 
 class BuildKernels(build_ext):
@@ -171,8 +174,9 @@ class BuildKernels(build_ext):
         link = [*self.compiler.linker_exe, *shlex.split(os.environ.get("LDFLAGS", ""))]
         toolchain = Toolchain(self.compiler.compiler_so, link)
         try:
+            require_compiler(toolchain, self.compiler.include_dirs)
             openmp, openmp_link = openmp_flags(toolchain)
-        except OpenMPError as error:
+        except (CompilerError, OpenMPError) as error:
             raise SetupError(str(error)) from None
         sanitizers = sanitizing()
         common = FLAGS + toolchain.known(FLAGS_WHERE_KNOWN) + sanitizers

@@ -4,6 +4,7 @@ Standard library only: the tests load this file from the checkout, where setupto
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,12 @@ int main(void) {
 }
 """
 
+PYTHON_PROGRAM = """
+#include <Python.h>
+#include <math.h>
+int main(void) { return 0; }
+"""
+
 # (compiler flags, linker flags), of which the first pair that works is taken: GCC and most Clangs; a Clang
 # with another default; Apple's Clang with a libomp from elsewhere.
 OPENMP_FLAGS = (
@@ -32,6 +39,10 @@ OPENMP_FLAGS = (
 
 class OpenMPError(RuntimeError):
     """OpenMP is required and does not work."""
+
+
+class CompilerError(RuntimeError):
+    """No C program that includes Python's headers can be compiled."""
 
 
 class Toolchain(NamedTuple):
@@ -60,6 +71,29 @@ class Toolchain(NamedTuple):
     def known(self, flags: Iterable[str]) -> list[str]:
         """Return those of `flags` that the compiler takes without a warning."""
         return [flag for flag in flags if not self.complaint("int nothing;", ["-Werror", flag])]
+
+
+def require_compiler(toolchain: Toolchain, include_dirs: Iterable[str]) -> None:
+    """Raise a `CompilerError` that says what to install unless the compiler works and finds Python's headers."""
+    include = [f"-I{folder}" for folder in include_dirs]
+    complaint = toolchain.complaint(PYTHON_PROGRAM, include)
+    if not complaint:
+        return
+    name = toolchain.compile[0] if toolchain.compile else "cc"
+    if shutil.which(name) is None:
+        what = f"fastmlp is compiled when it is installed, and there is no C compiler here: {name!r} was not found"
+    elif "Python.h" in complaint:
+        what = f"{name!r} does not find Python's headers (Python.h), which fastmlp is compiled against"
+    else:
+        what = f"{name!r} can't compile a small C program"
+    version = "{}.{}".format(*sys.version_info)
+    raise CompilerError(
+        f"{what}.\nInstall GCC or Clang, C headers and Python's headers; for this Python {version}: "
+        f"`apt install gcc libc6-dev python{version}-dev` (Debian, Ubuntu), "
+        f"`dnf install gcc python{version}-devel` (Fedora), "
+        "`apk add gcc musl-dev python3-dev` (Alpine), `xcode-select --install` (macOS). "
+        f"CC=... chooses another compiler.\nIt said: {complaint}"
+    )
 
 
 Flags = tuple[list[str], list[str]]  # for the compiler, for the linker

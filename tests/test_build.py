@@ -142,6 +142,31 @@ def linker(status: int) -> list[str]:
     return command(f"open(sys.argv[-1], 'w').write({program!r})\nos.chmod(sys.argv[-1], 0o755)")
 
 
+NO_HEADERS = command("sys.exit('fatal error: Python.h: No such file or directory')")
+
+
+@pytest.mark.parametrize(
+    "compiler, reason",
+    [
+        (["/nowhere/cc"], "no C compiler here: '/nowhere/cc' was not found"),
+        ([], "no C compiler here: 'cc' was not found"),
+        (NO_HEADERS, "does not find Python's headers"),
+        (FAILS, "can't compile a small C program"),
+    ],
+    ids=["absent", "unnamed", "no headers", "broken"],
+)
+def test_without_a_compiler_the_build_says_what_to_install(probe, compiler, reason, monkeypatch):
+    if not compiler:
+        monkeypatch.setenv("PATH", "")
+    with pytest.raises(probe.CompilerError, match=reason) as caught:
+        probe.require_compiler(probe.Toolchain(compiler, []), [])
+    assert f"apt install gcc libc6-dev python{sys.version_info[0]}.{sys.version_info[1]}-dev" in str(caught.value)
+
+
+def test_a_compiler_gets_the_include_folders(probe):
+    probe.require_compiler(probe.Toolchain(command("sys.exit('-Ihere' not in sys.argv)"), []), ["here"])
+
+
 def test_openmp_that_runs_is_used(probe, capfd):
     assert probe.openmp_flags(probe.Toolchain(SUCCEEDS, linker(0)), {}) == (["-fopenmp"], ["-fopenmp"])
     assert capfd.readouterr().err == ""
