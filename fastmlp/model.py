@@ -141,8 +141,9 @@ class Sequential:
         TypeError
             If `input_dim` is no integer.
         ValueError
-            If it is below 1 or not the number that the network was built for, if there are no layers, or if an
-            initializer gives values of another shape, NaN or infinity.
+            If it is below 1 or not the number that the network was built for, if there are no layers, if an
+            initializer gives values of another shape, NaN or infinity, if a softmax has one unit, or if the outputs
+            are none that the loss takes.
 
         Examples
         --------
@@ -174,8 +175,11 @@ class Sequential:
         TypeError
             If `metrics` is no list.
         ValueError
-            If the loss expects probabilities and the last layer gives none; if two metrics have one name; if a metric
-            compares rows and the loss takes labels.
+            If the loss and the last activation don't go together: probabilities are expected and none given, or given
+            and not expected (``from_logits=True`` behind a sigmoid), those of classes (softmax) where answers by
+            themselves are (sigmoid), or the other way round; the message names the remedies. If a network of one
+            output chooses among classes; if two metrics have one name; if a metric compares rows and the loss takes
+            labels.
         RuntimeError
             If another thread is using the network.
 
@@ -194,7 +198,6 @@ class Sequential:
         if len(set(map(metric_name, chosen_metrics))) < len(chosen_metrics):
             raise ValueError(f"metrics: two of one name, of which the logs could keep one: {list(chosen_metrics)}")
         if chosen_loss is not None:
-            self._check_output(chosen_loss)
             for metric in chosen_metrics:
                 if chosen_loss.labels and not metric.labels:
                     raise ValueError(
@@ -217,18 +220,6 @@ class Sequential:
     def metrics(self) -> tuple[metrics.Metric, ...]:
         """The metrics that `compile` chose."""
         return self.engine.metrics
-
-    def _check_output(self, loss: losses.Loss) -> None:
-        """Refuse a loss of probabilities behind a last activation that gives none."""
-        if not self.layers or not self.layers[-1].output_is_known:
-            return  # a layer of somebody's own may well give probabilities
-        last = self.layers[-1].output_activation
-        if loss.probabilities and getattr(last, "output", None) != "probabilities":
-            remedy = "sigmoid" if loss.accuracy == "binary" else "softmax"
-            raise ValueError(
-                f"{type(loss).__name__} expects probabilities, but the network ends in {last or self.layers[-1]!r}: "
-                f"use activation={remedy!r} in the last layer, or {type(loss).__name__}(from_logits=True)"
-            )
 
     # -- what it holds -------------------------------------------------------------------------------------------
 

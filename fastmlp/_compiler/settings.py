@@ -95,6 +95,7 @@ def forward_settings(compiled: Compiled) -> tuple[Any, ...]:
 def training_settings(compiled: Compiled) -> TrainingSettings:
     """Return what plans of training and evaluation depend on."""
     loss, optimizer, memory = compiled.loss, compiled.optimizer, compiled.memory
+    compiled.check_objective()
     return TrainingSettings(
         forward_settings(compiled),
         None if loss is None else losses.execution_of(loss, compiled.dtype, compiled.units),

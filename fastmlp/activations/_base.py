@@ -35,7 +35,9 @@ class Activation(Configurable):
         Whether `forward`, `derivative` and `backward` do the same at each call, so that they can be traced once; if
         not, NumPy runs them at every step.
     output : str or None
-        ``"probabilities"`` where the values of a row are probabilities; losses of probabilities ask for it.
+        ``"probabilities"`` where the values of a row are probabilities: yes-or-no answers each by itself where it is
+        elementwise (sigmoid), else of classes, which sum to 1 (softmax). Losses of probabilities ask for it, losses of
+        logits refuse it.
     native : NativeKernel or None
         Compiled functions that do the same; a subclass that changes `forward` sets its own, or None.
     """

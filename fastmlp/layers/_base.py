@@ -72,6 +72,9 @@ class Layer(Configurable):
         Views into the network's memory, once it is built.
     output_is_known : bool
         Whether `output_activation` says all about what the outputs are.
+    keeps_meaning : bool
+        Whether the outputs mean what the inputs mean, if there is no `output_activation`: they are passed on, but for
+        noise in training.
     transparent_to_initializer : bool
         Whether an initializer is recommended by the activation behind this layer, too.
     """
@@ -83,6 +86,7 @@ class Layer(Configurable):
     units: int
 
     output_is_known: bool = False
+    keeps_meaning: bool = False
     transparent_to_initializer: bool = False
 
     def __init__(self, *, name: str | None = None, trainable: bool = True) -> None:
