@@ -405,7 +405,8 @@ class Sequential:
         y : array_like
             Labels ``(batch,)`` or rows ``(batch, units)``, as the loss takes them.
         sample_weight : array_like ``(batch,)``, optional
-            At least 0, with a sum above 0.
+            At least 0, with a sum above 0: where no row counts there is no step, and no loss to return, but a
+            ValueError. (`fit` goes on to the next batch.)
 
         Returns
         -------
@@ -442,6 +443,7 @@ class Sequential:
         y : array_like
             Labels ``(batch,)`` or rows ``(batch, units)``, as the loss takes them.
         sample_weight : array_like ``(batch,)``, optional
+            As in `train_on_batch`: gradients of no row would be a step all the same, by momentum.
 
         Returns
         -------
@@ -564,9 +566,11 @@ class Sequential:
         shuffle : bool
             Take the rows in another order each epoch, keyed by the seed and an epoch counter that is never reset.
         sample_weight : array_like ``(n,)``, optional
-            At least 0. A batch whose weights sum to 0 is no step.
+            At least 0. A batch whose weights are all 0 is no step, whatever gives the batches; an epoch of such batches
+            alone is an error.
         class_weight : mapping of int to float, optional
-            Multiplies the weights of the samples of a class; 1 for a class that is not named.
+            Multiplies the weights of the samples of a class; 1 for a class that is not named. Classes are labels, the
+            largest of a row of targets, or 0 and 1 for one yes-or-no output; several such outputs have no classes.
         callbacks : iterable of Callback
             Called in their order; see `fastmlp.callbacks.Callback`.
         initial_epoch : int

@@ -125,8 +125,13 @@ def check_weights(
     units: int,
     loss: Loss,
     dtype: np.dtype[Any],
+    *,
+    weightless: bool = False,
 ) -> NDArray[Any] | None:
-    """Return weights ``(n,)``: those of the samples times those of their classes; None if there are none."""
+    """Return weights ``(n,)``: those of the samples times those of their classes; None if there are none.
+
+    Some sample must count, unless the data may be `weightless`.
+    """
     weight, n = None, len(y)
     if sample_weight is not None:
         weight = real_array("sample_weight", sample_weight)
@@ -140,7 +145,7 @@ def check_weights(
     if n and not (weight.min() >= 0 and weight.max() < np.inf):  # false for NaN too
         raise ValueError("weights: expected finite numbers of at least 0")
     weight = cast(weight, dtype, "sample_weight")
-    if n and not weight.sum() > 0:
+    if n and not weightless and not weight.sum() > 0:
         raise ValueError(f"weights: their sum is 0 in {dtype}, so that no sample counts")
     return weight
 
@@ -153,6 +158,12 @@ def _class_factors(class_weight: Mapping[int, float], y: NDArray[Any], loss: Los
         )
     if loss.accuracy == "shape":
         raise ValueError(f"class_weight: targets of {type(loss).__name__} have no classes; give sample_weight")
+    if loss.accuracy in ("binary", "signs") and units > 1:
+        raise ValueError(
+            f"class_weight: the {units} outputs of this network are yes-or-no answers, each by itself "
+            f"({type(loss).__name__}), so that a row has no one class; give sample_weight, a weight for each row, or "
+            "weigh the outputs in a loss of your own"
+        )
     classes = max(units, 2)
     labels = y
     if y.ndim == 2:
@@ -201,13 +212,15 @@ def prepare(
     y: Any,
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | None = None,
+    *,
+    weightless: bool = False,
 ) -> Dataset:
-    """Return the checked data of a call; the inputs keep their dtype."""
+    """Return the checked data of a call; the inputs keep their dtype. Weights may all be 0 where it is `weightless`."""
     loss, _ = compiled.objective()
     with UnbuiltIfRefused(compiled):
         rows = rows_of(compiled, x)
         check_range(rows, compiled.dtype)
         units = compiled.units
         targets = check_targets(y, len(rows), units, loss, compiled.dtype)
-        weight = check_weights(sample_weight, class_weight, targets, units, loss, compiled.dtype)
+        weight = check_weights(sample_weight, class_weight, targets, units, loss, compiled.dtype, weightless=weightless)
     return Dataset(rows, targets, weight)

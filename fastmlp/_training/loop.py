@@ -104,6 +104,10 @@ class Loop:
                 break
         if position.means is None:
             raise ValueError("fit: the iterable gave no batch; a generator is used up after one epoch, a list is not")
+        if not position.means.counts and not compiled.stop_training:
+            raise ValueError(
+                f"weights: their sum is 0 in epoch {position.epoch + 1}, so that no sample counts; there was no step"
+            )
         asked = self.source.limit
         if asked is not None and position.batch < asked and not compiled.stop_training:
             warnings.warn(
