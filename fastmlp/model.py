@@ -590,7 +590,7 @@ class Sequential:
         ------
         NonFiniteError
             If a step meets NaN or infinity in data, loss or gradients; its `layer` and `step` say where. The network
-            stays as after the last complete step.
+            stays as after the last complete step. If there is NaN or infinity in the validation data, before the first.
         TypeError
             For data that are no numbers, for what is no callback, and for a callback with a misspelt hook or one of
             other arguments.
@@ -650,6 +650,8 @@ class Sequential:
 
         Raises
         ------
+        NonFiniteError
+            If there is NaN or infinity in the data. (A loss that overflows is infinite or NaN.)
         TypeError, ValueError
             For data that are no numbers, or of another shape.
         RuntimeError

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..checks import cast, check_number, check_range, in_place, real_array
+from ..errors import NonFiniteError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +27,8 @@ __all__ = [
     "rows_of",
 ]
 
+CHECKED_BYTES = 256 << 10  # of rows that are looked at together: they should stay in cache
+
 
 class Dataset(NamedTuple):
     """Data of a call: inputs ``(n, inputs)``, targets ``(n, units)`` or labels ``(n,)``, weights ``(n,)``."""
@@ -33,6 +36,21 @@ class Dataset(NamedTuple):
     x: NDArray[Any]
     y: NDArray[Any] | None = None
     weight: NDArray[Any] | None = None
+
+    def check_finite(self, what: str) -> None:
+        """Refuse NaN and infinity, as a step does; `what` is what the error calls the data."""
+        for name, array in (("x", self.x), ("y", self.y)):
+            if array is None or array.dtype.kind != "f":
+                continue
+            rows = max(CHECKED_BYTES // max(array[:1].nbytes, 1), 1)
+            for at in range(0, len(array), rows):
+                finite = np.isfinite(array[at : at + rows])
+                if not finite.all():
+                    row, *column = (int(place) for place in np.argwhere(~finite)[0])
+                    where = "".join(f" and column {number}" for number in column)
+                    raise NonFiniteError(
+                        f"NaN or infinity in {name}, at row {at + row}{where} of {what}: clean the data"
+                    )
 
     def copy_bytes(self, dtype: np.dtype[Any]) -> int:
         """Return the bytes that `readable` copies: 0 if the kernels can read inputs and targets where they are."""

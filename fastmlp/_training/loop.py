@@ -181,6 +181,7 @@ def fit(
             source = ArraySource(compiled, data, batch_size, limit=limit, shuffle=shuffle)
         validation = None
         if held is not None:
+            held.check_finite("the validation data")
             size = batch_size if callbacks.watches_test_batches else max(batch_size, VALIDATION_ROWS)
             validation = ArraySource(compiled, held, size)
     compiled.stop_training = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,11 +25,13 @@ class EarlyStopping(Callback):
     monitor : str
         A name in the logs: ``"val_loss"``, ``"loss"``, ``"val_accuracy"``, ...
     patience : int
-        Epochs without improvement after which training stops, at least one. NaN is no improvement.
+        Epochs without improvement after which training stops, at least one. NaN is no improvement, nor is an
+        infinite loss.
     min_delta : float
         What counts as an improvement.
     mode : {"auto", "min", "max"}
-        Which way is better; "auto": up for accuracies, down for the rest.
+        Which way is better; "auto": down for a loss, as a metric says (`Metric.better`) for a metric. A ValueError when
+        ``fit`` begins where nobody says.
     restore_best_weights : bool
         Put parameters and buffers back to those of the best epoch when the training ends.
 
@@ -66,14 +69,31 @@ class EarlyStopping(Callback):
         self._best_weights: dict[str, NDArray[Any]] = {}
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Forget an earlier training."""
+        """Forget an earlier training; find out which way is better."""
         self._forget()
+        self._up = self._is_better_up()
+
+    def _is_better_up(self) -> bool:
+        if self.mode != "auto":
+            return self.mode == "max"
+        name = self.monitor.removeprefix("val_")
+        if name == "loss":
+            return False
+        from .._compiler.compiled import metric_name
+
+        better = {metric_name(metric): metric.better for metric in self.model.metrics}.get(name)
+        if better not in ("higher", "lower"):
+            raise ValueError(
+                f"EarlyStopping: mode='auto' can't know which way {self.monitor!r} gets better; give mode='max' or "
+                "mode='min', or say it in the metric's class: better = 'higher' or 'lower'"
+                + ("" if better is None else f", not {better!r}")
+            )
+        return better == "higher"
 
     def _improves(self, value: float) -> bool:
-        if self.best is None:
-            return value == value  # NaN is never the best
-        up = self.mode == "max" or (self.mode == "auto" and self.monitor.endswith("accuracy"))
-        return value > self.best + self.min_delta if up else value < self.best - self.min_delta
+        if self.best is None:  # neither NaN nor the worst infinity is ever the best
+            return value > -math.inf if self._up else value < math.inf
+        return value > self.best + self.min_delta if self._up else value < self.best - self.min_delta
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Keep the weights of an epoch that is the best so far; stop after too many that are not."""
