@@ -10,6 +10,7 @@ import numpy as np
 
 from . import losses, metrics, optimizers
 from .checks import check_dtype, check_seed
+from .configurable import unknown_attribute
 from .layers import Layer, check_layers
 from .registry import layers as layer_registry
 
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
     from .inspection import Listing, Profile
 
 __all__ = ["Sequential", "load"]
+
+_OWN = ("engine", "history")
+_SETTABLE = ("history", "stop_training", "trainable")
+_INSTEAD = {
+    **dict.fromkeys(("loss", "metrics", "optimizer"), "call compile()"),
+    **dict.fromkeys(("parameters", "buffers"), "copy values in, net.parameters[key] = values"),
+    **dict.fromkeys(("dtype", "layers", "seed"), "make a new network"),
+    **dict.fromkeys(("built", "input_dim"), "call build(input_dim), once"),
+}
 
 
 class Sequential:
@@ -89,6 +99,14 @@ class Sequential:
         if input_dim is not None:
             self.build(input_dim)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        of_class = getattr(type(self), name, None)
+        if isinstance(of_class, property) and of_class.fset is None:
+            raise AttributeError(f"{name} can't be set: {_INSTEAD.get(name, 'it follows from the network')}")
+        if type(self) is Sequential and of_class is None and name not in _OWN:
+            raise unknown_attribute("a Sequential", name, _SETTABLE)
+        object.__setattr__(self, name, value)
+
     # -- building ------------------------------------------------------------------------------------------------
 
     @property
@@ -115,6 +133,16 @@ class Sequential:
     def input_dim(self) -> int | None:
         """Number of features; None until it is known."""
         return self.engine.input_dim
+
+    @property
+    def trainable(self) -> bool:
+        """Whether all layers are; setting it sets it on each of them."""
+        return all(layer.trainable for layer in self.layers)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in self.layers:
+            layer.trainable = bool(value)
 
     @property
     def stop_training(self) -> bool:
@@ -197,13 +225,6 @@ class Sequential:
         chosen_metrics = tuple(metric_registry.get(metric) for metric in metrics)
         if len(set(map(metric_name, chosen_metrics))) < len(chosen_metrics):
             raise ValueError(f"metrics: two of one name, of which the logs could keep one: {list(chosen_metrics)}")
-        if chosen_loss is not None:
-            for metric in chosen_metrics:
-                if chosen_loss.labels and not metric.labels:
-                    raise ValueError(
-                        f"metric {metric_registry.identify(metric)!r} compares outputs with rows of targets, but the "
-                        f"targets of {type(chosen_loss).__name__} are labels"
-                    )
         self.engine.compile(chosen, chosen_loss, chosen_metrics)
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +57,7 @@ class Compiled:
         self.metrics: tuple[metrics.Metric, ...] = ()
         self.gradient_transforms: tuple[Callable[[Lowering], None], ...] = ()
         self.stop_training = False  # asked of `fit`
+        self._checks = True
         self._arenas: Arenas | None = None
         self._drop_executables()
 
@@ -116,11 +118,14 @@ class Compiled:
             arenas.initialize(network, self.seed)
             self._network, self._arenas = network, arenas
             self._drop_executables()
+            network.mark_built(True)
             if self.optimizer is not None:
                 self._reset_optimizer(self.optimizer)
 
     def unbuild(self) -> None:
         """Go back to before `build`, for a first call that was refused."""
+        if self._network is not None:
+            self._network.mark_built(False)
         self._network = self._arenas = None
         self._drop_executables()
 
@@ -138,7 +143,20 @@ class Compiled:
             if self.built:
                 self._reset_optimizer(optimizer)
             self.optimizer, self.loss, self.metrics = optimizer, loss, metrics
+            optimizer.in_use = True
             self._drop_executables()
+
+    @contextmanager
+    def checks_later(self) -> Iterator[None]:
+        """Let `compile` take what does not go together, which the next step refuses: files and copies are as they were.
+
+        What a network was compiled for may have been changed since, and it predicts all the same.
+        """
+        self._checks = False
+        try:
+            yield
+        finally:
+            self._checks = True
 
     def check_objective(self) -> None:
         """Refuse a loss and metrics that don't go together with the outputs, as all of them are set now; ValueError."""
@@ -147,14 +165,21 @@ class Compiled:
     def _check_objective(
         self, network: Network | None, loss: losses.Loss | None, metrics: tuple[metrics.Metric, ...]
     ) -> None:
+        if not self._checks:
+            return
         if network is None:  # more is known once it is built
             for layer in self.layers:
                 check_width(layer, getattr(layer, "units", None))
         if loss is None:
             return
         check_loss(self.layers if network is None else [place.layer for place in network.chain], loss)
-        if network is not None:
-            for metric in metrics:
+        for metric in metrics:
+            if loss.labels and not metric.labels:
+                raise ValueError(
+                    f"metric {metric_name(metric)!r} compares outputs with rows of targets, but the targets of "
+                    f"{type(loss).__name__} are labels"
+                )
+            if network is not None:
                 metric.for_loss(loss, network.units)
 
     def transform_gradients(self, *transforms: Callable[[Lowering], None]) -> None:

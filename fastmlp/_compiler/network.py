@@ -68,6 +68,12 @@ class Network(NamedTuple):
         """Number of outputs."""
         return self.chain[-1].units
 
+    def mark_built(self, built: bool) -> None:
+        """Tell the layers, and those that they are a part of, that a network has been built of them, or is no more."""
+        for place in self.layers:
+            for layer in (place.layer, *place.frozen_by):
+                layer.built = built
+
     def number_of(self, key: str) -> int:
         """Return the number of the layer that has an array of this key."""
         prefix = key.rpartition(".")[0]

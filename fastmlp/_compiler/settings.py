@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from .. import activations, losses, metrics, optimizers, regularizers
-from ..configurable import HYPERPARAMETERS, SETTINGS, VERSIONS
+from ..configurable import HYPERPARAMETERS, SETTINGS, VERSIONS, is_builtin
 from ..layers import Layer
 
 if TYPE_CHECKING:
@@ -125,6 +125,10 @@ def _layer_settings(place: BuiltLayer) -> tuple[Any, ...]:
     layer = place.layer
     if type(layer).lower is Layer.lower:
         return (place.trainable,)
+    if not is_builtin(type(layer)):  # it may hand over what it likes
+        from .._tracing.cache import attributes
+
+        return place.trainable, attributes(layer, ignoring=layer.data_attributes)
     activation = getattr(layer, "activation", None)
     return place.trainable, _plain(layer), None if activation is None else _activation_settings(activation)
 

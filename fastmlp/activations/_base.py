@@ -48,6 +48,15 @@ class Activation(Configurable):
     output: str | None = None
     native: NativeKernel | None = None
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        before = vars(self).get(name, value)
+        if before is not value and _learned_in(before) != _learned_in(value):
+            raise AttributeError(
+                f"{name} of {self!r} can't become {value!r}: what is learned is settled when a network is built; make "
+                "a new activation"
+            )
+        super().__setattr__(name, value)
+
     def forward(self, z: NDArray[Any]) -> NDArray[Any]:
         """Return ``g(z)``: a new array of the shape and dtype of `z`, which is read-only."""
         raise NotImplementedError(f"{type(self).__qualname__} has no forward(self, z)")
@@ -83,6 +92,12 @@ class Activation(Configurable):
         other = copy(self)
         vars(other).update(values)
         return other
+
+
+def _learned_in(value: Any) -> list[Learned]:
+    """Return the trainable parameters in a setting."""
+    parts = value.values() if isinstance(value, Mapping) else [value]
+    return [part for part in parts if isinstance(part, Learned)]
 
 
 registry.base = Activation
