@@ -101,8 +101,8 @@ class Sequential:
 
     def __setattr__(self, name: str, value: Any) -> None:
         of_class = getattr(type(self), name, None)
-        if isinstance(of_class, property) and of_class.fset is None:
-            raise AttributeError(f"{name} can't be set: {_INSTEAD.get(name, 'it follows from the network')}")
+        if name in _INSTEAD and isinstance(of_class, property):
+            raise AttributeError(f"{name} can't be set: {_INSTEAD[name]}")
         if type(self) is Sequential and of_class is None and name not in _OWN:
             raise unknown_attribute("a Sequential", name, _SETTABLE)
         object.__setattr__(self, name, value)

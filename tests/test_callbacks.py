@@ -1005,6 +1005,21 @@ def test_metrics_tell_which_way_is_better(metric, name, best, data):
 
 
 @pytest.mark.parametrize("options", [{"mode": "up"}, {"patience": -1}, {"min_delta": -0.1}])
-def test_early_stopping_checks_its_options(options):
+def test_early_stopping_checks_its_options(options, data):
     with pytest.raises(ValueError, match=next(iter(options))):
         EarlyStopping(**options)
+    stop = EarlyStopping("loss")
+    for name, value in options.items():
+        setattr(stop, name, value)
+    with pytest.raises(ValueError, match=next(iter(options))):
+        network().fit(*data, callbacks=[stop], verbose=0)
+
+
+def test_a_mode_set_by_another_callback_holds_from_the_next_epoch(data):
+    class Turn(Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            stop.mode = "max" if epoch >= 2 else "min"
+
+    stop = EarlyStopping(patience=9)
+    network().fit(*data, epochs=5, callbacks=[Turn(), Losses([3, 2, 5, 4, 7]), stop], verbose=0)
+    assert (stop.best, stop.best_epoch) == (7, 4)

@@ -221,6 +221,18 @@ def test_a_setting_that_makes_them_unfit_is_refused_at_the_next_call(says):
     assert net.evaluate(X, labels) == before
 
 
+def test_a_softmax_set_later_on_one_unit_is_refused_at_the_next_call():
+    net = fm.Sequential([L.Dense(1, "sigmoid")], input_dim=FEATURES, seed=0)
+    net.compile("sgd", "mse")
+    before = net.predict(X)
+    net.layers[0].activation = "softmax"
+    for call in (lambda: net.predict(X), lambda: net.predict(X[:1]), lambda: net.train_on_batch(X, before)):
+        with pytest.raises(ValueError, match="one unit"):
+            call()
+    net.layers[0].activation = "sigmoid"
+    np.testing.assert_array_equal(net.predict(X), before)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("accuracy", "binry"), ("accuracy", None), ("probabilities", "yes")],

@@ -224,6 +224,7 @@ UNKNOWN = {  # of whom, which name, and which is meant
     "metric": (lambda net: net.metrics[0], "kinds", "kind"),
     "regularizer": (lambda net: fm.regularizers.L2(), "l22", "l2"),
     "initializer": (lambda net: fm.initializers.RandomNormal(), "stdev", "stddev"),
+    "early stopping": (lambda net: fm.callbacks.EarlyStopping("loss"), "patiance", "patience"),
     "network": (lambda net: net, "stop_trainig", "stop_training"),
     "network, freezing": (lambda net: net, "trainables", "trainable"),
 }

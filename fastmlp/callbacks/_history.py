@@ -20,6 +20,8 @@ class History(Callback):
     epoch : list of int
     """
 
+    results = ("history", "epoch")
+
     def __init__(self) -> None:
         self.history: dict[str, list[float]] = {}
         self.epoch: list[int] = []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..checks import check_number
 from ._base import Callback, Logs
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class EarlyStopping(Callback):
     best_epoch, stopped_epoch : int or None
     """
 
+    results = ("best", "best_epoch", "stopped_epoch")
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -50,16 +53,19 @@ class EarlyStopping(Callback):
         mode: str = "auto",
         restore_best_weights: bool = True,
     ) -> None:
-        if mode not in ("auto", "min", "max"):
-            raise ValueError(f"mode: expected 'auto', 'min' or 'max', got {mode!r}")
-        if patience < 0 or min_delta < 0:
-            raise ValueError(f"patience and min_delta: expected at least 0, got {patience} and {min_delta}")
         self.monitor = monitor
         self.patience = patience
         self.min_delta = min_delta
         self.mode = mode
         self.restore_best_weights = restore_best_weights
+        self._check_options()
         self._forget()
+
+    def _check_options(self) -> None:
+        if self.mode not in ("auto", "min", "max"):
+            raise ValueError(f"mode: expected 'auto', 'min' or 'max', got {self.mode!r}")
+        check_number("patience", self.patience, 0.0)
+        check_number("min_delta", self.min_delta, 0.0)
 
     def _forget(self) -> None:
         self.best: float | None = None
@@ -69,9 +75,10 @@ class EarlyStopping(Callback):
         self._best_weights: dict[str, NDArray[Any]] = {}
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Forget an earlier training; find out which way is better."""
+        """Forget an earlier training; check what was set since, and that it is known which way is better."""
         self._forget()
-        self._up = self._is_better_up()
+        self._check_options()
+        self._is_better_up()
 
     def _is_better_up(self) -> bool:
         if self.mode != "auto":
@@ -91,9 +98,10 @@ class EarlyStopping(Callback):
         return better == "higher"
 
     def _improves(self, value: float) -> bool:
+        up = self._is_better_up()
         if self.best is None:  # neither NaN nor the worst infinity is ever the best
-            return value > -math.inf if self._up else value < math.inf
-        return value > self.best + self.min_delta if self._up else value < self.best - self.min_delta
+            return value > -math.inf if up else value < math.inf
+        return value > self.best + self.min_delta if up else value < self.best - self.min_delta
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Keep the weights of an epoch that is the best so far; stop after too many that are not."""
