@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import inspect
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from itertools import count
 from typing import Any, ClassVar, Final, TypeVar
 from weakref import WeakKeyDictionary
 
-__all__ = ["HYPERPARAMETERS", "SETTINGS", "VERSIONS", "Configurable", "check_config", "init_parameters", "same_values"]
+__all__ = [
+    "HYPERPARAMETERS",
+    "SETTINGS",
+    "VERSIONS",
+    "Configurable",
+    "check_config",
+    "init_parameters",
+    "is_builtin",
+    "same_values",
+    "unknown_attribute",
+]
 
 Self = TypeVar("Self", bound="Configurable")
 
@@ -97,6 +107,22 @@ def check_config(cls: type, config: Mapping[str, Any], label: str | None = None)
         raise TypeError(f"{label or cls.__qualname__}: {'; '.join(problems)}; accepted: {names or 'none'}")
 
 
+def is_builtin(cls: type) -> bool:
+    """Return whether a class is fastmlp's own, which has the attributes that it says and no others."""
+    return cls.__module__.partition(".")[0] == __name__.partition(".")[0]
+
+
+def unknown_attribute(kind: str, name: str, known: Iterable[str]) -> AttributeError:
+    """Return the error for an attribute that can't be set because there is none of that name; it names a close one."""
+    from difflib import get_close_matches
+
+    names = sorted(known)
+    close = [one for one in names if "".join(part[:1] for part in one.split("_")) == name]  # lr: learning_rate
+    close = close or get_close_matches(name, names, n=1)
+    meant = f": did you mean {close[0]!r}?" if close else "."
+    return AttributeError(f"{kind} has no attribute {name!r}{meant} What can be set: {', '.join(names) or 'nothing'}")
+
+
 def same_values(a: Any, b: Any) -> bool:
     """Compare configuration values: by content for arrays, a list equals a tuple, NaN equals NaN."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
@@ -128,6 +154,11 @@ class Configurable:
 
     Notes
     -----
+    An object of one of fastmlp's own classes has the attributes that its ``__init__`` takes, and no others: a name
+    that nobody would look at is an AttributeError. What is set later is what ``__init__`` makes of it, so that it is
+    checked, a name becomes the object it stands for, and what follows from it follows. Objects of somebody else's
+    classes may have what they like.
+
     ``VERSIONS[SETTINGS]`` changes when an attribute that was there gets another object, or is deleted, and
     ``VERSIONS[HYPERPARAMETERS]`` instead if it is a hyper-parameter. "There" is what the object has, and what its class
     defines: not what ``__init__`` sets for the first time, since nothing can depend on it yet. A property counts
@@ -151,20 +182,32 @@ class Configurable:
     # Names that objects of this very class set without hiding anything of the class: a lookup that fails is slow.
     _set_on_objects_alone: ClassVar[set[str]] = set()
 
+    # What can be set on objects of this very class, once somebody has asked; None: anything.
+    _settings: ClassVar[frozenset[str] | None] = None
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls._set_on_objects_alone = set()
+        cls._settings = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         mine = self.__dict__
         if name in mine:
             changes = mine[name] is not value
+            if changes and name in self._checked_by_init():
+                for key, checked in self._check_setting(name, value).items():
+                    if mine.get(key, _NOT_THERE) is not checked:
+                        mine[key] = checked
+                        self._count_change(key)
+                return
             object.__setattr__(self, name, value)
         elif name in type(self)._set_on_objects_alone:  # as in most lines of an __init__, which should stay fast
             mine[name] = value
             return
         else:
             default = getattr(type(self), name, _NOT_THERE)
+            if is_builtin(type(self)):
+                self._check_name(name, default)
             object.__setattr__(self, name, value)
             if default is _NOT_THERE:
                 type(self)._set_on_objects_alone.add(name)
@@ -174,7 +217,39 @@ class Configurable:
         if changes:  # counted once it is set: whoever sees the new version sees the new value
             self._count_change(name)
 
+    @classmethod
+    def _checked_by_init(cls) -> frozenset[str]:
+        """Return the settings of which ``__init__`` checks what is set later: not those that check it themselves."""
+        if cls._settings is None:
+            names = init_parameters(cls) if is_builtin(cls) else ()
+            cls._settings = frozenset(name for name in names if not hasattr(type(getattr(cls, name, None)), "__set__"))
+        return cls._settings
+
+    def _check_name(self, name: str, default: Any) -> None:
+        """Refuse an attribute that nobody would look at; `default` is what the class has of that name."""
+        if name.startswith("_") or name in self.data_attributes or hasattr(type(default), "__set__"):
+            return
+        cls = type(self)
+        names = init_parameters(cls)
+        if name not in names and default is not _NOT_THERE:
+            raise AttributeError(
+                f"{cls.__name__}.{name} belongs to the class, and can't be set on an object: a subclass may have "
+                f"another one. What can be set: {', '.join(names) or 'nothing'}"
+            )
+        if name not in names:
+            raise unknown_attribute(cls.__name__, name, names)
+
+    def _check_setting(self, name: str, value: Any) -> dict[str, Any]:
+        """Return what to set, by name, where a setting is to have another value: what ``__init__`` makes of it."""
+        config = {**self.get_config(), name: value}
+        made = vars(type(self)(**config))
+        return {key: made[key] for key in made if key in config or key not in self.data_attributes}
+
     def __delattr__(self, name: str) -> None:
+        if name in self.__dict__ and name in self._checked_by_init():
+            raise AttributeError(
+                f"{type(self).__name__}.{name} can't be deleted: it is a setting, which may have other values"
+            )
         super().__delattr__(name)
         self._count_change(name)
 

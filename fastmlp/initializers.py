@@ -112,16 +112,20 @@ class Constant(Initializer):
 class Zeros(Constant):
     """Every element is 0: the default for biases. See `Constant` for what it does to a kernel (row 17)."""
 
+    value = 0.0
+
     def __init__(self) -> None:
-        super().__init__(0.0)
+        pass
 
 
 @registry.builtin("ones")
 class Ones(Constant):
     """Every element is 1: the default for scales such as gamma of batch normalization."""
 
+    value = 1.0
+
     def __init__(self) -> None:
-        super().__init__(1.0)
+        pass
 
 
 @registry.builtin("random_normal")
@@ -225,16 +229,20 @@ class HeNormal(VarianceScaling):
     Half of the units are silent, hence the 2 (He et al., 2015, arXiv:1502.01852; row 18).
     """
 
+    scale, mode, distribution = 2.0, "fan_in", "normal"
+
     def __init__(self) -> None:
-        super().__init__(2.0, "fan_in", "normal")
+        pass
 
 
 @registry.builtin("he_uniform")
 class HeUniform(VarianceScaling):
     """``w ~ U(-limit, limit)``, ``limit = sqrt(6 / fan_in)``: the uniform twin of `HeNormal`."""
 
+    scale, mode, distribution = 2.0, "fan_in", "uniform"
+
     def __init__(self) -> None:
-        super().__init__(2.0, "fan_in", "uniform")
+        pass
 
 
 @registry.builtin("lecun_normal")
@@ -245,16 +253,20 @@ class LecunNormal(VarianceScaling):
     calls it Xavier).
     """
 
+    scale, mode, distribution = 1.0, "fan_in", "normal"
+
     def __init__(self) -> None:
-        super().__init__(1.0, "fan_in", "normal")
+        pass
 
 
 @registry.builtin("lecun_uniform")
 class LecunUniform(VarianceScaling):
     """``w ~ U(-limit, limit)``, ``limit = sqrt(3 / fan_in)``: the uniform twin of `LecunNormal`."""
 
+    scale, mode, distribution = 1.0, "fan_in", "uniform"
+
     def __init__(self) -> None:
-        super().__init__(1.0, "fan_in", "uniform")
+        pass
 
 
 @registry.builtin("glorot_normal")
@@ -264,16 +276,20 @@ class GlorotNormal(VarianceScaling):
     Also called Xavier (Glorot and Bengio, 2010, AISTATS 9, 249-256; row 18).
     """
 
+    scale, mode, distribution = 1.0, "fan_avg", "normal"
+
     def __init__(self) -> None:
-        super().__init__(1.0, "fan_avg", "normal")
+        pass
 
 
 @registry.builtin("glorot_uniform")
 class GlorotUniform(VarianceScaling):
     """``w ~ U(-limit, limit)``, ``limit = sqrt(6 / (fan_in + fan_out))``: twin of `GlorotNormal`."""
 
+    scale, mode, distribution = 1.0, "fan_avg", "uniform"
+
     def __init__(self) -> None:
-        super().__init__(1.0, "fan_avg", "uniform")
+        pass
 
 
 get = registry.get

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import losses, metrics, optimizers
 from .checks import check_dtype, check_seed
+from .configurable import unknown_attribute
 from .layers import Layer, check_layers
 from .registry import layers as layer_registry
 
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
     from .inspection import Listing, Profile
 
 __all__ = ["Sequential", "load"]
+
+_OWN = ("engine", "history")
+_SETTABLE = ("history", "stop_training", "trainable")
+_INSTEAD = {
+    **dict.fromkeys(("loss", "metrics", "optimizer"), "call compile()"),
+    **dict.fromkeys(("parameters", "buffers"), "copy values in, net.parameters[key] = values"),
+    **dict.fromkeys(("dtype", "layers", "seed"), "make a new network"),
+    **dict.fromkeys(("built", "input_dim"), "call build(input_dim), once"),
+}
 
 
 class Sequential:
@@ -89,6 +99,14 @@ class Sequential:
         if input_dim is not None:
             self.build(input_dim)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        of_class = getattr(type(self), name, None)
+        if name in _INSTEAD and isinstance(of_class, property):
+            raise AttributeError(f"{name} can't be set: {_INSTEAD[name]}")
+        if type(self) is Sequential and of_class is None and name not in _OWN:
+            raise unknown_attribute("a Sequential", name, _SETTABLE)
+        object.__setattr__(self, name, value)
+
     # -- building ------------------------------------------------------------------------------------------------
 
     @property
@@ -117,6 +135,16 @@ class Sequential:
         return self.engine.input_dim
 
     @property
+    def trainable(self) -> bool:
+        """Whether all layers are; setting it sets it on each of them."""
+        return all(layer.trainable for layer in self.layers)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in self.layers:
+            layer.trainable = bool(value)
+
+    @property
     def stop_training(self) -> bool:
         """Set to True, by a callback or from another thread, to end `fit` after the batch or epoch at hand."""
         return self.engine.stop_training
@@ -141,8 +169,9 @@ class Sequential:
         TypeError
             If `input_dim` is no integer.
         ValueError
-            If it is below 1 or not the number that the network was built for, if there are no layers, or if an
-            initializer gives values of another shape, NaN or infinity.
+            If it is below 1 or not the number that the network was built for, if there are no layers, if an
+            initializer gives values of another shape, NaN or infinity, if a softmax has one unit, or if the outputs
+            are none that the loss takes.
 
         Examples
         --------
@@ -174,8 +203,11 @@ class Sequential:
         TypeError
             If `metrics` is no list.
         ValueError
-            If the loss expects probabilities and the last layer gives none; if two metrics have one name; if a metric
-            compares rows and the loss takes labels.
+            If the loss and the last activation don't go together: probabilities are expected and none given, or given
+            and not expected (``from_logits=True`` behind a sigmoid), those of classes (softmax) where answers by
+            themselves are (sigmoid), or the other way round; the message names the remedies. If a network of one
+            output chooses among classes; if two metrics have one name; if a metric compares rows and the loss takes
+            labels.
         RuntimeError
             If another thread is using the network.
 
@@ -193,14 +225,6 @@ class Sequential:
         chosen_metrics = tuple(metric_registry.get(metric) for metric in metrics)
         if len(set(map(metric_name, chosen_metrics))) < len(chosen_metrics):
             raise ValueError(f"metrics: two of one name, of which the logs could keep one: {list(chosen_metrics)}")
-        if chosen_loss is not None:
-            self._check_output(chosen_loss)
-            for metric in chosen_metrics:
-                if chosen_loss.labels and not metric.labels:
-                    raise ValueError(
-                        f"metric {metric_registry.identify(metric)!r} compares outputs with rows of targets, but the "
-                        f"targets of {type(chosen_loss).__name__} are labels"
-                    )
         self.engine.compile(chosen, chosen_loss, chosen_metrics)
 
     @property
@@ -217,18 +241,6 @@ class Sequential:
     def metrics(self) -> tuple[metrics.Metric, ...]:
         """The metrics that `compile` chose."""
         return self.engine.metrics
-
-    def _check_output(self, loss: losses.Loss) -> None:
-        """Refuse a loss of probabilities behind a last activation that gives none."""
-        if not self.layers or not self.layers[-1].output_is_known:
-            return  # a layer of somebody's own may well give probabilities
-        last = self.layers[-1].output_activation
-        if loss.probabilities and getattr(last, "output", None) != "probabilities":
-            remedy = "sigmoid" if loss.accuracy == "binary" else "softmax"
-            raise ValueError(
-                f"{type(loss).__name__} expects probabilities, but the network ends in {last or self.layers[-1]!r}: "
-                f"use activation={remedy!r} in the last layer, or {type(loss).__name__}(from_logits=True)"
-            )
 
     # -- what it holds -------------------------------------------------------------------------------------------
 
@@ -414,7 +426,8 @@ class Sequential:
         y : array_like
             Labels ``(batch,)`` or rows ``(batch, units)``, as the loss takes them.
         sample_weight : array_like ``(batch,)``, optional
-            At least 0, with a sum above 0.
+            At least 0, with a sum above 0: where no row counts there is no step, and no loss to return, but a
+            ValueError. (`fit` goes on to the next batch.)
 
         Returns
         -------
@@ -451,6 +464,7 @@ class Sequential:
         y : array_like
             Labels ``(batch,)`` or rows ``(batch, units)``, as the loss takes them.
         sample_weight : array_like ``(batch,)``, optional
+            As in `train_on_batch`: gradients of no row would be a step all the same, by momentum.
 
         Returns
         -------
@@ -573,9 +587,11 @@ class Sequential:
         shuffle : bool
             Take the rows in another order each epoch, keyed by the seed and an epoch counter that is never reset.
         sample_weight : array_like ``(n,)``, optional
-            At least 0. A batch whose weights sum to 0 is no step.
+            At least 0. A batch whose weights are all 0 is no step, whatever gives the batches; an epoch of such batches
+            alone is an error.
         class_weight : mapping of int to float, optional
-            Multiplies the weights of the samples of a class; 1 for a class that is not named.
+            Multiplies the weights of the samples of a class; 1 for a class that is not named. Classes are labels, the
+            largest of a row of targets, or 0 and 1 for one yes-or-no output; several such outputs have no classes.
         callbacks : iterable of Callback
             Called in their order; see `fastmlp.callbacks.Callback`.
         initial_epoch : int
@@ -595,7 +611,7 @@ class Sequential:
         ------
         NonFiniteError
             If a step meets NaN or infinity in data, loss or gradients; its `layer` and `step` say where. The network
-            stays as after the last complete step.
+            stays as after the last complete step. If there is NaN or infinity in the validation data, before the first.
         TypeError
             For data that are no numbers, for what is no callback, and for a callback with a misspelt hook or one of
             other arguments.
@@ -655,6 +671,8 @@ class Sequential:
 
         Raises
         ------
+        NonFiniteError
+            If there is NaN or infinity in the data. (A loss that overflows is infinite or NaN.)
         TypeError, ValueError
             For data that are no numbers, or of another shape.
         RuntimeError

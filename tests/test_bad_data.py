@@ -539,11 +539,62 @@ def test_nan_passes_through_predict(make):
     assert net.predict(x[3:4]).shape == (1, CLASSES)
 
 
-def test_nan_in_validation_data_does_not_stop_training(same_future):
-    net, twin = regressor(), regressor()
-    history = net.fit(X, ROWS, epochs=2, validation_data=(changed(X, (0, 0), NAN), ROWS)).history
-    twin.fit(X, ROWS, epochs=2)
-    assert np.isnan(history["val_loss"]).all() and np.isfinite(history["loss"]).all()
+EVALUATIONS = {
+    "evaluate": lambda net, x, y: net.evaluate(x, y),
+    "evaluate in batches": lambda net, x, y: net.evaluate(x, y, batch_size=3),
+    "validation_data": lambda net, x, y: net.fit(X, ROWS, validation_data=(x, y)),
+    "weighted": lambda net, x, y: net.fit(X, ROWS, validation_data=[x, y, np.linspace(0, 1, len(x))]),
+    "validation_split": lambda net, x, y: net.fit(x, y, validation_split=0.5),
+}
+SPOILED = {
+    "nan in x": (lambda: (changed(X, (30, 2), NAN), ROWS), "x", "column 2"),
+    "infinity in x": (lambda: (changed(X, (30, 2), -INF), ROWS), "x", "column 2"),
+    "float64": (lambda: (changed(X.astype("f8"), (30, 1), NAN), ROWS), "x", "column 1"),
+    "float16": (lambda: (changed(X.astype("f2"), (30, 1), INF), ROWS), "x", "column 1"),
+    "Fortran order": (lambda: (np.asfortranarray(changed(X, (30, 0), NAN)), ROWS), "x", "column 0"),
+    "nan in y": (lambda: (X, changed(ROWS, (30, 1), NAN)), "y", "column 1"),
+    "infinity in y": (lambda: (X, changed(ROWS, (30, 0), INF)), "y", "column 0"),
+}
+
+
+@pytest.mark.parametrize("call", EVALUATIONS)
+@pytest.mark.parametrize("data", SPOILED)
+def test_nan_in_an_evaluation_is_the_error_of_training(call, data, refuses):
+    """Before the first step, and named by its place in the data that were given for it."""
+    make, name, column = SPOILED[data]
+    row = 30 - N // 2 if call == "validation_split" else 30
+    whose = "the data" if call.startswith("evaluate") else "the validation data"
+    error = refuses(
+        regressor,
+        lambda net: EVALUATIONS[call](net, *make()),
+        fm.NonFiniteError,
+        f"NaN or infinity in {name}, at row {row} and {column} of {whose}",
+    )
+    assert (error.layer, error.step) == (None, None)
+
+
+@pytest.mark.parametrize("kind", SWALLOWED)
+def test_infinity_that_an_evaluation_would_swallow_is_found(kind, refuses):
+    layers, values = SWALLOWED[kind]
+    for value in values:
+        refuses(
+            lambda: built(layers(), "mse"),
+            lambda net, value=value: net.evaluate(changed(X, (0, 2), value), ROWS),
+            fm.NonFiniteError,
+            "x, at row 0 and column 2",
+        )
+
+
+def test_a_loss_that_overflows_in_an_evaluation_is_let_through(same_future):
+    """The data are fine; who watches sees that the network is not."""
+    net, twin = (built([L.Dense(CLASSES)], "mse") for _ in range(2))
+    far = np.full_like(X, 3e38)
+    stop = fm.callbacks.EarlyStopping(patience=2)
+    history = net.fit(X, ROWS, epochs=9, validation_data=(far, ROWS), callbacks=[stop]).history
+    twin.fit(X, ROWS, epochs=len(history["loss"]))
+    assert not np.isfinite(history["val_loss"]).any() and np.isfinite(history["loss"]).all()
+    assert not np.isfinite(net.evaluate(far, ROWS)["loss"])
+    assert len(history["loss"]) == 3, "infinity is no improvement on infinity"
     same_future(net, twin)
 
 

@@ -632,6 +632,77 @@ def test_early_stopping_gives_the_best_weights_back_after_an_error(data):
     assert net.history.epoch == [0, 1, 2]
 
 
+class Fails(Callback):
+    """Raises in one hook."""
+
+    def __init__(self, hook, error, epoch=2):
+        def fail(*arguments):
+            self.epochs += 1
+            if "train_" in hook or self.epochs > epoch:
+                raise error("mine")
+
+        self.epochs = 0
+        setattr(self, hook, fail)
+
+
+ENDINGS = ["on_epoch_begin", "on_epoch_end", "on_test_begin", "on_test_end", "on_test_batch_end", "on_train_end"]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("hook", ENDINGS)
+@pytest.mark.parametrize("first", [True, False], ids=["before", "behind"])
+def test_the_best_weights_and_the_history_survive_every_ending(first, hook, error, data):
+    """Of a hook before or behind the stopping, in an epoch, its validation, and the end itself."""
+    net, stop, ends = network(learning_rate=0.5), EarlyStopping("loss", patience=99), Ends()
+    fails = Fails(hook, error, epoch=4 if hook == "on_test_batch_end" else 2)  # two batches an epoch
+    callbacks = [fails, stop, ends] if first else [ends, stop, fails]
+    with pytest.raises(error, match="mine"):
+        net.fit(*data, epochs=6, validation_data=data, callbacks=callbacks, verbose=0)
+    losses = net.history.history["loss"]
+    assert len(losses) == (6 if hook == "on_train_end" else 2) and len(ends.ended) == 1
+    twin = network(learning_rate=0.5)
+    twin.fit(*data, epochs=stop.best_epoch + 1, verbose=0)
+    assert stop.best in losses or hook == "on_epoch_end"
+    for key, value in twin.parameters.items():
+        np.testing.assert_array_equal(net.parameters[key], value)
+    for key, value in twin.buffers.items():
+        np.testing.assert_array_equal(net.buffers[key], value)
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt, RuntimeError])
+def test_the_best_weights_survive_an_iterable_that_raises(error, data):
+    x, y = data
+
+    class Batches:
+        epochs = 0
+
+        def __iter__(self):
+            self.epochs += 1
+            yield x[:20], y[:20]
+            if self.epochs == 4:
+                raise error("cut off")
+            yield x[20:], y[20:]
+
+    net, twin, stop = network(), network(), EarlyStopping("loss", patience=99)
+    with pytest.raises(error, match="cut off"):
+        net.fit(Batches(), epochs=9, callbacks=[stop], verbose=0)
+    assert net.history.epoch == [0, 1, 2]
+    twin.fit(Batches(), epochs=stop.best_epoch + 1, verbose=0)
+    assert all((net.parameters[key] == value).all() for key, value in twin.parameters.items())
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_the_history_is_the_new_one_where_a_beginning_fails(place, data):
+    net, own = network(), fm.callbacks.History()
+    old = net.fit(*data, verbose=0)
+    for callbacks in ([Ends(), EarlyStopping("loss")], [own, Ends()]):
+        callbacks.insert(place, Fails("on_train_begin", OSError))
+        with pytest.raises(OSError, match="mine"):
+            net.fit(*data, callbacks=callbacks, verbose=0)
+        assert net.history is not old and net.history.epoch == []
+    assert net.history is own
+
+
 # History
 
 
@@ -804,6 +875,7 @@ class Losses(Callback):
         ([5, 4, 3, 2], 1, 3, None),
         ([np.nan, np.nan, 3, 4, np.nan, 2], 2, 2, 4),  # not a number is never better
         ([3, np.nan, np.nan, np.nan], 2, 0, 2),
+        ([np.inf, 7, 8, np.inf], 2, 1, 3),
     ],
 )
 def test_early_stopping(values, patience, best, stopped, data):
@@ -842,7 +914,10 @@ def test_early_stopping_without_restoring(data):
         ({}, "val_accuracy", [0.5, 0.6, 0.4, 0.3], 1),
         ({"mode": "max"}, "val_loss", [1, 2, 1, 1], 1),
         ({"mode": "min"}, "val_accuracy", [0.5, 0.4, 0.6, 0.7], 1),
-        ({}, "made_up", [3, 1, 2, 2], 1),
+        ({"mode": "min"}, "made_up", [3, 1, 2, 2], 1),
+        ({"mode": "max"}, "made_up", [1, 3, 2, 2], 1),
+        ({}, "accuracy", [0.5, 0.6, 0.4, 0.3], 1),
+        ({}, "loss", [3, 1, 2, 2], 1),
     ],
 )
 def test_what_counts_as_better(options, name, values, best, data):
@@ -874,10 +949,77 @@ def test_early_stopping_tells_what_it_misses(data):
     with pytest.raises(ValueError, match=r"no 'val_loss' among accuracy, loss; give fit validation_data or"):
         network().fit(*data, callbacks=[EarlyStopping()], verbose=0)
     with pytest.raises(ValueError, match=r"no 'f1' among accuracy, loss, val_accuracy, val_loss$"):
-        network().fit(*data, validation_data=data, callbacks=[EarlyStopping("f1")], verbose=0)
+        network().fit(*data, validation_data=data, callbacks=[EarlyStopping("f1", mode="max")], verbose=0)
+
+
+class Recall(fm.metrics.Metric):
+    """Says nothing about which way is up."""
+
+    def rows(self, y_true, y_pred):
+        return (y_pred.argmax(axis=1) == y_true).astype(float)
+
+
+class Hits(Recall):
+    better = "higher"
+
+
+class Misses(fm.metrics.Metric):
+    better = "lower"
+
+    def rows(self, y_true, y_pred):
+        return (y_pred.argmax(axis=1) != y_true).astype(float)
+
+
+class Loud(Recall):
+    better = "louder"
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"), [(Recall(), "val_Recall"), (Recall(), "f1"), (Recall(), "accuracy"), (Loud(), "Loud")], ids=str
+)
+def test_early_stopping_asks_for_the_mode_that_nobody_tells(metric, name, data, same_future):
+    """When `fit` begins: a metric of the user's own, one of another callback, one that is not there."""
+    nets = []
+    for _ in range(2):
+        net = fm.Sequential([fm.layers.Dense(CLASSES, "softmax")], input_dim=FEATURES, seed=1)
+        net.compile("adam", "sparse_categorical_crossentropy", metrics=[metric])
+        nets.append(net)
+    ends, stop = Ends(), EarlyStopping(name)
+    with pytest.raises(ValueError, match=r"mode='max' or mode='min'.*better = 'higher' or 'lower'") as caught:
+        nets[0].fit(*data, validation_data=data, callbacks=[ends, stop], verbose=0)
+    assert repr(name) in str(caught.value) and ("'louder'" in str(caught.value)) == (name == "Loud")
+    assert len(ends.ended) == 1
+    same_future(*nets)
+
+
+@pytest.mark.parametrize(
+    ("metric", "name", "best"), [(Hits(), "Hits", max), (Misses(), "Misses", min), ("accuracy", "accuracy", max)]
+)
+def test_metrics_tell_which_way_is_better(metric, name, best, data):
+    net = fm.Sequential([fm.layers.Dense(6, "tanh"), fm.layers.Dense(CLASSES, "softmax")], input_dim=FEATURES, seed=5)
+    net.compile(fm.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=[metric])
+    stop = EarlyStopping(name, patience=99)
+    values = net.fit(*data, epochs=20, callbacks=[stop], verbose=0).history[name]
+    assert len(set(values)) > 2
+    assert stop.best == best(values) == values[stop.best_epoch]
 
 
 @pytest.mark.parametrize("options", [{"mode": "up"}, {"patience": -1}, {"min_delta": -0.1}])
-def test_early_stopping_checks_its_options(options):
+def test_early_stopping_checks_its_options(options, data):
     with pytest.raises(ValueError, match=next(iter(options))):
         EarlyStopping(**options)
+    stop = EarlyStopping("loss")
+    for name, value in options.items():
+        setattr(stop, name, value)
+    with pytest.raises(ValueError, match=next(iter(options))):
+        network().fit(*data, callbacks=[stop], verbose=0)
+
+
+def test_a_mode_set_by_another_callback_holds_from_the_next_epoch(data):
+    class Turn(Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            stop.mode = "max" if epoch >= 2 else "min"
+
+    stop = EarlyStopping(patience=9)
+    network().fit(*data, epochs=5, callbacks=[Turn(), Losses([3, 2, 5, 4, 7]), stop], verbose=0)
+    assert (stop.best, stop.best_epoch) == (7, 4)

@@ -504,7 +504,11 @@ def test_settings_count_from_the_next_step_on(what, slow, snapshot, same_bits):
 
 def test_a_setting_of_ones_own(slow):
     """What the plan knows nothing of is looked at by those who do."""
-    net, twin = (warm(network(), X, LABELS) for _ in range(2))
+
+    class Mine(fm.optimizers.RMSprop):
+        """Not one of ours, so that it may have attributes of its own."""
+
+    net, twin = (warm(network(optimizer=Mine(0.001)), X, LABELS) for _ in range(2))
     net.optimizer.note = "mine"
     net.optimizer.learning_rate_at = lambda step: 0.0
     before = {key: view.copy() for key, view in net.parameters.items()}

@@ -661,3 +661,61 @@ def test_names_of_distributions(one, other, same):
     assert fm.registry.same_distribution(one, other) is same
     assert (fm.registry.canonical_distribution(one) == fm.registry.canonical_distribution(other)) is same
     assert fm.registry.is_distribution(one) and not fm.registry.is_distribution(f"{one}; rm")
+
+
+FUNCTIONS = {  # what one has to write instead: the words of the error
+    "activations": ["recorded(f)", "fm.activations.Activation", "forward(self, z)"],
+    "layers": ["fm.layers.Activation(fm.activations.recorded(f))", "compose"],
+    "initializers": ["fm.initializers.Initializer", "__call__(self, shape, rng, dtype)"],
+    "optimizers": ["fm.optimizers.Optimizer", "update(self, param, grad, state"],
+    "losses": ["fm.losses.Loss", "value_and_gradient(self, y_true, y_pred)"],
+    "metrics": ["fm.metrics.Metric", "rows(self, y_true, y_pred)"],
+    "regularizers": ["fm.regularizers.Regularizer", "value_and_gradient(self, w)"],
+}
+
+
+class Applied:
+    """An object that can be called, as those of other libraries."""
+
+    def __call__(self, *values):
+        return values[0]
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+@pytest.mark.parametrize("function", [np.tanh, lambda *values: values[0], Applied(), len], ids=type)
+def test_a_function_where_a_class_is_wanted_names_the_way(kind, function):
+    registry, words = getattr(fm.registry, kind), FUNCTIONS[kind]
+    for use in (registry.get, lambda f: registry.register("mine", f), registry.register("mine")):
+        with pytest.raises(TypeError) as caught:
+            use(function)
+        assert [word for word in [registry.kind, repr(function), *words] if word not in str(caught.value)] == []
+        assert f"fm.{kind}.{registry.base.__name__}" in str(caught.value)
+
+
+def test_functions_in_networks_name_the_way():
+    for use, word in (
+        (lambda: fm.layers.Dense(3, np.tanh), "recorded"),
+        (lambda: fm.layers.Activation(np.sin), "recorded"),
+        (lambda: fm.Sequential([lambda x: x]), "fm.layers.Layer"),
+        (lambda: fm.layers.Dense(3, kernel_initializer=np.zeros), "__call__"),
+        (lambda: fm.layers.Dense(3, kernel_regularizer=np.sum), "value_and_gradient"),
+        (lambda: fm.Sequential([fm.layers.Dense(1)]).compile(lambda w: w, "mse"), "update"),
+    ):
+        with pytest.raises(TypeError, match=word):
+            use()
+
+
+def test_what_can_not_be_called_gets_no_advice_about_functions():
+    with pytest.raises(TypeError) as caught:
+        fm.registry.losses.get(3)
+    assert "function" not in str(caught.value)
+
+
+@pytest.mark.parametrize("function", [np.tanh, np.sin, np.exp], ids=lambda f: f.__name__)
+def test_the_way_named_for_activations_is_one(function):
+    """Also for ufuncs, whose signature has where to write and the like."""
+    activation = fm.activations.recorded(function)
+    z = np.linspace(-2, 2, 9)
+    np.testing.assert_array_equal(activation(z), function(z))
+    net = fm.Sequential([fm.layers.Dense(3, activation)], input_dim=2, seed=0)
+    assert np.isfinite(net.predict(np.ones((2, 2)))).all()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from .executable import Executable
 from .lower import Lowering
 from .memory import Arenas, ArrayMap
 from .network import Network, build_network
+from .outputs import check_loss, check_width
 from .settings import Current, TrainingSettings, forward_settings, is_compiled, training_settings, with_update
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class Compiled:
         self.metrics: tuple[metrics.Metric, ...] = ()
         self.gradient_transforms: tuple[Callable[[Lowering], None], ...] = ()
         self.stop_training = False  # asked of `fit`
+        self._checks = True
         self._arenas: Arenas | None = None
         self._drop_executables()
 
@@ -110,15 +113,19 @@ class Compiled:
             return
         with self.guard.changing("build"):
             network = build_network(self.layers, inputs)
+            self._check_objective(network, self.loss, self.metrics)
             arenas = Arenas(network, self.dtype)
             arenas.initialize(network, self.seed)
             self._network, self._arenas = network, arenas
             self._drop_executables()
+            network.mark_built(True)
             if self.optimizer is not None:
                 self._reset_optimizer(self.optimizer)
 
     def unbuild(self) -> None:
         """Go back to before `build`, for a first call that was refused."""
+        if self._network is not None:
+            self._network.mark_built(False)
         self._network = self._arenas = None
         self._drop_executables()
 
@@ -131,11 +138,49 @@ class Compiled:
         metrics: tuple[metrics.Metric, ...],
     ) -> None:
         """Choose optimizer, loss and metrics; the optimizer's state starts anew."""
+        self._check_objective(self._network, loss, metrics)
         with self.guard.changing("compile"):
             if self.built:
                 self._reset_optimizer(optimizer)
             self.optimizer, self.loss, self.metrics = optimizer, loss, metrics
+            optimizer.in_use = True
             self._drop_executables()
+
+    @contextmanager
+    def checks_later(self) -> Iterator[None]:
+        """Let `compile` take what does not go together, which the next step refuses: files and copies are as they were.
+
+        What a network was compiled for may have been changed since, and it predicts all the same.
+        """
+        self._checks = False
+        try:
+            yield
+        finally:
+            self._checks = True
+
+    def check_objective(self) -> None:
+        """Refuse a loss and metrics that don't go together with the outputs, as all of them are set now; ValueError."""
+        self._check_objective(self._network, self.loss, self.metrics)
+
+    def _check_objective(
+        self, network: Network | None, loss: losses.Loss | None, metrics: tuple[metrics.Metric, ...]
+    ) -> None:
+        if not self._checks:
+            return
+        if network is None:  # more is known once it is built
+            for layer in self.layers:
+                check_width(layer, getattr(layer, "units", None))
+        if loss is None:
+            return
+        check_loss(self.layers if network is None else [place.layer for place in network.chain], loss)
+        for metric in metrics:
+            if loss.labels and not metric.labels:
+                raise ValueError(
+                    f"metric {metric_name(metric)!r} compares outputs with rows of targets, but the targets of "
+                    f"{type(loss).__name__} are labels"
+                )
+            if network is not None:
+                metric.for_loss(loss, network.units)
 
     def transform_gradients(self, *transforms: Callable[[Lowering], None]) -> None:
         """Choose what adds operations between the way back and the update, in this order; see `Lowering`."""
@@ -156,11 +201,7 @@ class Compiled:
     def accuracy_kind(self) -> str | None:
         """Return what ``"accuracy"`` means here, if it is asked for."""
         loss, _ = self.objective()
-        if not any(map(is_compiled, self.metrics)):
-            return None
-        if loss.accuracy != "shape":
-            return loss.accuracy
-        return "categorical" if self.units > 1 else "binary"
+        return loss.accuracy_of(self.units) if any(map(is_compiled, self.metrics)) else None
 
     def named_metrics(self) -> list[tuple[str, metrics.Metric | None]]:
         """Return the metrics by their names in logs; None stands for the accuracy that the loss's kernel counts.
@@ -168,11 +209,10 @@ class Compiled:
         Beside a loss that runs in Python, accuracy is computed in NumPy too.
         """
         named: list[tuple[str, metrics.Metric | None]] = []
+        loss, _ = self.objective()
         for metric in self.metrics:
-            counted: metrics.Metric | None = metric
-            if is_compiled(metric):
-                counted = metrics.Accuracy(self.accuracy_kind()) if self.settings().loss_runs_in_python else None
-            named.append((metric_name(metric), counted))
+            by_kernel = is_compiled(metric) and not self.settings().loss_runs_in_python
+            named.append((metric_name(metric), None if by_kernel else metric.for_loss(loss, self.units)))
         return named
 
     def has_metrics_in_numpy(self) -> bool:

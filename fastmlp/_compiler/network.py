@@ -10,6 +10,7 @@ from ..activations import Identity
 from ..checks import check_integer
 from ..configurable import init_parameters
 from ..layers import Layer, check_layers
+from .outputs import check_width
 
 __all__ = ["BuiltLayer", "Network", "build_network"]
 
@@ -66,6 +67,12 @@ class Network(NamedTuple):
     def units(self) -> int:
         """Number of outputs."""
         return self.chain[-1].units
+
+    def mark_built(self, built: bool) -> None:
+        """Tell the layers, and those that they are a part of, that a network has been built of them, or is no more."""
+        for place in self.layers:
+            for layer in (place.layer, *place.frozen_by):
+                layer.built = built
 
     def number_of(self, key: str) -> int:
         """Return the number of the layer that has an array of this key."""
@@ -136,6 +143,7 @@ class _Builder:
         else:
             units = layer.build_join(inputs, [chain[-1].units if chain else inputs for chain in chains])
         units = check_integer(f"outputs of layer {key!r}", units, 1)
+        check_width(layer, units, key)
         _tell_units(layer, units)
         return BuiltLayer(key, layer, inputs, units, chains, inside)
 

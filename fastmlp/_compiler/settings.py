@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from .. import activations, losses, metrics, optimizers, regularizers
-from ..configurable import HYPERPARAMETERS, SETTINGS, VERSIONS
+from ..configurable import HYPERPARAMETERS, SETTINGS, VERSIONS, is_builtin
 from ..layers import Layer
+from .outputs import check_width
 
 if TYPE_CHECKING:
     from .compiled import Compiled
@@ -89,12 +90,15 @@ class TrainingSettings(NamedTuple):
 
 def forward_settings(compiled: Compiled) -> tuple[Any, ...]:
     """Return what plans depend on of the layers."""
+    for place in compiled.network.layers:
+        check_width(place.layer, place.units, place.key)
     return tuple(map(_layer_settings, compiled.network.layers))
 
 
 def training_settings(compiled: Compiled) -> TrainingSettings:
     """Return what plans of training and evaluation depend on."""
     loss, optimizer, memory = compiled.loss, compiled.optimizer, compiled.memory
+    compiled.check_objective()
     return TrainingSettings(
         forward_settings(compiled),
         None if loss is None else losses.execution_of(loss, compiled.dtype, compiled.units),
@@ -124,6 +128,10 @@ def _layer_settings(place: BuiltLayer) -> tuple[Any, ...]:
     layer = place.layer
     if type(layer).lower is Layer.lower:
         return (place.trainable,)
+    if not is_builtin(type(layer)):  # it may hand over what it likes
+        from .._tracing.cache import attributes
+
+        return place.trainable, attributes(layer, ignoring=layer.data_attributes)
     activation = getattr(layer, "activation", None)
     return place.trainable, _plain(layer), None if activation is None else _activation_settings(activation)
 

@@ -17,7 +17,8 @@ cdef enum:
     NO_METRIC = 0
     SPARSE_ACCURACY = 1
     CATEGORICAL_ACCURACY = 2
-    BINARY_ACCURACY = 3              # at 0.5
+    BINARY_ACCURACY = 3              # of probabilities: at 0.5
+    SIGN_ACCURACY = 4                # of logits and margins: at 0
 
 cdef void loss_rows(const loss_t *g, Py_ssize_t i0, Py_ssize_t i1, const real *of) noexcept nogil
 cdef void accuracy_rows(const loss_t *g, int metric, Py_ssize_t i0, Py_ssize_t i1, double *values,

@@ -194,19 +194,20 @@ cdef inline Py_ssize_t argmax(const real *a, Py_ssize_t n, vec like) noexcept no
 cdef inline void accuracies(const loss_t *g, int metric, Py_ssize_t i, Py_ssize_t i1, double *values, const real *of,
                             vec like) noexcept nogil:
     cdef Py_ssize_t W = lanes(like), j, m, right
+    cdef real least = <real> (0.5 if metric == BINARY_ACCURACY else 0.0)    # an output above it says yes
     cdef const real *a
     cdef const real *y
     while i < i1:
         a, y = <const real *> g.a + i * g.lda, target(g, i, of)
         m = min(W, i1 - i)
-        if metric != BINARY_ACCURACY and g.n <= FEW_COLUMNS and m > 1:
+        if metric < BINARY_ACCURACY and g.n <= FEW_COLUMNS and m > 1:
             accuracy_transposed(g, metric, i, m, values, of, like)
             i += m
             continue
-        if metric == BINARY_ACCURACY:
+        if metric >= BINARY_ACCURACY:
             right = 0
             for j in range(g.n):
-                right += (a[j] > <real> 0.5) == (y[j] > <real> 0.5)
+                right += (a[j] > least) == (y[j] > <real> 0.5)
             values[i] = <double> right / g.n
         else:
             right = g.labels[g.index[i]] if metric == SPARSE_ACCURACY else argmax(y, g.n, like)
@@ -216,7 +217,7 @@ cdef inline void accuracies(const loss_t *g, int metric, Py_ssize_t i, Py_ssize_
 
 cdef void accuracy_rows(const loss_t *g, int metric, Py_ssize_t i0, Py_ssize_t i1, double *values,
                         const real *of) noexcept nogil:
-    """values = 1 where the largest output is the label; of the binary metric the share of outputs on the right side."""
+    """values = 1 where the largest output is the label; of yes-or-no outputs the share on the right side."""
     if real is float:
         accuracies(g, metric, i0, i1, values, of, splat_f32(0))
     else:

@@ -124,6 +124,6 @@ LOSSES = {
 }
 METRICS = {
     "none": nn_losses.NO_METRIC, "sparse": nn_losses.SPARSE_ACCURACY, "categorical": nn_losses.CATEGORICAL_ACCURACY,
-    "binary": nn_losses.BINARY_ACCURACY,
+    "binary": nn_losses.BINARY_ACCURACY, "signs": nn_losses.SIGN_ACCURACY,
 }
 PENALTY_CHUNK = nn_penalties.CHUNK      # numbers of a parameter that a sum of penalty terms covers

@@ -293,8 +293,8 @@ def loss(code: int, z: Array, a: Array, y: Array, weight: Array, values: Array, 
 def accuracy(metric: int, a: Array, y: Array, values: Array) -> None:
     """``values`` = 1 where the largest output (the first of several) is the label, or the largest of y; 0 elsewhere.
 
-    For the binary metric, the share of outputs on the right side of 1/2. a (m, n), y (m, n), or (m,) of labels for
-    the sparse metric, values (m,).
+    For yes-or-no outputs, the share on the right side: of 1/2 for the binary metric, of 0 for signs. a, y (m, n),
+    or (m,) of labels for the sparse metric, values (m,).
     """
     match METRICS[metric]:
         case "sparse":
@@ -303,6 +303,8 @@ def accuracy(metric: int, a: Array, y: Array, values: Array) -> None:
             values[...] = a.argmax(axis=1) == y.argmax(axis=1)
         case "binary":
             values[...] = ((a > 0.5) == (y > 0.5)).mean(axis=1)
+        case "signs":
+            values[...] = ((a > 0.0) == (y > 0.5)).mean(axis=1)
 
 
 def sgd_update(

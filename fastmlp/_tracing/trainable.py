@@ -43,6 +43,9 @@ class Learned(Configurable, NDArrayOperatorsMixin):
             raise ValueError(f"per: expected one of {', '.join(PER)}, got {per!r}")
         self.per = per
 
+    def _check_setting(self, name: str, value: Any) -> dict[str, Any]:
+        raise AttributeError(f"{name} of {self!r} can't be changed: give the activation a fm.learned(...) of its own")
+
     def __repr__(self) -> str:
         return f"learned({self.value!r})" if self.per == PER[0] else f"learned({self.value!r}, per={self.per!r})"
 

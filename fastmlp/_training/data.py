@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..checks import cast, check_number, check_range, in_place, real_array
+from ..errors import NonFiniteError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +27,8 @@ __all__ = [
     "rows_of",
 ]
 
+CHECKED_BYTES = 256 << 10  # of rows that are looked at together: they should stay in cache
+
 
 class Dataset(NamedTuple):
     """Data of a call: inputs ``(n, inputs)``, targets ``(n, units)`` or labels ``(n,)``, weights ``(n,)``."""
@@ -33,6 +36,21 @@ class Dataset(NamedTuple):
     x: NDArray[Any]
     y: NDArray[Any] | None = None
     weight: NDArray[Any] | None = None
+
+    def check_finite(self, what: str) -> None:
+        """Refuse NaN and infinity, as a step does; `what` is what the error calls the data."""
+        for name, array in (("x", self.x), ("y", self.y)):
+            if array is None or array.dtype.kind != "f":
+                continue
+            rows = max(CHECKED_BYTES // max(array[:1].nbytes, 1), 1)
+            for at in range(0, len(array), rows):
+                finite = np.isfinite(array[at : at + rows])
+                if not finite.all():
+                    row, *column = (int(place) for place in np.argwhere(~finite)[0])
+                    where = "".join(f" and column {number}" for number in column)
+                    raise NonFiniteError(
+                        f"NaN or infinity in {name}, at row {at + row}{where} of {what}: clean the data"
+                    )
 
     def copy_bytes(self, dtype: np.dtype[Any]) -> int:
         """Return the bytes that `readable` copies: 0 if the kernels can read inputs and targets where they are."""
@@ -125,8 +143,13 @@ def check_weights(
     units: int,
     loss: Loss,
     dtype: np.dtype[Any],
+    *,
+    weightless: bool = False,
 ) -> NDArray[Any] | None:
-    """Return weights ``(n,)``: those of the samples times those of their classes; None if there are none."""
+    """Return weights ``(n,)``: those of the samples times those of their classes; None if there are none.
+
+    Some sample must count, unless the data may be `weightless`.
+    """
     weight, n = None, len(y)
     if sample_weight is not None:
         weight = real_array("sample_weight", sample_weight)
@@ -140,7 +163,7 @@ def check_weights(
     if n and not (weight.min() >= 0 and weight.max() < np.inf):  # false for NaN too
         raise ValueError("weights: expected finite numbers of at least 0")
     weight = cast(weight, dtype, "sample_weight")
-    if n and not weight.sum() > 0:
+    if n and not weightless and not weight.sum() > 0:
         raise ValueError(f"weights: their sum is 0 in {dtype}, so that no sample counts")
     return weight
 
@@ -153,6 +176,12 @@ def _class_factors(class_weight: Mapping[int, float], y: NDArray[Any], loss: Los
         )
     if loss.accuracy == "shape":
         raise ValueError(f"class_weight: targets of {type(loss).__name__} have no classes; give sample_weight")
+    if loss.accuracy in ("binary", "signs") and units > 1:
+        raise ValueError(
+            f"class_weight: the {units} outputs of this network are yes-or-no answers, each by itself "
+            f"({type(loss).__name__}), so that a row has no one class; give sample_weight, a weight for each row, or "
+            "weigh the outputs in a loss of your own"
+        )
     classes = max(units, 2)
     labels = y
     if y.ndim == 2:
@@ -201,13 +230,15 @@ def prepare(
     y: Any,
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | None = None,
+    *,
+    weightless: bool = False,
 ) -> Dataset:
-    """Return the checked data of a call; the inputs keep their dtype."""
+    """Return the checked data of a call; the inputs keep their dtype. Weights may all be 0 where it is `weightless`."""
     loss, _ = compiled.objective()
     with UnbuiltIfRefused(compiled):
         rows = rows_of(compiled, x)
         check_range(rows, compiled.dtype)
         units = compiled.units
         targets = check_targets(y, len(rows), units, loss, compiled.dtype)
-        weight = check_weights(sample_weight, class_weight, targets, units, loss, compiled.dtype)
+        weight = check_weights(sample_weight, class_weight, targets, units, loss, compiled.dtype, weightless=weightless)
     return Dataset(rows, targets, weight)

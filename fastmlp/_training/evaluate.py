@@ -21,6 +21,7 @@ def evaluate(compiled: Compiled, x: Any, y: Any, *, batch_size: int, sample_weig
     """Return the means of loss and metrics over the data."""
     batch_size = check_count("batch_size", batch_size)
     data = prepare(compiled, x, y, sample_weight)
+    data.check_finite("the data")
     return run_evaluation(compiled, ArraySource(compiled, data, batch_size, once=True))
 
 

@@ -104,6 +104,10 @@ class Loop:
                 break
         if position.means is None:
             raise ValueError("fit: the iterable gave no batch; a generator is used up after one epoch, a list is not")
+        if not position.means.counts and not compiled.stop_training:
+            raise ValueError(
+                f"weights: their sum is 0 in epoch {position.epoch + 1}, so that no sample counts; there was no step"
+            )
         asked = self.source.limit
         if asked is not None and position.batch < asked and not compiled.stop_training:
             warnings.warn(
@@ -177,6 +181,7 @@ def fit(
             source = ArraySource(compiled, data, batch_size, limit=limit, shuffle=shuffle)
         validation = None
         if held is not None:
+            held.check_finite("the validation data")
             size = batch_size if callbacks.watches_test_batches else max(batch_size, VALIDATION_ROWS)
             validation = ArraySource(compiled, held, size)
     compiled.stop_training = False

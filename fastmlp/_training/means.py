@@ -95,6 +95,11 @@ class RunningMeans:
                 for metric in self.in_numpy:
                     metric.update(target[part], outputs[part], None if shares is None else shares.copy())
 
+    @property
+    def counts(self) -> bool:
+        """Whether some row has counted, so that there is a mean."""
+        return bool(self.sums[2] > 0)
+
     def logs(self) -> dict[str, float]:
         """Return the means by name; NaN where no row has counted."""
         loss, hits, weight = self.sums.tolist()

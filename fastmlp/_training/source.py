@@ -141,6 +141,8 @@ class ArraySource:
 class IterableSource:
     """Batches of an iterable of ``(x, y[, weight])``, which is iterated anew each epoch.
 
+    One whose weights are all 0 is no step, as among the batches of arrays.
+
     Parameters
     ----------
     compiled : Compiled
@@ -158,6 +160,6 @@ class IterableSource:
         for batch in islice(self._batches, first, self.limit):
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
                 raise TypeError(f"fit: expected batches (x, y) or (x, y, weight), got {type(batch).__name__}")
-            data = prepare(self._compiled, *batch).readable(self._compiled.dtype)
+            data = prepare(self._compiled, *batch, weightless=True).readable(self._compiled.dtype)
             loss, _ = self._compiled.objective()
             yield Block(data, np.arange(len(data.x), dtype=np.int64), len(data.x), loss)

@@ -35,7 +35,9 @@ class Activation(Configurable):
         Whether `forward`, `derivative` and `backward` do the same at each call, so that they can be traced once; if
         not, NumPy runs them at every step.
     output : str or None
-        ``"probabilities"`` where the values of a row are probabilities; losses of probabilities ask for it.
+        ``"probabilities"`` where the values of a row are probabilities: yes-or-no answers each by itself where it is
+        elementwise (sigmoid), else of classes, which sum to 1 (softmax). Losses of probabilities ask for it, losses of
+        logits refuse it.
     native : NativeKernel or None
         Compiled functions that do the same; a subclass that changes `forward` sets its own, or None.
     """
@@ -45,6 +47,15 @@ class Activation(Configurable):
     recordable: bool = True
     output: str | None = None
     native: NativeKernel | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        before = vars(self).get(name, value)
+        if before is not value and _learned_in(before) != _learned_in(value):
+            raise AttributeError(
+                f"{name} of {self!r} can't become {value!r}: what is learned is settled when a network is built; make "
+                "a new activation"
+            )
+        super().__setattr__(name, value)
 
     def forward(self, z: NDArray[Any]) -> NDArray[Any]:
         """Return ``g(z)``: a new array of the shape and dtype of `z`, which is read-only."""
@@ -81,6 +92,12 @@ class Activation(Configurable):
         other = copy(self)
         vars(other).update(values)
         return other
+
+
+def _learned_in(value: Any) -> list[Learned]:
+    """Return the trainable parameters in a setting."""
+    parts = value.values() if isinstance(value, Mapping) else [value]
+    return [part for part in parts if isinstance(part, Learned)]
 
 
 registry.base = Activation

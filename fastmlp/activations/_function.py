@@ -111,7 +111,9 @@ class Recorded(Activation):
 
 def _values(function: Callable[..., Any], parameters: Values) -> dict[str, float | Learned]:
     """Return the values of a function's parameters but the first."""
-    _, *others = inspect.signature(function).parameters.values()
+    others: list[inspect.Parameter] = []
+    if not isinstance(function, np.ufunc):  # np.tanh takes z; out, where and so on say how to compute it
+        _, *others = inspect.signature(function).parameters.values()
     values = {}
     for parameter in others:
         value = parameters.get(parameter.name, parameter.default)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..configurable import init_parameters, is_builtin, unknown_attribute
 
 if TYPE_CHECKING:
     from ..model import Sequential
@@ -59,10 +61,19 @@ class Callback:
     ...         print(batch, logs["loss"])
     """
 
+    results: ClassVar[tuple[str, ...]] = ()  # of fastmlp's own callbacks: what a training leaves in them
     every_n_steps: int | None = None
     every_seconds: float | None = None
     model: Sequential = None  # type: ignore[assignment]  # before any fit
     params: Mapping[str, Any] = MappingProxyType({})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        cls = type(self)
+        if is_builtin(cls) and not (name.startswith("_") or hasattr(cls, name) or name in cls.results):
+            settings = init_parameters(cls)
+            if name not in settings:
+                raise unknown_attribute(cls.__name__, name, settings)
+        object.__setattr__(self, name, value)
 
     def set_model(self, model: Sequential) -> None:
         """Take the network that is going to be trained."""

@@ -20,13 +20,11 @@ class History(Callback):
     epoch : list of int
     """
 
+    results = ("history", "epoch")
+
     def __init__(self) -> None:
         self.history: dict[str, list[float]] = {}
         self.epoch: list[int] = []
-
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Become the history of the network."""
-        self.model.history = self
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Keep the logs of an epoch."""

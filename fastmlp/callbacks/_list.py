@@ -64,6 +64,7 @@ class CallbackList:
 
     def begin(self, params: Mapping[str, Any]) -> None:
         """Hand over the network and what is known of the training, then call ``on_train_begin``."""
+        self._model.history = self.history  # first: whatever fails from here on, it is this training's
         for callback in self.callbacks:
             callback.set_params(params)
             callback.set_model(self._model)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..checks import check_number
 from ._base import Callback, Logs
 
 if TYPE_CHECKING:
@@ -24,11 +26,13 @@ class EarlyStopping(Callback):
     monitor : str
         A name in the logs: ``"val_loss"``, ``"loss"``, ``"val_accuracy"``, ...
     patience : int
-        Epochs without improvement after which training stops, at least one. NaN is no improvement.
+        Epochs without improvement after which training stops, at least one. NaN is no improvement, nor is an
+        infinite loss.
     min_delta : float
         What counts as an improvement.
     mode : {"auto", "min", "max"}
-        Which way is better; "auto": up for accuracies, down for the rest.
+        Which way is better; "auto": down for a loss, as a metric says (`Metric.better`) for a metric. A ValueError when
+        ``fit`` begins where nobody says.
     restore_best_weights : bool
         Put parameters and buffers back to those of the best epoch when the training ends.
 
@@ -37,6 +41,8 @@ class EarlyStopping(Callback):
     best : float or None
     best_epoch, stopped_epoch : int or None
     """
+
+    results = ("best", "best_epoch", "stopped_epoch")
 
     def __init__(
         self,
@@ -47,16 +53,19 @@ class EarlyStopping(Callback):
         mode: str = "auto",
         restore_best_weights: bool = True,
     ) -> None:
-        if mode not in ("auto", "min", "max"):
-            raise ValueError(f"mode: expected 'auto', 'min' or 'max', got {mode!r}")
-        if patience < 0 or min_delta < 0:
-            raise ValueError(f"patience and min_delta: expected at least 0, got {patience} and {min_delta}")
         self.monitor = monitor
         self.patience = patience
         self.min_delta = min_delta
         self.mode = mode
         self.restore_best_weights = restore_best_weights
+        self._check_options()
         self._forget()
+
+    def _check_options(self) -> None:
+        if self.mode not in ("auto", "min", "max"):
+            raise ValueError(f"mode: expected 'auto', 'min' or 'max', got {self.mode!r}")
+        check_number("patience", self.patience, 0.0)
+        check_number("min_delta", self.min_delta, 0.0)
 
     def _forget(self) -> None:
         self.best: float | None = None
@@ -66,13 +75,32 @@ class EarlyStopping(Callback):
         self._best_weights: dict[str, NDArray[Any]] = {}
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Forget an earlier training."""
+        """Forget an earlier training; check what was set since, and that it is known which way is better."""
         self._forget()
+        self._check_options()
+        self._is_better_up()
+
+    def _is_better_up(self) -> bool:
+        if self.mode != "auto":
+            return self.mode == "max"
+        name = self.monitor.removeprefix("val_")
+        if name == "loss":
+            return False
+        from .._compiler.compiled import metric_name
+
+        better = {metric_name(metric): metric.better for metric in self.model.metrics}.get(name)
+        if better not in ("higher", "lower"):
+            raise ValueError(
+                f"EarlyStopping: mode='auto' can't know which way {self.monitor!r} gets better; give mode='max' or "
+                "mode='min', or say it in the metric's class: better = 'higher' or 'lower'"
+                + ("" if better is None else f", not {better!r}")
+            )
+        return better == "higher"
 
     def _improves(self, value: float) -> bool:
-        if self.best is None:
-            return value == value  # NaN is never the best
-        up = self.mode == "max" or (self.mode == "auto" and self.monitor.endswith("accuracy"))
+        up = self._is_better_up()
+        if self.best is None:  # neither NaN nor the worst infinity is ever the best
+            return value > -math.inf if up else value < math.inf
         return value > self.best + self.min_delta if up else value < self.best - self.min_delta
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:

@@ -26,6 +26,7 @@ class Activation(Layer):
     """
 
     output_is_known = True
+    keeps_meaning = True  # the identity, that is: others are an output activation
     transparent_to_initializer = True
 
     def __init__(self, activation: Any, *, name: str | None = None, trainable: bool = True) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from ..checks import check_integer, check_number
-from ..configurable import Configurable
+from ..configurable import Configurable, init_parameters
 from ..registry import initializers as initializer_registry
 from ..registry import layers as registry
 from ..regularizers import regularizer_of
@@ -70,19 +70,34 @@ class Layer(Configurable):
         Number of outputs, once it is built; layers that choose it themselves have it before.
     parameters, buffers : dict of str to ndarray
         Views into the network's memory, once it is built.
+    built : bool
+        Whether a network has been built of it.
+    fixed_once_built : frozenset of str
+        Settings that can't be changed any more then, since arrays were laid out and filled by them: an AttributeError.
+        A subclass adds its own: ``fixed_once_built = Base.fixed_once_built | {"heads"}``. Others hold from the next
+        call on.
     output_is_known : bool
         Whether `output_activation` says all about what the outputs are.
+    keeps_meaning : bool
+        Whether the outputs mean what the inputs mean, if there is no `output_activation`: they are passed on, but for
+        noise in training.
     transparent_to_initializer : bool
         Whether an initializer is recommended by the activation behind this layer, too.
     """
 
     data_attributes: ClassVar[frozenset[str]] = frozenset(
-        ("buffers", "buffer_specs", "owned", "parameters", "parameter_specs", "recommended_initializer")
+        (
+            *("buffers", "buffer_specs", "built", "owned", "parameters", "parameter_specs", "recommended_initializer"),
+            "units",  # of layers that are told; it is a setting of those that choose it
+        )
     )
+    fixed_once_built: ClassVar[frozenset[str]] = frozenset({"units"})
 
     units: int
+    built: bool = False
 
     output_is_known: bool = False
+    keeps_meaning: bool = False
     transparent_to_initializer: bool = False
 
     def __init__(self, *, name: str | None = None, trainable: bool = True) -> None:
@@ -90,6 +105,38 @@ class Layer(Configurable):
         self.trainable = bool(trainable)
         self.owned = False  # whether a network has it
         self.recommended_initializer = "lecun_normal"  # set by the network, which knows the activation that follows
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if vars(self).get(name, value) is not value and self._is_fixed(name):
+            raise AttributeError(
+                f"{type(self).__name__}.{name} can't be changed once a network has the layer and is built: arrays were "
+                "named, laid out and filled by it; make a new network"
+            )
+        super().__setattr__(name, value)
+
+    def _is_fixed(self, name: str) -> bool:
+        """Return whether a setting can't be changed any more."""
+        if name == "name":  # a network has compared it with those of its other layers
+            return vars(self).get("owned", False)
+        if not self.built or name in self.fixed_once_built:
+            return self.built
+        stands_for_others = type(self).compose is not Layer.compose
+        return stands_for_others and name != "trainable" and name in init_parameters(type(self))
+
+    def _check_setting(self, name: str, value: Any) -> dict[str, Any]:
+        if name == "trainable":
+            return {name: bool(value)}
+        if name == "name":
+            return {name: _check_name(value)}
+        changes = super()._check_setting(name, value)
+        if self.built and name == "activation":
+            for activation in (vars(self)[name], changes[name]):
+                if activation.trainable_parameters():
+                    raise AttributeError(
+                        f"{type(self).__name__}.{name}: {activation!r} has parameters that are learned, which are laid "
+                        "out when a network is built; make a new network"
+                    )
+        return changes
 
     def begin_build(self) -> None:
         """Forget what an earlier build asked for."""

@@ -39,6 +39,9 @@ class Dense(Layer):
     """
 
     output_is_known = True
+    fixed_once_built = Layer.fixed_once_built | {
+        *("use_bias", "kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer")
+    }
 
     def __init__(
         self,

@@ -23,6 +23,7 @@ class Dropout(Layer):
     """
 
     output_is_known = True
+    keeps_meaning = True
     transparent_to_initializer = True
 
     def __init__(self, rate: float, *, name: str | None = None, trainable: bool = True) -> None:

@@ -42,6 +42,7 @@ class BatchNorm(Layer):
 
     output_is_known = True
     transparent_to_initializer = True
+    fixed_once_built = Layer.fixed_once_built | {"gamma_regularizer", "beta_regularizer"}
 
     def __init__(
         self,
@@ -99,6 +100,7 @@ class LayerNorm(Layer):
 
     output_is_known = True
     transparent_to_initializer = True
+    fixed_once_built = Layer.fixed_once_built | {"gamma_regularizer", "beta_regularizer"}
 
     def __init__(
         self,
@@ -142,6 +144,7 @@ class RMSNorm(Layer):
 
     output_is_known = True
     transparent_to_initializer = True
+    fixed_once_built = Layer.fixed_once_built | {"gamma_regularizer", "beta_regularizer"}
 
     def __init__(
         self, *, epsilon: float = 1e-5, gamma_regularizer: Any = None, name: str | None = None, trainable: bool = True

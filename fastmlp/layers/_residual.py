@@ -46,6 +46,7 @@ class Residual(Layer):
     """
 
     output_is_known = True
+    fixed_once_built = Layer.fixed_once_built | {"layers"}
     conformance: ClassVar[dict[str, Any]] = {"config": {"layers": ({"name": "activation", "activation": "tanh"},)}}
 
     def __init__(self, layers: Iterable[Any], *, name: str | None = None, trainable: bool = True) -> None:

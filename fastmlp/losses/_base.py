@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+ACCURACIES = ("sparse", "categorical", "binary", "signs", "shape")
+
+
 class Loss(Configurable):
     """Base of all losses.
 
@@ -22,17 +25,21 @@ class Loss(Configurable):
     ----------
     labels : bool
         Whether the target of a row is one integer, the number of a class.
-    probabilities : bool
-        Whether predictions must be probabilities (the last activation's trait ``output``).
+    probabilities : bool or None
+        True: predictions must be probabilities (the last activation's trait ``output``). False: they must be none, but
+        logits or margins, of which those above 0 say yes. None: either.
     accuracy : str
-        What the metric ``"accuracy"`` means beside this loss: ``"sparse"``, ``"categorical"``, ``"binary"``, or
-        ``"shape"``: categorical for several outputs, binary for one.
+        What the metric ``"accuracy"`` means beside this loss, and so what targets are. ``"sparse"``, ``"categorical"``:
+        a row has one class, given by its number or as a row of probabilities that sum to 1; then the last activation,
+        if predictions must be probabilities, is one over whole rows, such as softmax. ``"binary"``: each output is a
+        yes-or-no answer by itself, with a probability as target; then it is one such as sigmoid. ``"signs"``: the same
+        for margins, whose targets may be negative. ``"shape"``: categorical for several outputs, binary for one.
     recordable : bool
         Whether `value_and_gradient` does the same at each call, so that it can be traced once.
     """
 
     labels: bool = False
-    probabilities: bool = False
+    probabilities: bool | None = None
     accuracy: str = "shape"
     recordable: bool = True
 
@@ -42,6 +49,24 @@ class Loss(Configurable):
         `y_true` is ``(batch, units)``, or ``(batch,)`` integers where `labels` is set.
         """
         raise NotImplementedError(f"{type(self).__qualname__} has no value_and_gradient(self, y_true, y_pred)")
+
+    def check_traits(self) -> None:
+        """Check what a class says of itself; ValueError."""
+        if self.accuracy not in ACCURACIES:
+            raise ValueError(f"{self!r}: accuracy: expected one of {', '.join(ACCURACIES)}, got {self.accuracy!r}")
+        if self.probabilities not in (True, False, None):
+            raise ValueError(f"{self!r}: probabilities: expected True, False or None, got {self.probabilities!r}")
+
+    def accuracy_of(self, units: int) -> str:
+        """Return what accuracy counts of so many outputs, by what they mean.
+
+        ``"sparse"`` and ``"categorical"``: the largest output. ``"binary"``: the side of 0.5 on which an output lies.
+        ``"signs"``: the side of 0, for logits and margins.
+        """
+        kind = self.accuracy
+        if kind == "shape":
+            kind = "categorical" if units > 1 else "binary"
+        return "signs" if kind == "binary" and self.probabilities is False else kind
 
 
 registry.base = Loss

@@ -98,9 +98,11 @@ class Hinge(Loss):
     """``mean_j max(0, 1 - y_j yhat_j)``; targets are 1 or -1, and a 0 means -1.
 
     Gradient ``-y / units`` where the margin ``1 - y yhat`` is positive, else 0. Cortes and Vapnik, Support-vector
-    networks, Machine Learning, 1995. What is predicted is the sign of an output; the metric ``"accuracy"`` of a single
-    output asks for more than 0.5 instead.
+    networks, Machine Learning, 1995. What is predicted is the sign of an output, and so counts ``"accuracy"``.
     """
+
+    probabilities = False
+    accuracy = "signs"
 
     def value_and_gradient(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         y = np.where(y_true == 0, -1, y_true)

@@ -12,18 +12,35 @@ from ..registry import metrics as registry
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..losses import Loss
+
 
 class Metric(Configurable):
     """Base of all metrics: `reset`, then `update` batch by batch, then `result`.
 
     A subclass that is a weighted mean over rows writes `rows` alone.
+
+    Attributes
+    ----------
+    labels : bool
+        Whether targets may be labels; if not, they must be rows as wide as the outputs.
+    better : {"higher", "lower", None}
+        Which way is up, for `EarlyStopping(mode="auto")`; None says nothing, so that one has to choose.
     """
 
     data_attributes: ClassVar[frozenset[str]] = frozenset({"total", "weight"})
 
     total: float = 0.0
     weight: float = 0.0
-    labels: bool = True  # whether targets may be labels; if not, they must be rows as wide as the outputs
+    labels: bool = True
+    better: str | None = None
+
+    def for_loss(self, loss: Loss, units: int) -> Metric:
+        """Return the metric that counts beside a loss, of so many outputs: this one, or one that knows what they mean.
+
+        `loss` tells by ``accuracy_of(units)``. A ValueError refuses a loss whose targets the metric can't take.
+        """
+        return self
 
     def reset(self) -> None:
         """Forget what was seen."""

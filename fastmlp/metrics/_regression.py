@@ -18,6 +18,7 @@ class MeanSquaredError(Metric):
     """``mean (yhat - y)^2`` over rows and outputs."""
 
     labels = False
+    better = "lower"
 
     def rows(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(np.square(y_pred - y_true).mean(axis=1))
@@ -28,6 +29,7 @@ class MeanAbsoluteError(Metric):
     """``mean |yhat - y|`` over rows and outputs."""
 
     labels = False
+    better = "lower"
 
     def rows(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(np.abs(y_pred - y_true).mean(axis=1))

@@ -37,6 +37,9 @@ class Optimizer(Configurable):
         `update` runs on a copy of the optimizer that holds its value at the step.
     """
 
+    data_attributes: ClassVar[frozenset[str]] = frozenset({"in_use"})
+
+    in_use: bool = False  # whether a network has been compiled with it, so that there is state
     elementwise: bool = False
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate",)
 

@@ -61,7 +61,8 @@ def execution_of(optimizer: Optimizer) -> Execution[KernelSpec]:
         return in_python("its class doesn't say that it is elementwise")
     from .._tracing.cache import remembered  # late: built-ins never need it
 
-    return remembered(optimizer, "update", lambda: _traced(optimizer), ignoring=("learning_rate",))
+    ignoring = optimizer.data_attributes | {"learning_rate"}
+    return remembered(optimizer, "update", lambda: _traced(optimizer), ignoring)
 
 
 def _traced(optimizer: Optimizer) -> Execution[KernelSpec]:

@@ -29,13 +29,44 @@ __all__ = [
     "schedules",
 ]
 
-activations: Registry[Any] = Registry("activation", "activations")
-layers: Registry[Any] = Registry("layer", "layers")
-initializers: Registry[Any] = Registry("initializer", "initializers")
-optimizers: Registry[Any] = Registry("optimizer", "optimizers")
-losses: Registry[Any] = Registry("loss", "losses")
-metrics: Registry[Any] = Registry("metric", "metrics")
-regularizers: Registry[Any] = Registry("regularizer", "regularizers")
+activations: Registry[Any] = Registry(
+    "activation",
+    "activations",
+    "fm.activations.recorded(f) makes an activation of an elementwise one in NumPy; for others subclass "
+    "fm.activations.Activation and write forward(self, z)",
+)
+layers: Registry[Any] = Registry(
+    "layer",
+    "layers",
+    "fm.layers.Activation(fm.activations.recorded(f)) makes a layer of an elementwise one in NumPy; for others "
+    "subclass fm.layers.Layer and write forward(self, x, *, training, rng), or compose(self, input_dim)",
+)
+initializers: Registry[Any] = Registry(
+    "initializer",
+    "initializers",
+    "subclass fm.initializers.Initializer and write __call__(self, shape, rng, dtype)",
+)
+optimizers: Registry[Any] = Registry(
+    "optimizer",
+    "optimizers",
+    "subclass fm.optimizers.Optimizer and write update(self, param, grad, state, learning_rate, step)",
+)
+losses: Registry[Any] = Registry(
+    "loss",
+    "losses",
+    "subclass fm.losses.Loss and write value_and_gradient(self, y_true, y_pred), which returns the loss of each row "
+    "and its gradient by y_pred",
+)
+metrics: Registry[Any] = Registry(
+    "metric",
+    "metrics",
+    "subclass fm.metrics.Metric and write rows(self, y_true, y_pred), which returns the metric of each row",
+)
+regularizers: Registry[Any] = Registry(
+    "regularizer",
+    "regularizers",
+    "subclass fm.regularizers.Regularizer and write value_and_gradient(self, w)",
+)
 constraints: Registry[Any] = Registry("constraint", "constraints")
 schedules: Registry[Any] = Registry("schedule", "schedules")
 

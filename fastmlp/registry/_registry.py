@@ -29,6 +29,8 @@ class Registry(Generic[T]):
         What one of them is called, in messages: ``"activation"``.
     plural : str
         Name of the registry in ``fm.registry`` and of its entry-point group, ``fastmlp.<plural>``.
+    of_function : str, optional
+        What to write where one has a function: for the error of whoever gives it in place of an object.
 
     Attributes
     ----------
@@ -41,9 +43,10 @@ class Registry(Generic[T]):
     always reached as ``"distribution:name"``, also where its plain name is hidden or offered twice.
     """
 
-    def __init__(self, kind: str, plural: str) -> None:
+    def __init__(self, kind: str, plural: str, of_function: str = "") -> None:
         self.kind = kind
         self.plural = plural
+        self.of_function = of_function
         self.base: type[T] | None = None
         self._builtin: dict[str, type[T]] = {}
         self._runtime: dict[str, type[T]] = {}
@@ -150,9 +153,13 @@ class Registry(Generic[T]):
     def _check_class(self, cls: object) -> None:
         base = "" if self.base is None else f" (a subclass of {_source(self.base)})"
         if not isinstance(cls, type):
-            raise TypeError(f"expected a class of {self.kind}{base}, got {cls!r}")
+            raise TypeError(f"expected a class of {self.kind}{base}, got {cls!r}{self._advice_for(cls)}")
         if self.base is not None and not issubclass(cls, self.base):
             raise TypeError(f"expected a class of {self.kind}{base}, got {_source(cls)}")
+
+    def _advice_for(self, wrong: object) -> str:
+        """Return what to do about something that is no class and no instance, but can be called."""
+        return f"; for a function: {self.of_function}" if callable(wrong) and self.of_function else ""
 
     # -- looking up ----------------------------------------------------------------------------------------
 
@@ -193,6 +200,7 @@ class Registry(Generic[T]):
         else:
             raise TypeError(
                 f'{self.kind}: expected a name, a class, an instance or {{"name": ..., **config}}, got {identifier!r}'
+                f"{self._advice_for(identifier)}"
             )
         check_config(cls, config, label)
         return cls(**config)

@@ -263,7 +263,8 @@ def _rebuild(archive: Archive, cls: type[N], verify: bool) -> N:
         _check_sizes(net.engine, header.input_dim, archive.members)
         net.engine.build(header.input_dim)
     if header.optimizer is not None:
-        net.compile(header.optimizer, header.loss, header.metrics)
+        with net.engine.checks_later():
+            net.compile(header.optimizer, header.loss, header.metrics)
     _fill(_views(net.engine), archive)
     net.engine.restore_counters(header.counters)
     return net

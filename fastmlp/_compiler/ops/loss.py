@@ -53,6 +53,8 @@ def add_loss(to: Lowering, loss: losses.Loss, metric: str | None, z: Tensor, d: 
     if kernel is None:
         _add_traced(to, loss, metric, z, d, rows)
         return z
+    if of_logits and metric == "signs":
+        metric = "binary"  # of the probabilities that the kernel writes
     name = kernel.of_logits if of_logits else kernel.of_output
     assert name is not None
     _add(to, name, name, metric, labels=loss.labels, row_cost=8 * z.units, **rows)
