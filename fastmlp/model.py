@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._compiler import fastpath
     from ._compiler.compiled import Compiled
     from ._compiler.memory import ArrayMap
+    from ._training.gradients import Gradients
     from ._training.vjp import Pullback
     from .callbacks import Callback, CallbackList, History
     from .inspection import Listing, Profile
@@ -439,11 +440,11 @@ class Sequential:
         logs = fastpath.train(self.engine.for_training, x, y) if sample_weight is None else None
         return _training.train_on_batch(self.engine, x, y, sample_weight) if logs is None else logs
 
-    def loss_and_gradients(self, x: Any, y: Any, sample_weight: Any = None) -> tuple[float, dict[str, NDArray[Any]]]:
+    def loss_and_gradients(self, x: Any, y: Any, sample_weight: Any = None) -> tuple[float, Gradients]:
         """Return the loss that `fit` minimises over a batch, and its gradients.
 
         In training mode: statistics of the batch, and the dropout masks of the coming step. Nothing of the network
-        changes.
+        changes; `apply_gradients` then does the rest of the step.
 
         Parameters
         ----------
@@ -457,7 +458,8 @@ class Sequential:
         loss : float
             Penalties included.
         gradients : dict of str to ndarray
-            New arrays, keyed as `parameters`.
+            New arrays, keyed as `parameters`. The dict also carries the ``statistics`` of the batch, by the keys of
+            `buffers`: change it in place, so that `apply_gradients` gets them too.
 
         Raises
         ------
@@ -467,17 +469,23 @@ class Sequential:
         Examples
         --------
         >>> loss, gradients = net.loss_and_gradients(x, y)
-        >>> net.apply_gradients({key: np.clip(gradient, -1, 1) for key, gradient in gradients.items()})
+        >>> for gradient in gradients.values():
+        ...     np.clip(gradient, -1, 1, out=gradient)
+        >>> net.apply_gradients(gradients)
         """
         return _training.loss_and_gradients(self.engine, x, y, sample_weight)
 
     def apply_gradients(self, gradients: Mapping[str, Any]) -> None:
         """Do one step of the optimizer with gradients of one's own.
 
+        With those that `loss_and_gradients` or the backward function of `vjp` has returned, running statistics move as
+        in `train_on_batch`.
+
         Parameters
         ----------
         gradients : mapping of str to array_like
-            Keyed as `parameters`, all keys, each of its parameter's shape.
+            Keyed as `parameters`, all keys, each of its parameter's shape. A plain mapping leaves running statistics as
+            they are; a network with BatchNorm warns of it once.
 
         Raises
         ------
@@ -501,7 +509,8 @@ class Sequential:
     def vjp(self, x: Any, *, training: bool = False) -> tuple[NDArray[Any], Pullback]:
         """Return the outputs, and a function from their gradient to those of parameters and inputs.
 
-        The vector-Jacobian product, for losses of one's own. No side effect either way.
+        The vector-Jacobian product, for losses of one's own. No side effect either way; in training the gradients carry
+        the statistics of the batch, as those of `loss_and_gradients`.
 
         Parameters
         ----------
@@ -559,13 +568,16 @@ class Sequential:
             An iterable is given without `y`, gives the batches, and is iterated anew each epoch. Arrays are of any
             dtype and layout: those of the network's dtype with contiguous rows are read where they are. Others are cast
             once for the call, so that what is written into them meanwhile is not seen; where a copy would take more
-            than a quarter of the available memory, or more than 1 GiB, in blocks as they are needed.
+            than a quarter of the available memory, or more than 1 GiB, in blocks as they are needed. Labels and weights
+            are those of when the call begins. What is read in place is looked at again in each step: NaN is an error
+            also where it was written meanwhile, and so is a target that the loss can't take.
         y : array_like
             Labels ``(n,)`` or rows ``(n, units)``, as the loss takes them.
         epochs : int
             The number of the last epoch; training goes from `initial_epoch` to it.
         batch_size : int
-            Rows of a step; the last batch of an epoch may have fewer, and counts accordingly.
+            Rows of a step; the last batch of an epoch may have fewer, and counts accordingly. At least 2 with
+            BatchNorm, whose running statistics stay as they are where the last batch has one row.
         validation_data : (x, y) or (x, y, sample_weight), optional
             Evaluated after each epoch; its means are in the logs as ``val_loss`` and so on.
         validation_split : float in [0, 1)

@@ -55,6 +55,7 @@ class Compiled:
         self.metrics: tuple[metrics.Metric, ...] = ()
         self.gradient_transforms: tuple[Callable[[Lowering], None], ...] = ()
         self.stop_training = False  # asked of `fit`
+        self.told_of_statistics = False  # that a plain mapping of gradients leaves the running ones as they are
         self._arenas: Arenas | None = None
         self._drop_executables()
 
@@ -64,7 +65,7 @@ class Compiled:
         self._lowered_from: object = None
         self.for_training: Executable | None = None  # the last one, which fast paths try first
         self._evaluating: Executable | None = None
-        self._applying: Executable | None = None
+        self._applying: dict[bool, Executable] = {}  # of the optimizer alone, and with statistics of a batch
         self.for_predictions: list[Executable] = []  # idle ones: several threads may predict at once
         self._pulling_back: dict[bool, list[Executable]] = {False: [], True: []}  # idle ones of `vjp`, by training
 
@@ -174,6 +175,10 @@ class Compiled:
                 counted = metrics.Accuracy(self.accuracy_kind()) if self.settings().loss_runs_in_python else None
             named.append((metric_name(metric), counted))
         return named
+
+    def takes_batch_statistics(self) -> bool:
+        """Return whether training normalizes by statistics of the batch, as layers are set now."""
+        return any(place.trainable and place.layer.batch_statistics for place in self.network.layers)
 
     def has_metrics_in_numpy(self) -> bool:
         """Return whether a metric must see targets and outputs."""
@@ -287,16 +292,17 @@ class Compiled:
             self._evaluating = Executable(plan, self.memory, self.seed, settings)
         return self._evaluating
 
-    def applying(self) -> Executable:
-        """Return the executable of the optimizer alone, which runs on no rows."""
+    def applying(self, *, statistics: bool) -> Executable:
+        """Return the executable of the optimizer, and of what moves running statistics; it runs on no rows."""
         assert self.optimizer is not None
         settings = self.settings()
-        if self._applying is None or not self._applying.serves(0, settings):
-            plan = self.lowering(0, training=True).step(self.optimizer)
-            executable = Executable(plan, self.memory, self.seed, settings, self.optimizer)
-            executable.bind(np.empty((0, 1), self.dtype))
-            self._applying = executable  # now, since Ctrl-C may come between two lines
-        return self._applying
+        found = self._applying.get(statistics)
+        if found is None or not found.serves(0, settings):
+            plan = self.lowering(0, training=True).step(self.optimizer, statistics=statistics)
+            found = Executable(plan, self.memory, self.seed, settings, self.optimizer)
+            found.bind(np.empty((0, 1), self.dtype))
+            self._applying[statistics] = found  # now, since Ctrl-C may come between two lines
+        return found
 
     def take_predicting(self, rows: int) -> Executable:
         """Return an idle executable of predictions for batches of up to `rows`; `give_predicting` takes it back."""

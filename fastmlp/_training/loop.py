@@ -174,6 +174,7 @@ def fit(
         if data is None:
             source = IterableSource(compiled, x, limit)
         else:
+            _check_batch_size(compiled, min(batch_size, len(data.x)))
             source = ArraySource(compiled, data, batch_size, limit=limit, shuffle=shuffle)
         validation = None
         if held is not None:
@@ -181,6 +182,15 @@ def fit(
             validation = ArraySource(compiled, held, size)
     compiled.stop_training = False
     Loop(compiled, source, callbacks, Position(initial_epoch), validation=validation, lines=lines).run(epochs)
+
+
+def _check_batch_size(compiled: Compiled, batch_size: int) -> None:
+    """Refuse batches of one row where a layer takes statistics of the batch: they would make every input the same."""
+    if batch_size == 1 and compiled.takes_batch_statistics():
+        raise ValueError(
+            "fit: with BatchNorm a batch needs at least 2 rows, of which it takes mean and variance; give a larger "
+            "batch_size and more rows, use LayerNorm, or set trainable=False on BatchNorm to take running statistics"
+        )
 
 
 def _data(

@@ -177,7 +177,7 @@ def _data(compiled: Compiled, x: Any, y: Any) -> Dataset:
 @contextmanager
 def _kept(compiled: Compiled, executable: Executable) -> Iterator[None]:
     """Put back what layers in Python write into the network's own arrays, which they see."""
-    parameters = None if executable.compiled else compiled.memory.flat_parameters
+    parameters = {} if executable.compiled else compiled.memory.parameters
     with steps.kept_buffers(compiled, executable, always=True), steps.Restore(parameters, always=True):
         yield
 
