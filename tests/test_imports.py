@@ -127,6 +127,7 @@ def test_import_imports_no_plugin(tmp_path, run_python):
 
 ORDER = """
 errors checks configurable _version _source_tree
+user_code
 registry
 _kernels
 threads

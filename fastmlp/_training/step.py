@@ -11,6 +11,7 @@ from .. import metrics
 from .._compiler.compiled import Compiled
 from .._compiler.executable import Executable
 from ..errors import NonFiniteError
+from ..user_code import returned_number
 from .data import check_meaning, prepare
 from .gradients import Gradients, batch_statistics, checked_arrays, checked_statistics
 
@@ -78,8 +79,13 @@ def logs(compiled: Compiled, executable: Executable, batch: int) -> dict[str, fl
         else:
             metric.reset()
             update_metric(metric, executable, batch)
-            logs[name] = float(metric.result())
+            logs[name] = metric_value(metric)
     return logs
+
+
+def metric_value(metric: metrics.Metric) -> float:
+    """Return what a metric gives for the rows that it has seen; NaN is let through."""
+    return returned_number(metric.result(), f"result of metric {metric!r}")
 
 
 def update_metric(metric: metrics.Metric, executable: Executable, batch: int) -> None:
@@ -109,6 +115,13 @@ def non_finite(compiled: Compiled, executable: Executable, batch: int) -> ValueE
             check_meaning(executable.target(batch)[0], compiled.units, compiled.objective()[0])
         except ValueError as error:
             return ValueError(f"{error}, in the batch of step {step}; it has changed since it was checked{kept}")
+    if where in ("loss", "gradients") and executable.suspect is not None:
+        what, number = executable.suspect
+        return NonFiniteError(
+            f"NaN or infinity from {what} at step {step}, where all that it was given is finite{kept}",
+            layer=None if number is None else compiled.network.layers[number].key,
+            step=step,
+        )
     if where in ("loss", "gradients"):
         return NonFiniteError(
             f"NaN or infinity in the {where} at step {step}: lower the learning rate, or scale the data{kept}",

@@ -12,8 +12,8 @@ import numpy as np
 
 from ... import losses
 from ..._kernels import LOSSES, METRICS
+from ...user_code import pair, put, read_only
 from ..plan import BATCH, Call, Note, Tensor
-from ..user_code import pair, put, read_only
 from .activation import Activation
 from .softmax import Softmax
 
@@ -86,13 +86,15 @@ def _call(loss: losses.Loss, z: Tensor, d: Tensor) -> Call:
 
     def call(executable: Any, batch: int) -> None:
         target, weight = executable.target(batch)
+        outputs = read_only(executable.view(z, batch))
         with np.errstate(all="ignore"):
-            answer = loss.value_and_gradient(read_only(target), read_only(executable.view(z, batch)))
+            answer = loss.value_and_gradient(read_only(target), outputs)
         value, gradient = pair(answer, what, "value per row, gradient")
         rows = np.empty(batch)
         put(rows, value, f"{what}, value per row")
         out = executable.view(d, batch)
         put(out, gradient, f"{what}, gradient")
+        executable.watch(what, None, {"value per row": rows, "gradient": out}, [outputs, target])
         if weight is not None:
             rows *= weight
             out *= weight[:, None]
