@@ -10,6 +10,7 @@ import numpy as np
 
 from . import losses, metrics, optimizers
 from .checks import check_dtype, check_seed
+from .frames import check_names
 from .layers import Layer, check_layers
 from .registry import layers as layer_registry
 
@@ -116,6 +117,20 @@ class Sequential:
     def input_dim(self) -> int | None:
         """Number of features; None until it is known."""
         return self.engine.input_dim
+
+    @property
+    def feature_names(self) -> tuple[str | int, ...] | None:
+        """Names of the features, or None.
+
+        They are those of the first frame (pandas, polars) that the network was trained with, or what is set here. A
+        frame with other columns, or the same in another order, is then refused in every call; arrays have no names, and
+        are taken. Set None to pass over names, and to take those of the next training.
+        """
+        return self.engine.feature_names
+
+    @feature_names.setter
+    def feature_names(self, names: Iterable[str | int] | None) -> None:
+        self.engine.feature_names = check_names("feature_names", names, self.input_dim)
 
     @property
     def stop_training(self) -> bool:
@@ -373,7 +388,8 @@ class Sequential:
         Parameters
         ----------
         x : array_like ``(n, features)``
-            Real, integer or bool numbers of any dtype and layout; cast into the network's dtype piece by piece.
+            Real, integer or bool numbers of any dtype and layout; cast into the network's dtype piece by piece. A frame
+            has the columns of `feature_names`, in their order.
         batch_size : int, optional
             Rows worked on at a time; bounds the memory, changes no bit.
         out : ndarray ``(n, units)``, optional
@@ -565,12 +581,13 @@ class Sequential:
         Parameters
         ----------
         x : array_like ``(n, features)``, or iterable of ``(x, y)`` or ``(x, y, sample_weight)``
-            An iterable is given without `y`, gives the batches, and is iterated anew each epoch. Arrays are of any
-            dtype and layout: those of the network's dtype with contiguous rows are read where they are. Others are cast
-            once for the call, so that what is written into them meanwhile is not seen; where a copy would take more
-            than a quarter of the available memory, or more than 1 GiB, in blocks as they are needed. Labels and weights
-            are those of when the call begins. What is read in place is looked at again in each step: NaN is an error
-            also where it was written meanwhile, and so is a target that the loss can't take.
+            An iterable is given without `y`, gives the batches, and is iterated anew each epoch. The names of a frame's
+            columns are remembered as `feature_names`. Arrays are of any dtype and layout: those of the network's dtype
+            with contiguous rows are read where they are. Others are cast once for the call, so that what is written
+            into them meanwhile is not seen; where a copy would take more than a quarter of the available memory, or
+            more than 1 GiB, in blocks as they are needed. Labels and weights are those of when the call begins. What is
+            read in place is looked at again in each step: NaN is an error also where it was written meanwhile, and so
+            is a target that the loss can't take.
         y : array_like
             Labels ``(n,)`` or rows ``(n, units)``, as the loss takes them.
         epochs : int

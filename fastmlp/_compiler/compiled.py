@@ -11,6 +11,7 @@ from .. import losses, metrics, optimizers
 from .._kernels import concurrency
 from ..checks import check_integer
 from ..errors import NotBuiltError, UnknownNameError
+from ..frames import Names
 from ..layers import Layer
 from ..registry import metrics as metric_registry
 from . import fastpath
@@ -54,6 +55,7 @@ class Compiled:
         self.loss: losses.Loss | None = None
         self.metrics: tuple[metrics.Metric, ...] = ()
         self.gradient_transforms: tuple[Callable[[Lowering], None], ...] = ()
+        self.feature_names: Names | None = None  # of the columns of a frame that it was trained with
         self.stop_training = False  # asked of `fit`
         self.told_of_statistics = False  # that a plain mapping of gradients leaves the running ones as they are
         self._arenas: Arenas | None = None
@@ -109,6 +111,8 @@ class Compiled:
             if inputs != self.input_dim:
                 raise ValueError(f"already built for {self.input_dim} features, got {inputs}")
             return
+        if self.feature_names is not None and inputs != len(self.feature_names):
+            raise ValueError(f"feature_names: there are {len(self.feature_names)}, but {inputs} features")
         with self.guard.changing("build"):
             network = build_network(self.layers, inputs)
             arenas = Arenas(network, self.dtype)

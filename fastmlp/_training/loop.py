@@ -8,11 +8,9 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .._compiler.compiled import Compiled
 from ..checks import check_count, check_integer, check_share
-from .data import Dataset, UnbuiltIfRefused, prepare
+from .data import Dataset, ForgetNamesIfRefused, UnbuiltIfRefused, prepare
 from .evaluate import run_evaluation
 from .means import RunningMeans
 from .position import Position
@@ -168,7 +166,7 @@ def fit(
     limit = None if steps_per_epoch is None else check_count("steps_per_epoch", steps_per_epoch)
     compiled.objective()
     lines = prints_lines(verbose)
-    with UnbuiltIfRefused(compiled):
+    with UnbuiltIfRefused(compiled), ForgetNamesIfRefused(compiled):
         data, held = _data(compiled, x, y, split, validation_data, sample_weight, class_weight)
         source: Source
         if data is None:
@@ -206,10 +204,10 @@ def _data(
     data: Dataset | None = None
     validation: Dataset | None = None
     if y is not None:
-        data, validation = _split(prepare(compiled, x, y, sample_weight, class_weight), split)
+        data, validation = _split(prepare(compiled, x, y, sample_weight, class_weight, training=True), split)
     elif sample_weight is not None or class_weight is not None or split:
         raise ValueError("fit: without y, weights come with the batches, and validation through validation_data")
-    elif not isinstance(x, Iterable) or isinstance(x, np.ndarray):
+    elif not isinstance(x, Iterable) or hasattr(x, "__array__"):
         raise ValueError("fit: y is missing; without it x must be an iterable of (x, y) batches")
     if validation_data is not None:
         if split:

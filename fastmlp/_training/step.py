@@ -132,7 +132,7 @@ def non_finite(compiled: Compiled, executable: Executable, batch: int) -> ValueE
 
 def train_on_batch(compiled: Compiled, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
     """Do one step on one batch; return the loss and the metrics, of before the update."""
-    data = prepare(compiled, x, y, sample_weight).readable(compiled.dtype)
+    data = prepare(compiled, x, y, sample_weight, training=True).readable(compiled.dtype)
     batch = len(data.x)
     with compiled.guard.changing("train_on_batch"):
         executable = compiled.training(batch)

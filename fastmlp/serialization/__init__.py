@@ -25,6 +25,7 @@ from .._compiler.network import build_network
 from .._version import __version__
 from ..checks import check_dtype, check_integer
 from ..errors import PluginError, UnknownNameError
+from ..frames import Names, check_names
 from ._archive import UNREADABLE, Archive
 from ._objects import check_size, decode, encode
 
@@ -65,6 +66,7 @@ def _header(compiled: Compiled) -> dict[str, Any]:
         "version": __version__,
         "layers": [encode(layer, "a layer") for layer in compiled.layers],
         "input_dim": compiled.input_dim,
+        "feature_names": None if compiled.feature_names is None else list(compiled.feature_names),
         "dtype": compiled.dtype.name,
         "seed": compiled.seed,
         "optimizer": encode(compiled.optimizer, "the optimizer"),
@@ -218,6 +220,7 @@ class _Header(NamedTuple):
 
     layers: list[Any]
     input_dim: int | None
+    feature_names: Names | None
     dtype: np.dtype[Any]
     seed: int
     optimizer: Any
@@ -241,6 +244,7 @@ def _read_header(archive: Archive, verify: bool) -> _Header:
     return _Header(
         layers=_decode_list(header, "layers", verify),
         input_dim=None if header["input_dim"] is None else check_integer("input_dim", header["input_dim"], 1),
+        feature_names=check_names("feature_names", header.get("feature_names"), header["input_dim"]),
         dtype=check_dtype(header["dtype"]),
         seed=check_integer("seed", header["seed"], 0),
         optimizer=decode(header["optimizer"], verify=verify),
@@ -264,6 +268,7 @@ def _rebuild(archive: Archive, cls: type[N], verify: bool) -> N:
         net.engine.build(header.input_dim)
     if header.optimizer is not None:
         net.compile(header.optimizer, header.loss, header.metrics)
+    net.engine.feature_names = header.feature_names
     _fill(_views(net.engine), archive)
     net.engine.restore_counters(header.counters)
     return net
