@@ -81,7 +81,7 @@ def _numbers_of_column(column: Any) -> NDArray[Any] | None:
     return None
 
 
-def check_order(name: str, given: Names, expected: Names) -> None:
+def check_order(name: str, given: Names, expected: Names, attribute: str) -> None:
     """Refuse a frame whose columns are not those that a network knows, in their order; the message names both."""
     if given == expected:
         return
@@ -96,12 +96,12 @@ def check_order(name: str, given: Names, expected: Names) -> None:
     raise ValueError(
         f"{name}: expected the columns {_shown(expected)} in this order, as the network was trained with, got "
         f"{_shown(given)}{': ' if found else ''}{', '.join(found)}; put them in order, or set "
-        "net.feature_names = None to pass over their names"
+        f"net.{attribute} = None to pass over their names"
     )
 
 
 def check_names(name: str, names: Any, number: int | None) -> Names | None:
-    """Return names that a user, or a file, gives for so many columns: None, or a list of distinct ones."""
+    """Return names that a user, or a file, gives for columns, of which there are so many: None, or distinct ones."""
     if names is None:
         return None
     if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
@@ -111,7 +111,7 @@ def check_names(name: str, names: Any, number: int | None) -> Names | None:
         raise TypeError(f"{name}: expected names, text or whole numbers, got {_shown(given)}")
     check_distinct(name, given)
     if number is not None and len(given) != number:
-        raise ValueError(f"{name}: expected {number}, one for each feature, got {len(given)}")
+        raise ValueError(f"{name}: expected {number}, one for each column, got {len(given)}")
     return given
 
 

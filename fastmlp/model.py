@@ -133,6 +133,16 @@ class Sequential:
         self.engine.feature_names = check_names("feature_names", names, self.input_dim)
 
     @property
+    def target_names(self) -> tuple[str | int, ...] | None:
+        """Names of the targets, or None: of the first frame of several columns that came as `y`; as `feature_names`."""
+        return self.engine.target_names
+
+    @target_names.setter
+    def target_names(self, names: Iterable[str | int] | None) -> None:
+        units = self.engine.units if self.built else None
+        self.engine.target_names = check_names("target_names", names, units)
+
+    @property
     def stop_training(self) -> bool:
         """Set to True, by a callback or from another thread, to end `fit` after the batch or epoch at hand."""
         return self.engine.stop_training

@@ -207,7 +207,7 @@ def test_names_before_the_network_is_built(says):
 def test_names_of_wide_tables_are_cut():
     wide = [f"column {number}" for number in range(3000)]
     with pytest.raises(ValueError, match="and 2988 more") as caught:
-        frames.check_order("x", tuple(reversed(wide)), tuple(wide))
+        frames.check_order("x", tuple(reversed(wide)), tuple(wide), "feature_names")
     assert len(str(caught.value)) < 1200
 
 
@@ -238,6 +238,53 @@ def test_files_without_names_load(tmp_path, rewrite):
         fm.load(rewrite(tmp_path / "net.npz", lambda header: header.pop("feature_names") and None)).feature_names
         is None
     )
+
+
+# -- targets ---------------------------------------------------------------------------------------------------------
+
+
+def several(names):
+    return frame(names, np.tile(Y[:, None], 3))
+
+
+Y_CALLS = {
+    "fit": lambda net, y: net.fit(X, y),
+    "train_on_batch": lambda net, y: net.train_on_batch(X, y),
+    "iterable": lambda net, y: net.fit([(X, y)]),
+    "evaluate": lambda net, y: net.evaluate(X, y),
+    "validation_data": lambda net, y: net.fit(X, several(NAMES), validation_data=(X, y)),
+}
+
+
+@pytest.mark.parametrize("call", Y_CALLS)
+def test_targets_in_another_order(call, says, tmp_path):
+    net = fm.Sequential([Dense(3)], input_dim=3, seed=0)
+    net.compile("sgd", "mse")
+    net.fit(X, several(NAMES))
+    assert net.target_names == tuple(NAMES)
+    assert net.feature_names is None
+    net.save(tmp_path / "net")
+    for one in (net, fm.load(tmp_path / "net")):
+        with pytest.raises(ValueError) as caught:
+            Y_CALLS[call](one, several(["mass", "height", "age"]))
+        says(caught.value, "y: ", "'height', 'mass', 'age'", "'mass', 'height', 'age'", r"net\.target_names = None")
+        Y_CALLS[call](one, several(NAMES))
+        Y_CALLS[call](one, np.tile(Y[:, None], 3))
+
+
+def test_the_name_of_one_target_says_nothing():
+    net = network()
+    net.fit(X, Frame({"price": Column(Y)}))
+    assert net.target_names is None
+    net.evaluate(X, Frame({"cost": Column(Y)}))
+
+
+def test_target_names_are_checked():
+    net = network()
+    with pytest.raises(ValueError, match="target_names: expected 1"):
+        net.target_names = ["a", "b"]
+    net.target_names = ["price"]
+    assert net.target_names == ("price",)
 
 
 # -- numbers ---------------------------------------------------------------------------------------------------------

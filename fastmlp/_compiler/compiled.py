@@ -55,7 +55,8 @@ class Compiled:
         self.loss: losses.Loss | None = None
         self.metrics: tuple[metrics.Metric, ...] = ()
         self.gradient_transforms: tuple[Callable[[Lowering], None], ...] = ()
-        self.feature_names: Names | None = None  # of the columns of a frame that it was trained with
+        self.feature_names: Names | None = None  # of the columns of the frames that it was trained with
+        self.target_names: Names | None = None
         self.stop_training = False  # asked of `fit`
         self.told_of_statistics = False  # that a plain mapping of gradients leaves the running ones as they are
         self._arenas: Arenas | None = None

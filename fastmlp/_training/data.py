@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..checks import cast, check_number, check_range, in_place, real_array
-from ..frames import are_numbered, check_distinct, check_order, column_names
+from .names import ForgetNamesIfRefused, check_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Dataset",
-    "ForgetNamesIfRefused",
     "UnbuiltIfRefused",
     "as_rows",
     "check_meaning",
@@ -192,41 +191,9 @@ class UnbuiltIfRefused:
             self._compiled.unbuild()
 
 
-class ForgetNamesIfRefused:
-    """Leave no names of columns behind a call that is refused."""
-
-    def __init__(self, compiled: Compiled) -> None:
-        self._compiled, self._names = compiled, compiled.feature_names
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is not None:
-            self._compiled.feature_names = self._names
-
-
-def check_names(compiled: Compiled, x: Any, *, remember: bool = False) -> None:
-    """Refuse a frame whose columns are others than those that the network was trained with, or in another order.
-
-    With `remember`, a network without names gets those of the frame. Arrays, and frames whose columns are numbered
-    where the network knows names, have none, and are taken as they are.
-    """
-    given, known = column_names(x), compiled.feature_names
-    if given is None:
-        return
-    if known is None:
-        if remember and not are_numbered(given):
-            check_distinct("x", given)
-            compiled.feature_names = given
-    elif not are_numbered(given) or all(isinstance(name, int) for name in known):
-        check_order("x", given, known)
-
-
 def rows_of(compiled: Compiled, x: Any, *, empty: bool = False, remember: bool = False) -> NDArray[Any]:
     """Return `x` as rows of the network's features; build a network that has waited for its first data."""
-    if type(x) is not np.ndarray:
-        check_names(compiled, x, remember=remember)
+    check_columns(compiled, "x", x, remember=remember)
     rows = as_rows(x, compiled.input_dim, empty=empty)
     if not compiled.built:
         compiled.build(rows.shape[1])
@@ -251,6 +218,7 @@ def prepare(
     loss, _ = compiled.objective()
     with UnbuiltIfRefused(compiled), ForgetNamesIfRefused(compiled):
         rows = rows_of(compiled, x, remember=training)
+        check_columns(compiled, "y", y, remember=training)
         check_range(rows, compiled.dtype)
         units = compiled.units
         targets = check_targets(y, len(rows), units, loss, compiled.dtype)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from .._compiler.compiled import Compiled
 from ..checks import check_count, check_integer, check_share
-from .data import Dataset, ForgetNamesIfRefused, UnbuiltIfRefused, prepare
+from .data import Dataset, UnbuiltIfRefused, prepare
 from .evaluate import run_evaluation
 from .means import RunningMeans
+from .names import ForgetNamesIfRefused
 from .position import Position
 from .progress import print_line, prints_lines
 from .source import ArraySource, Block, IterableSource, Source
