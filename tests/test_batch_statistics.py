@@ -38,7 +38,7 @@ ONE_ROW = {
     "train_on_batch": lambda net: net.train_on_batch(X[:1].astype(net.dtype), Y[:1].astype(net.dtype)),
     "general path": lambda net: net.train_on_batch(X[:1].tolist(), Y[:1].tolist(), [2.0]),
     "last batch of fit": lambda net: net.fit(X[:4], Y[:4], batch_size=3, shuffle=False, steps_per_epoch=2),
-    "iterable": lambda net: net.fit([(X[:1], Y[:1])]),
+    "iterable": lambda net: net.fit([(X[:3], Y[:3]), (X[:1], Y[:1])]),
     "loss_and_gradients": lambda net: by_hand(net, X[:1], Y[:1]),
     "vjp": lambda net: by_vjp(net, X[:1], Y[:1]),
 }
@@ -47,7 +47,7 @@ ONE_ROW = {
 @pytest.mark.parametrize("call", ONE_ROW)
 def test_one_row_moves_no_running_statistics(call, dtype, same_bits, snapshot):
     net, twin = network(dtype), network(dtype)
-    if call == "last batch of fit":
+    if call in ("last batch of fit", "iterable"):
         twin.train_on_batch(X[:3].astype(dtype), Y[:3].astype(dtype))
     before, expected = snapshot(net), buffers(twin)
     ONE_ROW[call](net)
@@ -97,6 +97,17 @@ def test_a_refused_first_fit_builds_nothing():
 def test_frozen_batch_norm_takes_one_row():
     net = network(layers=[Dense(3), BatchNorm(trainable=False), Dense(2)])
     assert len(net.fit(X, Y, batch_size=1, epochs=2).history["loss"]) == 2
+
+
+@pytest.mark.parametrize("batches", [[(X[:1], Y[:1])], [(X[k : k + 1], Y[k : k + 1]) for k in range(5)]])
+def test_an_iterable_of_single_rows_is_told(batches):
+    net = network()
+    before = buffers(net)
+    with pytest.warns(UserWarning, match=r"all batches of epoch 1 have one row, .*BatchNorm") as told:
+        net.fit(iter(batches))
+    assert told[0].filename == __file__
+    assert all(np.array_equal(before[key], array) for key, array in net.buffers.items())
+    network(layers=[Dense(2)]).fit(batches)
 
 
 class Whiten(Layer):

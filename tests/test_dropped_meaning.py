@@ -112,6 +112,12 @@ def test_parameters_are_written_whole():
     assert net.parameters["0.bias"].tolist() == [1.0, 2.0]
 
 
+def test_targets_are_missed_before_batches_are_looked_for():
+    for x in (X, Sparse(X), Table(np.ma.masked_array(X))):
+        with pytest.raises(ValueError, match="y is missing"):
+            network().fit(x)
+
+
 def test_masked_labels():
     for call in (network(True).fit, network(True).train_on_batch, network(True).evaluate):
         with pytest.raises(TypeError, match="y: some entries are masked"):

@@ -110,6 +110,12 @@ class Loop:
                 "its end",
                 stacklevel=6,
             )
+        if rows and rows <= position.batch and compiled.takes_batch_statistics():
+            warnings.warn(
+                f"fit: all batches of epoch {position.epoch + 1} have one row, of which BatchNorm takes no statistics; "
+                "let them have more",
+                stacklevel=6,
+            )
         compiled.epochs += 1
         return position.means.logs(), rows
 
@@ -208,7 +214,7 @@ def _data(
         data, validation = _split(prepare(compiled, x, y, sample_weight, class_weight, training=True), split)
     elif sample_weight is not None or class_weight is not None or split:
         raise ValueError("fit: without y, weights come with the batches, and validation through validation_data")
-    elif not isinstance(x, Iterable) or hasattr(x, "__array__"):
+    elif not isinstance(x, Iterable) or hasattr(x, "__array__") or hasattr(x, "shape"):
         raise ValueError("fit: y is missing; without it x must be an iterable of (x, y) batches")
     if validation_data is not None:
         if split:
