@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .frames import numbers_of
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -85,16 +87,51 @@ def check_seed(seed: object) -> int:
 
 
 def real_array(name: str, value: object) -> NDArray[Any]:
-    """Return an array of real, integer or bool numbers."""
-    if value is None:
-        raise TypeError(f"{name}: expected real numbers in an array, got None")
-    try:
-        array = np.asarray(value)
-    except (ValueError, TypeError) as error:
-        raise TypeError(f"{name}: expected an array of numbers, got {type(value).__name__} ({error})") from None
+    """Return an array of real, integer or bool numbers; nothing that has a meaning beyond them is dropped."""
+    array = value if type(value) is np.ndarray else _as_array(name, value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: expected real, integer or bool numbers, got dtype {array.dtype}; convert it first")
     return array
+
+
+def _as_array(name: str, value: Any) -> NDArray[Any]:
+    """Return the array that an object stands for; refuse sparse ones, and masked entries."""
+    if value is None:
+        raise TypeError(f"{name}: expected real numbers in an array, got None")
+    _check_dense(name, value)
+    try:
+        array = np.asanyarray(value)
+        if array.dtype.kind not in "fiub":
+            numbers = numbers_of(value)
+            array = array if numbers is None else numbers
+    except (ValueError, TypeError) as error:
+        raise TypeError(f"{name}: expected an array of numbers, got {type(value).__name__} ({error})") from None
+    if array.dtype == object and array.size:
+        _check_dense(name, array.flat[0])
+    if _is_masked(array) or _is_masked(value):
+        raise TypeError(
+            f"{name}: some entries are masked, so that they have no number; give what its .filled(number) returns, or "
+            "leave out their rows"
+        )
+    return np.asarray(array)
+
+
+def _check_dense(name: str, value: object) -> None:
+    """Refuse a sparse matrix or array, told by what all of them have."""
+    if hasattr(value, "nnz"):
+        remedy = next((method for method in ("toarray", "todense") if hasattr(value, method)), "toarray")
+        raise TypeError(
+            f"{name}: expected a dense array, got a sparse one ({type(value).__name__}); give what its .{remedy}() "
+            "returns, or batches of rows made dense one by one"
+        )
+
+
+def _is_masked(value: object) -> bool:
+    """Return whether an array, or one in a list, has masked entries; told by ``mask``, as ``numpy.ma`` comes late."""
+    if isinstance(value, np.ndarray):
+        return bool(np.any(getattr(value, "mask", False)))
+    nested = isinstance(value, (list, tuple)) and bool(value) and isinstance(value[0], (list, tuple, np.ndarray))
+    return nested and any(map(_is_masked, value))  # type: ignore[call-overload]
 
 
 def check_out(out: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from . import losses, metrics, optimizers
 from .checks import check_dtype, check_seed
 from .configurable import unknown_attribute
+from .frames import check_names
 from .layers import Layer, check_layers
 from .registry import layers as layer_registry
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ._compiler import fastpath
     from ._compiler.compiled import Compiled
     from ._compiler.memory import ArrayMap
+    from ._training.gradients import Gradients
     from ._training.vjp import Pullback
     from .callbacks import Callback, CallbackList, History
     from .inspection import Listing, Profile
@@ -143,6 +145,30 @@ class Sequential:
     def trainable(self, value: bool) -> None:
         for layer in self.layers:
             layer.trainable = bool(value)
+
+    @property
+    def feature_names(self) -> tuple[str | int, ...] | None:
+        """Names of the features, or None.
+
+        They are those of the first frame (pandas, polars) that the network was trained with, or what is set here. A
+        frame with other columns, or the same in another order, is then refused in every call; arrays have no names, and
+        are taken. Set None to pass over names, and to take those of the next training.
+        """
+        return self.engine.feature_names
+
+    @feature_names.setter
+    def feature_names(self, names: Iterable[str | int] | None) -> None:
+        self.engine.feature_names = check_names("feature_names", names, self.input_dim)
+
+    @property
+    def target_names(self) -> tuple[str | int, ...] | None:
+        """Names of the targets, or None: of the first frame of several columns that came as `y`; as `feature_names`."""
+        return self.engine.target_names
+
+    @target_names.setter
+    def target_names(self, names: Iterable[str | int] | None) -> None:
+        units = self.engine.units if self.built else None
+        self.engine.target_names = check_names("target_names", names, units)
 
     @property
     def stop_training(self) -> bool:
@@ -384,7 +410,8 @@ class Sequential:
         Parameters
         ----------
         x : array_like ``(n, features)``
-            Real, integer or bool numbers of any dtype and layout; cast into the network's dtype piece by piece.
+            Real, integer or bool numbers of any dtype and layout; cast into the network's dtype piece by piece. A frame
+            has the columns of `feature_names`, in their order.
         batch_size : int, optional
             Rows worked on at a time; bounds the memory, changes no bit.
         out : ndarray ``(n, units)``, optional
@@ -452,11 +479,11 @@ class Sequential:
         logs = fastpath.train(self.engine.for_training, x, y) if sample_weight is None else None
         return _training.train_on_batch(self.engine, x, y, sample_weight) if logs is None else logs
 
-    def loss_and_gradients(self, x: Any, y: Any, sample_weight: Any = None) -> tuple[float, dict[str, NDArray[Any]]]:
+    def loss_and_gradients(self, x: Any, y: Any, sample_weight: Any = None) -> tuple[float, Gradients]:
         """Return the loss that `fit` minimises over a batch, and its gradients.
 
         In training mode: statistics of the batch, and the dropout masks of the coming step. Nothing of the network
-        changes.
+        changes; `apply_gradients` then does the rest of the step.
 
         Parameters
         ----------
@@ -471,7 +498,8 @@ class Sequential:
         loss : float
             Penalties included.
         gradients : dict of str to ndarray
-            New arrays, keyed as `parameters`.
+            New arrays, keyed as `parameters`. The dict also carries the ``statistics`` of the batch, by the keys of
+            `buffers`: change it in place, so that `apply_gradients` gets them too.
 
         Raises
         ------
@@ -481,17 +509,23 @@ class Sequential:
         Examples
         --------
         >>> loss, gradients = net.loss_and_gradients(x, y)
-        >>> net.apply_gradients({key: np.clip(gradient, -1, 1) for key, gradient in gradients.items()})
+        >>> for gradient in gradients.values():
+        ...     np.clip(gradient, -1, 1, out=gradient)
+        >>> net.apply_gradients(gradients)
         """
         return _training.loss_and_gradients(self.engine, x, y, sample_weight)
 
     def apply_gradients(self, gradients: Mapping[str, Any]) -> None:
         """Do one step of the optimizer with gradients of one's own.
 
+        With those that `loss_and_gradients` or the backward function of `vjp` has returned, running statistics move as
+        in `train_on_batch`.
+
         Parameters
         ----------
         gradients : mapping of str to array_like
-            Keyed as `parameters`, all keys, each of its parameter's shape.
+            Keyed as `parameters`, all keys, each of its parameter's shape. A plain mapping leaves running statistics as
+            they are; a network with BatchNorm warns of it once.
 
         Raises
         ------
@@ -515,7 +549,8 @@ class Sequential:
     def vjp(self, x: Any, *, training: bool = False) -> tuple[NDArray[Any], Pullback]:
         """Return the outputs, and a function from their gradient to those of parameters and inputs.
 
-        The vector-Jacobian product, for losses of one's own. No side effect either way.
+        The vector-Jacobian product, for losses of one's own. No side effect either way; in training the gradients carry
+        the statistics of the batch, as those of `loss_and_gradients`.
 
         Parameters
         ----------
@@ -570,16 +605,20 @@ class Sequential:
         Parameters
         ----------
         x : array_like ``(n, features)``, or iterable of ``(x, y)`` or ``(x, y, sample_weight)``
-            An iterable is given without `y`, gives the batches, and is iterated anew each epoch. Arrays are of any
-            dtype and layout: those of the network's dtype with contiguous rows are read where they are. Others are cast
-            once for the call, so that what is written into them meanwhile is not seen; where a copy would take more
-            than a quarter of the available memory, or more than 1 GiB, in blocks as they are needed.
+            An iterable is given without `y`, gives the batches, and is iterated anew each epoch. The names of a frame's
+            columns are remembered as `feature_names`. Arrays are of any dtype and layout: those of the network's dtype
+            with contiguous rows are read where they are. Others are cast once for the call, so that what is written
+            into them meanwhile is not seen; where a copy would take more than a quarter of the available memory, or
+            more than 1 GiB, in blocks as they are needed. Labels and weights are those of when the call begins. What is
+            read in place is looked at again in each step: NaN is an error also where it was written meanwhile, and so
+            is a target that the loss can't take.
         y : array_like
             Labels ``(n,)`` or rows ``(n, units)``, as the loss takes them.
         epochs : int
             The number of the last epoch; training goes from `initial_epoch` to it.
         batch_size : int
-            Rows of a step; the last batch of an epoch may have fewer, and counts accordingly.
+            Rows of a step; the last batch of an epoch may have fewer, and counts accordingly. At least 2 with
+            BatchNorm, whose running statistics stay as they are where the last batch has one row.
         validation_data : (x, y) or (x, y, sample_weight), optional
             Evaluated after each epoch; its means are in the logs as ``val_loss`` and so on.
         validation_split : float in [0, 1)

@@ -500,6 +500,7 @@ def test_momentum_set_after_compile_has_its_state_or_is_refused(run_python):
         (lambda: fm.optimizers.SGD(momentum=0.9), "nesterov", True),
     ],
 )
+@pytest.mark.filterwarnings("ignore:apply_gradients")  # a plain dict leaves running statistics
 @pytest.mark.parametrize("call", [train, fit, lambda net, x, y: net.apply_gradients(gradients_like(net))])
 def test_settings_of_an_optimizer_set_later_are_obeyed_or_refused(optimizer, name, value, call, contents, same, says):
     """A copy, which is compiled anew, tells what the new setting does to the next step."""

@@ -474,8 +474,8 @@ WRONG = {
     "complex": (lambda w: (w.sum() * 1j, w), TypeError, ["complex"]),
     "writes": (lambda w: w.fill(0), (ValueError, TypeError), ["read-only"]),
     "raises": (lambda w: 1 / 0, ZeroDivisionError, ["division"]),
-    "NaN": (lambda w: (np.nan, w), fm.NonFiniteError, ["loss"]),
-    "NaN in the gradient": (lambda w: (float(w.sum()), w * np.nan), fm.NonFiniteError, ["gradients"]),
+    "NaN": (lambda w: (np.nan, w), fm.NonFiniteError, ["regularizer Own", "value"]),
+    "NaN in the gradient": (lambda w: (float(w.sum()), w * np.nan), fm.NonFiniteError, ["regularizer Own", "gradient"]),
 }
 
 

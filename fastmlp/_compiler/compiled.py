@@ -12,6 +12,7 @@ from .. import losses, metrics, optimizers
 from .._kernels import concurrency
 from ..checks import check_integer
 from ..errors import NotBuiltError, UnknownNameError
+from ..frames import Names
 from ..layers import Layer
 from ..registry import metrics as metric_registry
 from . import fastpath
@@ -56,8 +57,11 @@ class Compiled:
         self.loss: losses.Loss | None = None
         self.metrics: tuple[metrics.Metric, ...] = ()
         self.gradient_transforms: tuple[Callable[[Lowering], None], ...] = ()
+        self.feature_names: Names | None = None  # of the columns of the frames that it was trained with
+        self.target_names: Names | None = None
         self.stop_training = False  # asked of `fit`
         self._checks = True
+        self.told_of_statistics = False  # that a plain mapping of gradients leaves the running ones as they are
         self._arenas: Arenas | None = None
         self._drop_executables()
 
@@ -67,7 +71,7 @@ class Compiled:
         self._lowered_from: object = None
         self.for_training: Executable | None = None  # the last one, which fast paths try first
         self._evaluating: Executable | None = None
-        self._applying: Executable | None = None
+        self._applying: dict[bool, Executable] = {}  # of the optimizer alone, and with statistics of a batch
         self.for_predictions: list[Executable] = []  # idle ones: several threads may predict at once
         self._pulling_back: dict[bool, list[Executable]] = {False: [], True: []}  # idle ones of `vjp`, by training
 
@@ -111,6 +115,8 @@ class Compiled:
             if inputs != self.input_dim:
                 raise ValueError(f"already built for {self.input_dim} features, got {inputs}")
             return
+        if self.feature_names is not None and inputs != len(self.feature_names):
+            raise ValueError(f"feature_names: there are {len(self.feature_names)}, but {inputs} features")
         with self.guard.changing("build"):
             network = build_network(self.layers, inputs)
             self._check_objective(network, self.loss, self.metrics)
@@ -214,6 +220,10 @@ class Compiled:
             by_kernel = is_compiled(metric) and not self.settings().loss_runs_in_python
             named.append((metric_name(metric), None if by_kernel else metric.for_loss(loss, self.units)))
         return named
+
+    def takes_batch_statistics(self) -> bool:
+        """Return whether training normalizes by statistics of the batch, as layers are set now."""
+        return any(place.trainable and place.layer.batch_statistics for place in self.network.layers)
 
     def has_metrics_in_numpy(self) -> bool:
         """Return whether a metric must see targets and outputs."""
@@ -327,16 +337,17 @@ class Compiled:
             self._evaluating = Executable(plan, self.memory, self.seed, settings)
         return self._evaluating
 
-    def applying(self) -> Executable:
-        """Return the executable of the optimizer alone, which runs on no rows."""
+    def applying(self, *, statistics: bool) -> Executable:
+        """Return the executable of the optimizer, and of what moves running statistics; it runs on no rows."""
         assert self.optimizer is not None
         settings = self.settings()
-        if self._applying is None or not self._applying.serves(0, settings):
-            plan = self.lowering(0, training=True).step(self.optimizer)
-            executable = Executable(plan, self.memory, self.seed, settings, self.optimizer)
-            executable.bind(np.empty((0, 1), self.dtype))
-            self._applying = executable  # now, since Ctrl-C may come between two lines
-        return self._applying
+        found = self._applying.get(statistics)
+        if found is None or not found.serves(0, settings):
+            plan = self.lowering(0, training=True).step(self.optimizer, statistics=statistics)
+            found = Executable(plan, self.memory, self.seed, settings, self.optimizer)
+            found.bind(np.empty((0, 1), self.dtype))
+            self._applying[statistics] = found  # now, since Ctrl-C may come between two lines
+        return found
 
     def take_predicting(self, rows: int) -> Executable:
         """Return an idle executable of predictions for batches of up to `rows`; `give_predicting` takes it back."""

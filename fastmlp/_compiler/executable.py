@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from .._kernels import ARENAS, SHIFT
 from .._kernels import plan as kernel_plan
 from ..threads import team
+from ..user_code import all_finite
 from .memory import Arenas, aligned
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Executable:
         self.hyper: NDArray[np.float64] | None = None
         self.iteration = 1
         self.step = 0
+        self.suspect: tuple[str, int | None] | None = None  # user code that made the first NaN of this step
         self._segments = {name: self._split(*bounds) for name, bounds in plan.sections.items()}
         self.compiled = not plan.calls
         self.fastpath: Any = None  # the fast path through it, if there is one
@@ -122,7 +124,7 @@ class Executable:
 
     def begin(self, offset: int, batch: int, hyper: NDArray[np.float64] | None = None) -> None:
         """Open a step over `batch` rows of the order, from `offset` on, with the hyper-parameters of the step."""
-        self._offset, self.hyper = offset, hyper
+        self._offset, self.hyper, self.suspect = offset, hyper, None
         self.step, self.iteration = int(self.arenas.counters[0]), int(self.arenas.counters[1]) + 1
         self.run.begin(offset, batch, self.seed, hyper)
 
@@ -176,6 +178,12 @@ class Executable:
         assert y is not None
         index = self.batch_rows(batch)
         return y[index], None if weight is None else weight[index]
+
+    def watch(self, what: str, layer: int | None, results: Mapping[str, Any], inputs: Sequence[Any]) -> None:
+        """Remember the first user code of a step that makes NaN or infinity of finite numbers; `what` names it."""
+        for name, result in results.items():
+            if self.suspect is None and not all_finite(result) and all_finite(*inputs):
+                self.suspect = f"{what}, {name}", layer
 
     def locate_nonfinite(self, batch: int) -> int | str:
         """Return where the first non-finite number lies: in the data, or in the output of a layer (its index)."""

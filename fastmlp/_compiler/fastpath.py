@@ -74,7 +74,6 @@ def add_to_training(compiled: Compiled, executable: Executable) -> None:
     fastpath = kernels.TrainFastPath(
         *_common(compiled, executable, refresh),
         labels=np.dtype(np.int64) if loss.labels else None,
-        probabilities=loss.accuracy in ("binary", "categorical"),
         metric=named[0][0] if named else None,
         hyper=hyper,
     )

@@ -99,6 +99,9 @@ class Operation:
         """Add what takes the output's gradient to those of the inputs and of parameters."""
         raise NotImplementedError
 
+    def expect_statistics(self, to: Lowering) -> None:
+        """Lay out the statistics of the batch, which a caller writes, for `update`."""
+
     def update(self, to: Lowering) -> None:
         """Add what is committed at the end of a step that is kept, beside the optimizer's update."""
 

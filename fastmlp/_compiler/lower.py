@@ -57,6 +57,8 @@ class Lowering(Emitter):
         Those whose activation's derivative is fused into what made their output's gradient.
     sums : list of dict
         Operations that sum up gradients made by blocks of the batch, for the end of the way back.
+    statistics : dict of str to Tensor
+        Where statistics of the batch lie, by the keys of the running ones.
     widths : int
         Columns of all layers.
     """
@@ -79,6 +81,7 @@ class Lowering(Emitter):
         self.checked: set[str] = set()
         self.derived: set[Operation] = set()
         self.sums: list[dict[str, object]] = []
+        self.statistics: dict[str, Tensor] = {}
         self.widths = sum(place.units for place in network.layers)
         self._out: Tensor | None = None
         self._gradients: dict[Value, Tensor] = {}
@@ -121,10 +124,14 @@ class Lowering(Emitter):
         marks["commit"] = len(self.records)
         return self._finish(out, marks, d_out=d_out)
 
-    def step(self, optimizer: Optimizer) -> Plan:
-        """Return the plan of what a step does with gradients that are given: transforms and update."""
+    def step(self, optimizer: Optimizer, *, statistics: bool) -> Plan:
+        """Return the plan of what a step does with what is given: gradients, and `statistics` of the batch or none."""
         self._transform()
         add_update(self, optimizer)
+        if statistics:
+            for operation in self.graph.operations:
+                operation.expect_statistics(self)
+                operation.update(self)
         self.graph.operations.clear()
         return self._finish(Tensor(NONE, 0, 0), {"commit": len(self.records)})
 
@@ -287,6 +294,7 @@ class Lowering(Emitter):
             d_out,
             d_input,
             [trace for operation in self.graph.operations for trace in operation.traces()],
+            self.statistics,
             self.python,
             self.kept,
         )

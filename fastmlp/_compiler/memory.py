@@ -11,6 +11,7 @@ import numpy as np
 
 from .._kernels import ARENAS, SHIFT
 from ..checks import check_range, real_array
+from ..user_code import read_only, returned
 from .network import Network
 
 if TYPE_CHECKING:
@@ -36,23 +37,24 @@ def aligned(numbers: int, dtype: Any) -> NDArray[Any]:
 def _checked_draw(drawn: object, key: str, spec: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return what an initializer gave for a parameter, checked."""
     what = f"initializer {spec.initializer!r} of {key}, shape {spec.shape}"
-    value = real_array(what, drawn)
-    if value.shape != spec.shape:
-        raise ValueError(f"{what}: expected shape {spec.shape}, got {value.shape}")
-    if not np.isfinite(value).all():
-        raise ValueError(f"{what}: expected finite numbers, got NaN or infinity")
+    value = returned(drawn, what, spec.shape, finite=True)
     check_range(value, dtype, what)
     return value
 
 
-def _checked_state(optimizer: Optimizer, view: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Return what ``init_state`` gives for a parameter, checked: arrays by name."""
-    state = optimizer.init_state(view)
+def _checked_state(optimizer: Optimizer, key: str, view: NDArray[Any], *, same_shape: bool) -> dict[str, NDArray[Any]]:
+    """Return what ``init_state`` gives for a parameter, checked: new arrays by name; in Python their shape is free."""
+    what = f"init_state of {optimizer!r} for {key!r}"
+    state = optimizer.init_state(read_only(view))
     if not isinstance(state, dict):
-        raise TypeError(f"init_state of {optimizer!r}: expected a dict of arrays, got {type(state).__name__}")
+        raise TypeError(f"{what}: expected a dict of arrays, got {type(state).__name__}")
     for name, array in state.items():
-        if not isinstance(array, np.ndarray):
-            raise TypeError(f"init_state of {optimizer!r}: expected an array as {name!r}, got {type(array).__name__}")
+        if not isinstance(name, str) or not isinstance(array, np.ndarray):
+            raise TypeError(f"{what}: expected arrays by name, got {type(array).__name__} as {name!r}")
+        returned(array, f"{what}, {name!r}", view.shape if same_shape else array.shape, finite=True)
+        others = [view, *(other for other_name, other in state.items() if other_name != name)]
+        if any(np.may_share_memory(array, other) for other in others) or not array.flags.writeable:
+            raise ValueError(f"{what}: expected a new array of its own as {name!r}; copy it, as np.zeros_like does")
     return dict(state)
 
 
@@ -176,11 +178,19 @@ class Arenas:
 
     def reset_state(self, optimizer: Optimizer, compiled: bool) -> None:
         """State as the optimizer begins: of a compiled one slot after slot in one arena, others keep their arrays."""
-        states = {key: _checked_state(optimizer, view) for key, view in self.parameters.items()}
+        states = {
+            key: _checked_state(optimizer, key, view, same_shape=compiled) for key, view in self.parameters.items()
+        }
+        names = list(next(iter(states.values()), {}))
+        for key, state in states.items():
+            if compiled and state.keys() != set(names):
+                raise ValueError(
+                    f"init_state of {optimizer!r}: expected the same names for all parameters, since it is "
+                    f"elementwise, got {names}, and {list(state)} for {key!r}"
+                )
         self.state = states
         if not compiled:
             return
-        names = list(next(iter(states.values()), {}))
         self.flat_state = aligned(len(names) * self.size, self.dtype)
         for slot, name in enumerate(names):
             views = self.views_of(self.flat_state[slot * self.size : (slot + 1) * self.size])

@@ -96,6 +96,8 @@ class Plan(NamedTuple):
         The gradient of the outputs, which a caller writes, and of the inputs.
     traces : list of (int, Tensor, bool)
         For telling where a NaN began: layer, tensor, and whether it is one row, not one for each of the batch.
+    statistics : dict of str to Tensor
+        Where the statistics of the batch lie, one row each, by the keys of the running ones.
     python : list of str
         What runs in Python, in words.
     kept : list
@@ -115,5 +117,6 @@ class Plan(NamedTuple):
     d_out: Tensor | None
     d_input: Tensor | None
     traces: list[tuple[int, Tensor, bool]]
+    statistics: dict[str, Tensor]
     python: list[str]
     kept: list[Any]

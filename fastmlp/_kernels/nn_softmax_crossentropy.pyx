@@ -14,7 +14,9 @@ from libc.math cimport INFINITY
 from libc.string cimport memset
 
 from .simd_elementary cimport log1p_finite, vexp, vsigmoid
-from .nn_loss_batch cimport FEW_COLUMNS, factor, factors, loss_t, target, transpose, transpose_back, transpose_targets
+from .nn_loss_batch cimport (
+    FEW_COLUMNS, class_of, factor, factors, loss_t, target, transpose, transpose_back, transpose_targets
+)
 from .simd cimport (
     MAX_LANES, across_max, across_sum, fetch, first_n, fma, if_at_least, if_equal, lane, lanes, load, load_n, put, real,
     splat, splat_f32, splat_f64, store, vabs, vec, vmax
@@ -182,7 +184,7 @@ cdef inline void softmax_row(const loss_t *g, Py_ssize_t i, const real *of, vec 
             j += W
         sum, dot = sum_of(sums, n, terms), sum_of(dots, n, other_terms)
     elif g.labels != NULL:
-        label = g.labels[g.index[i]]
+        label = class_of(g, i)
         dot = splat(z[label], like) - high
     ones = exponentials(z, a, n, high, &rest, &last)
     p = one / (rest + ones)

@@ -1,5 +1,5 @@
 """Dispatch: one operation of a plan on one thread of the team. Finds the memory, takes a share, calls the kernel."""
-from libc.math cimport isfinite
+from libc.math cimport NAN, isfinite
 from libc.string cimport memcpy, memset
 
 from .gemm cimport gemm, gemm_chunks, gemm_t, prepack, prepacked_size, scratch_size
@@ -11,7 +11,7 @@ from .nn_batchnorm cimport (
 )
 from .nn_dropout cimport dropout_backward, dropout_forward
 from .nn_layernorm cimport layernorm_backward_rows, layernorm_gradients, layernorm_rows
-from .nn_loss_batch cimport loss_t
+from .nn_loss_batch cimport has_meaning, loss_t
 from .nn_losses cimport NO_METRIC, accuracy_rows, loss_rows
 from .nn_optimizers cimport all_finite
 from .nn_parametric cimport parametric_backward, parametric_forward, parametric_scratch, parametric_sums, parametric_t
@@ -196,6 +196,10 @@ cdef void loss(const loss_op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, co
     else:
         g.y, g.ldy = run.base[TARGET], run.ld[TARGET]
     loss_rows(&g, i0, i1, like)
+    if op.labels or op.probabilities:       # which somebody may have written to since they were checked
+        for i in range(i0, i1):
+            if not has_meaning(&g, i, like):
+                run.row_loss[i] = NAN
     if op.metric != NO_METRIC:
         accuracy_rows(&g, <int> op.metric, i0, i1, run.row_metric, like)
     if weights == NULL:
@@ -312,9 +316,9 @@ cdef void batchnorm_gradients(const batchnorm_backward_sums_op_t *op, run_t *run
 
 cdef void update_running(const batchnorm_update_op_t *op, run_t *run, int tid, int team,
                          const real *like) noexcept nogil:
-    """running = momentum running + (1 - momentum) batch."""
+    """running = momentum running + (1 - momentum) batch; nothing from a single row, whose variance nobody knows."""
     cdef Py_ssize_t first, n
-    if columns_of(op.units, tid, team, &first, &n):
+    if run.batch != 1 and columns_of(op.units, tid, team, &first, &n):
         batchnorm_update(at(run, op.mean, like) + first, at(run, op.var, like) + first, op.momentum,
                          at(run, op.running_mean, like) + first, at(run, op.running_var, like) + first, n)
 

@@ -29,7 +29,6 @@ class TrainFastPath(FastPath):
         self,
         *common: Any,
         labels: np.dtype[Any] | None,
-        probabilities: bool,
         metric: str | None,
         hyper: NDArray[np.float64],
         fill: Callable[[int], None] | None = None,

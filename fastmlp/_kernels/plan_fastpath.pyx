@@ -14,7 +14,6 @@ from libc.string cimport memset
 from ..concurrency cimport AccessGuard, thread_count   # compiled once for all levels, in the package above
 from .plan_ops cimport KEPT, OUT, TARGET, WEIGHT, X
 from .plan cimport Run
-from .simd cimport real
 
 
 cdef bint in_place(const Py_buffer *rows, Py_ssize_t columns) noexcept:
@@ -40,28 +39,6 @@ cdef bint disjoint(const Py_buffer *x, const Py_buffer *out) noexcept:
     cdef const char *output = <const char *> out.buf
     return (max(first, last) + x.shape[1] * x.itemsize <= output
             or output + out.shape[0] * out.shape[1] * out.itemsize <= min(first, last))
-
-
-cdef bint are_labels(const Py_buffer *y, Py_ssize_t classes) noexcept:
-    """Return whether every number is a class, 0 .. classes - 1."""
-    cdef const int64_t *labels = <const int64_t *> y.buf
-    cdef Py_ssize_t i
-    cdef bint fine = True
-    for i in range(y.shape[0]):
-        fine &= <uint64_t> labels[i] < <uint64_t> classes
-    return fine
-
-
-cdef bint are_probabilities(const Py_buffer *y, Py_ssize_t columns, const real *like) noexcept:
-    """Return whether every number is in [0, 1]; NaN is not."""
-    cdef const real *row
-    cdef Py_ssize_t i, j
-    cdef bint fine = True
-    for i in range(y.shape[0]):
-        row = <const real *> (<const char *> y.buf + i * y.strides[0])
-        for j in range(columns):
-            fine &= (row[j] >= 0) & (row[j] <= 1)
-    return fine
 
 
 cdef class FastPath:
@@ -148,8 +125,6 @@ cdef class TrainFastPath(FastPath):
     ----------
     labels : dtype or None
         int64, where targets are labels.
-    probabilities : bool
-        Whether targets must lie in [0, 1].
     metric : str or None
         The name of the compiled metric.
     hyper : ndarray of float64
@@ -161,12 +136,11 @@ cdef class TrainFastPath(FastPath):
     cdef public object fill
     cdef dict attributes           # of the optimizer; a change there is seen also where it is made past __setattr__
     cdef tuple names, values
-    cdef bint probabilities
     cdef const double[::1] hyper
 
-    def __init__(self, *common, labels, bint probabilities, metric, const double[::1] hyper not None, fill=None):
+    def __init__(self, *common, labels, metric, const double[::1] hyper not None, fill=None):
         FastPath.__init__(self, *common)
-        self.labels, self.probabilities, self.metric = labels, probabilities, metric
+        self.labels, self.metric = labels, metric
         if hyper.shape[0] < max(self.run.n_hyper, 1):
             raise ValueError(f"hyper: expected at least {max(self.run.n_hyper, 1)} numbers, got {hyper.shape[0]}")
         self.hyper, self.fill = hyper, fill
@@ -200,16 +174,10 @@ cdef class TrainFastPath(FastPath):
         return self.logs() if done else None
 
     cdef bint look_at_targets(self, y, Py_buffer *ys) except -1:
-        """Return whether targets can be read where they are, and are in range."""
+        """Return whether targets can be read where they are; of those without a meaning the loss is NaN."""
         if self.labels is not None:
-            return self.look(y, self.labels, 1, ys) and dense(ys, 1) and are_labels(ys, self.units)
-        if not self.look(y, self.dtype, self.units, ys):
-            return False
-        if not self.probabilities:
-            return True
-        if self.run.double_precision:
-            return are_probabilities(ys, self.units, <const double *> NULL)
-        return are_probabilities(ys, self.units, <const float *> NULL)
+            return self.look(y, self.labels, 1, ys) and dense(ys, 1)
+        return self.look(y, self.dtype, self.units, ys)
 
     cdef bint step(self, const Py_buffer *x, const Py_buffer *y) except -1:
         """Run a step; False if there was none: the network is in use, its plan outdated, or a number not finite."""

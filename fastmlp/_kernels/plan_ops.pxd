@@ -260,6 +260,7 @@ cdef struct loss_op_t:
     Py_ssize_t loss
     Py_ssize_t metric
     Py_ssize_t labels               # targets are labels, not rows
+    Py_ssize_t probabilities        # rows of targets must lie in [0, 1]
     Py_ssize_t units
     ref_t z                         # logits
     Py_ssize_t ldz

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..checks import cast, check_number, check_range, in_place, real_array
 from ..errors import NonFiniteError
+from .names import ForgetNamesIfRefused, check_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,6 +21,7 @@ __all__ = [
     "Dataset",
     "UnbuiltIfRefused",
     "as_rows",
+    "check_meaning",
     "check_targets",
     "check_weights",
     "prepare",
@@ -100,17 +102,25 @@ def check_targets(y: object, n: int, units: int, loss: Loss, dtype: np.dtype[Any
     if array.shape[:1] != (n,):
         raise ValueError(f"y: expected {n} samples, as x has, got shape {array.shape}")
     if loss.labels:
-        return _labels(array, units)
+        return _labels(array, units, loss)
     if array.ndim == 1 and units == 1:
         array = array[:, None]
     if array.shape != (n, units):
         raise ValueError(f"y: expected shape ({n}, {units}), got {array.shape}{_advice(array, units)}")
-    if loss.accuracy in ("binary", "categorical") and array.size:
-        low, high = array.min(), array.max()
-        if low < 0 or high > 1:
-            raise ValueError(f"y: expected probabilities in [0, 1], got values from {low} to {high}")
+    check_meaning(array, units, loss)
     check_range(array, dtype, "y")
     return array
+
+
+def check_meaning(y: NDArray[Any], units: int, loss: Loss) -> None:
+    """Refuse targets that the loss can't take: labels that are no class, and what is no probability."""
+    if not y.size or not (loss.labels or loss.target_probabilities):
+        return
+    low, high = np.minimum.reduce(y, axis=None), np.maximum.reduce(y, axis=None)  # methods take a microsecond longer
+    if loss.labels and (low < 0 or high >= units):
+        raise ValueError(f"y: expected labels from 0 to {units - 1}, got {low} to {high}")
+    if not loss.labels and (low < 0 or high > 1):
+        raise ValueError(f"y: expected probabilities in [0, 1], got values from {low} to {high}")
 
 
 def _advice(array: NDArray[Any], units: int) -> str:
@@ -119,7 +129,9 @@ def _advice(array: NDArray[Any], units: int) -> str:
     return ""
 
 
-def _labels(array: NDArray[Any], units: int) -> NDArray[Any]:
+def _labels(array: NDArray[Any], units: int, loss: Loss) -> NDArray[Any]:
+    """Return labels of our own: what is written into the caller's array after the check is not seen."""
+    array = np.array(array)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -129,10 +141,7 @@ def _labels(array: NDArray[Any], units: int) -> NDArray[Any]:
         )
     if array.dtype.kind == "f" and array.size and not (array == np.floor(array)).all():
         raise ValueError("y: expected whole numbers as labels, got fractions or NaN")
-    if array.size:
-        low, high = np.minimum.reduce(array), np.maximum.reduce(array)  # their methods take a microsecond longer
-        if low < 0 or high >= units:
-            raise ValueError(f"y: expected labels from 0 to {units - 1}, got {low} to {high}")
+    check_meaning(array, units, loss)
     return np.ascontiguousarray(array, dtype=np.int64)
 
 
@@ -152,7 +161,7 @@ def check_weights(
     """
     weight, n = None, len(y)
     if sample_weight is not None:
-        weight = real_array("sample_weight", sample_weight)
+        weight = np.array(real_array("sample_weight", sample_weight))  # of our own, as labels are
         if weight.shape != (n,):
             raise ValueError(f"sample_weight: expected shape ({n},), got {weight.shape}")
     if class_weight is not None:
@@ -211,8 +220,9 @@ class UnbuiltIfRefused:
             self._compiled.unbuild()
 
 
-def rows_of(compiled: Compiled, x: Any, *, empty: bool = False) -> NDArray[Any]:
+def rows_of(compiled: Compiled, x: Any, *, empty: bool = False, remember: bool = False) -> NDArray[Any]:
     """Return `x` as rows of the network's features; build a network that has waited for its first data."""
+    check_columns(compiled, "x", x, remember=remember)
     rows = as_rows(x, compiled.input_dim, empty=empty)
     if not compiled.built:
         compiled.build(rows.shape[1])
@@ -231,12 +241,17 @@ def prepare(
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | None = None,
     *,
+    training: bool = False,
     weightless: bool = False,
 ) -> Dataset:
-    """Return the checked data of a call; the inputs keep their dtype. Weights may all be 0 where it is `weightless`."""
+    """Return the checked data of a call; the inputs keep their dtype.
+
+    In training, names of columns are remembered. Weights may all be 0 where the data may be `weightless`.
+    """
     loss, _ = compiled.objective()
-    with UnbuiltIfRefused(compiled):
-        rows = rows_of(compiled, x)
+    with UnbuiltIfRefused(compiled), ForgetNamesIfRefused(compiled):
+        rows = rows_of(compiled, x, remember=training)
+        check_columns(compiled, "y", y, remember=training)
         check_range(rows, compiled.dtype)
         units = compiled.units
         targets = check_targets(y, len(rows), units, loss, compiled.dtype)

@@ -8,13 +8,12 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .._compiler.compiled import Compiled
 from ..checks import check_count, check_integer, check_share
 from .data import Dataset, UnbuiltIfRefused, prepare
 from .evaluate import run_evaluation
 from .means import RunningMeans
+from .names import ForgetNamesIfRefused
 from .position import Position
 from .progress import print_line, prints_lines
 from .source import ArraySource, Block, IterableSource, Source
@@ -115,6 +114,12 @@ class Loop:
                 "its end",
                 stacklevel=6,
             )
+        if rows and rows <= position.batch and compiled.takes_batch_statistics():
+            warnings.warn(
+                f"fit: all batches of epoch {position.epoch + 1} have one row, of which BatchNorm takes no statistics; "
+                "let them have more",
+                stacklevel=6,
+            )
         compiled.epochs += 1
         return position.means.logs(), rows
 
@@ -172,12 +177,13 @@ def fit(
     limit = None if steps_per_epoch is None else check_count("steps_per_epoch", steps_per_epoch)
     compiled.objective()
     lines = prints_lines(verbose)
-    with UnbuiltIfRefused(compiled):
+    with UnbuiltIfRefused(compiled), ForgetNamesIfRefused(compiled):
         data, held = _data(compiled, x, y, split, validation_data, sample_weight, class_weight)
         source: Source
         if data is None:
             source = IterableSource(compiled, x, limit)
         else:
+            _check_batch_size(compiled, min(batch_size, len(data.x)))
             source = ArraySource(compiled, data, batch_size, limit=limit, shuffle=shuffle)
         validation = None
         if held is not None:
@@ -186,6 +192,15 @@ def fit(
             validation = ArraySource(compiled, held, size)
     compiled.stop_training = False
     Loop(compiled, source, callbacks, Position(initial_epoch), validation=validation, lines=lines).run(epochs)
+
+
+def _check_batch_size(compiled: Compiled, batch_size: int) -> None:
+    """Refuse batches of one row where a layer takes statistics of the batch: they would make every input the same."""
+    if batch_size == 1 and compiled.takes_batch_statistics():
+        raise ValueError(
+            "fit: with BatchNorm a batch needs at least 2 rows, of which it takes mean and variance; give a larger "
+            "batch_size and more rows, use LayerNorm, or set trainable=False on BatchNorm to take running statistics"
+        )
 
 
 def _data(
@@ -201,10 +216,10 @@ def _data(
     data: Dataset | None = None
     validation: Dataset | None = None
     if y is not None:
-        data, validation = _split(prepare(compiled, x, y, sample_weight, class_weight), split)
+        data, validation = _split(prepare(compiled, x, y, sample_weight, class_weight, training=True), split)
     elif sample_weight is not None or class_weight is not None or split:
         raise ValueError("fit: without y, weights come with the batches, and validation through validation_data")
-    elif not isinstance(x, Iterable) or isinstance(x, np.ndarray):
+    elif not isinstance(x, Iterable) or hasattr(x, "__array__") or hasattr(x, "shape"):
         raise ValueError("fit: y is missing; without it x must be an iterable of (x, y) batches")
     if validation_data is not None:
         if split:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import metrics
-from .step import update_metric
+from .step import metric_value, update_metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,5 +106,5 @@ class RunningMeans:
         mean, share = (loss / weight, hits / weight) if weight else (float("nan"), float("nan"))
         logs = {"loss": mean}
         for name, metric in self._named:
-            logs[name] = share if metric is None else float(metric.result())
+            logs[name] = share if metric is None else metric_value(metric)
         return logs

@@ -160,6 +160,6 @@ class IterableSource:
         for batch in islice(self._batches, first, self.limit):
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
                 raise TypeError(f"fit: expected batches (x, y) or (x, y, weight), got {type(batch).__name__}")
-            data = prepare(self._compiled, *batch, weightless=True).readable(self._compiled.dtype)
+            data = prepare(self._compiled, *batch, training=True, weightless=True).readable(self._compiled.dtype)
             loss, _ = self._compiled.objective()
             yield Block(data, np.arange(len(data.x), dtype=np.int64), len(data.x), loss)

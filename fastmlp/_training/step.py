@@ -10,27 +10,43 @@ import numpy as np
 from .. import metrics
 from .._compiler.compiled import Compiled
 from .._compiler.executable import Executable
-from ..checks import cast, real_array
 from ..errors import NonFiniteError
-from .data import prepare
+from ..user_code import returned_number
+from .data import check_meaning, prepare
+from .gradients import Gradients, batch_statistics, checked_arrays, checked_statistics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 class Restore:
-    """Put an array back to what it was, if the block fails or in any case."""
+    """Put arrays back to what they were, if the block fails or in any case.
 
-    def __init__(self, array: NDArray[Any] | None, always: bool) -> None:
-        self._array, self._always = array, always
-        self._kept = None if array is None else array.copy()
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+    always : bool
+    """
 
-    def __enter__(self) -> None:
-        pass
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], *, always: bool) -> None:
+        self._arrays, self._always = arrays, always
+        self._before = {name: array.copy() for name, array in arrays.items()}
+
+    def __enter__(self) -> Restore:
+        return self
 
     def __exit__(self, kind: Any, *rest: Any) -> None:
-        if self._array is not None and (self._always or kind is not None):
-            self._array[...] = self._kept
+        if self._always or kind is not None:
+            for name, array in self._arrays.items():
+                array[...] = self._before[name]
+
+    def changed(self) -> dict[str, NDArray[Any]]:
+        """Return copies of the arrays that hold other bits than before."""
+        return {
+            name: array.copy()
+            for name, array in self._arrays.items()
+            if array.tobytes() != self._before[name].tobytes()
+        }
 
 
 def step(compiled: Compiled, executable: Executable, offset: int, batch: int) -> bool:
@@ -50,7 +66,7 @@ def step(compiled: Compiled, executable: Executable, offset: int, batch: int) ->
 
 def kept_buffers(compiled: Compiled, executable: Executable, *, always: bool = False) -> Restore:
     """Put buffers that layers in Python may have written back if the step fails."""
-    return Restore(None if executable.compiled else compiled.memory.flat_buffers, always)
+    return Restore({} if executable.compiled else compiled.memory.buffers, always=always)
 
 
 def logs(compiled: Compiled, executable: Executable, batch: int) -> dict[str, float]:
@@ -63,8 +79,13 @@ def logs(compiled: Compiled, executable: Executable, batch: int) -> dict[str, fl
         else:
             metric.reset()
             update_metric(metric, executable, batch)
-            logs[name] = float(metric.result())
+            logs[name] = metric_value(metric)
     return logs
+
+
+def metric_value(metric: metrics.Metric) -> float:
+    """Return what a metric gives for the rows that it has seen; NaN is let through."""
+    return returned_number(metric.result(), f"result of metric {metric!r}")
 
 
 def update_metric(metric: metrics.Metric, executable: Executable, batch: int) -> None:
@@ -76,7 +97,7 @@ def update_metric(metric: metrics.Metric, executable: Executable, batch: int) ->
     metric.update(target, output, weight)
 
 
-def non_finite(compiled: Compiled, executable: Executable, batch: int) -> NonFiniteError:
+def non_finite(compiled: Compiled, executable: Executable, batch: int) -> ValueError:
     """Return the error for the step at hand, with the place where NaN or infinity began."""
     where = executable.locate_nonfinite(batch)
     step = compiled.steps + 1
@@ -89,6 +110,18 @@ def non_finite(compiled: Compiled, executable: Executable, batch: int) -> NonFin
             layer=key,
             step=step,
         )
+    if where == "loss":
+        try:  # which is NaN where a target was written to
+            check_meaning(executable.target(batch)[0], compiled.units, compiled.objective()[0])
+        except ValueError as error:
+            return ValueError(f"{error}, in the batch of step {step}; it has changed since it was checked{kept}")
+    if where in ("loss", "gradients") and executable.suspect is not None:
+        what, number = executable.suspect
+        return NonFiniteError(
+            f"NaN or infinity from {what} at step {step}, where all that it was given is finite{kept}",
+            layer=None if number is None else compiled.network.layers[number].key,
+            step=step,
+        )
     if where in ("loss", "gradients"):
         return NonFiniteError(
             f"NaN or infinity in the {where} at step {step}: lower the learning rate, or scale the data{kept}",
@@ -99,7 +132,7 @@ def non_finite(compiled: Compiled, executable: Executable, batch: int) -> NonFin
 
 def train_on_batch(compiled: Compiled, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
     """Do one step on one batch; return the loss and the metrics, of before the update."""
-    data = prepare(compiled, x, y, sample_weight).readable(compiled.dtype)
+    data = prepare(compiled, x, y, sample_weight, training=True).readable(compiled.dtype)
     batch = len(data.x)
     with compiled.guard.changing("train_on_batch"):
         executable = compiled.training(batch)
@@ -111,9 +144,7 @@ def train_on_batch(compiled: Compiled, x: Any, y: Any, sample_weight: Any = None
             executable.unbind()
 
 
-def loss_and_gradients(
-    compiled: Compiled, x: Any, y: Any, sample_weight: Any = None
-) -> tuple[float, dict[str, NDArray[Any]]]:
+def loss_and_gradients(compiled: Compiled, x: Any, y: Any, sample_weight: Any = None) -> tuple[float, Gradients]:
     """Return the loss that `fit` minimises and its gradients, in training mode, without a side effect."""
     data = prepare(compiled, x, y, sample_weight).readable(compiled.dtype)
     batch = len(data.x)
@@ -122,15 +153,17 @@ def loss_and_gradients(
         executable.bind(*data)
         try:
             executable.begin(0, batch)
-            with compiled.guard.stepping(), kept_buffers(compiled, executable, always=True):
+            with compiled.guard.stepping(), kept_buffers(compiled, executable, always=True) as buffers:
                 if not executable.execute(batch, "forward", "backward", "check"):
                     raise non_finite(compiled, executable, batch)
+                written = buffers.changed()
             loss = executable.run.loss / executable.run.weight
         finally:
             executable.unbind()
         learned = compiled.network.trainable()  # of others there is no gradient: theirs is 0
         gradients = executable.gradients.items()
-        return loss, {key: view.copy() if key in learned else np.zeros_like(view) for key, view in gradients}
+        arrays = {key: view.copy() if key in learned else np.zeros_like(view) for key, view in gradients}
+        return loss, Gradients(arrays, batch_statistics(executable, batch), written)
 
 
 def apply_gradients(compiled: Compiled, gradients: Mapping[str, Any]) -> None:
@@ -143,23 +176,19 @@ def apply_gradients(compiled: Compiled, gradients: Mapping[str, Any]) -> None:
     if set(gradients) != set(views):
         missing, unknown = sorted(set(views) - set(gradients)), sorted(set(gradients) - set(views))
         raise ValueError(f"gradients: expected the keys of parameters; missing {missing}, unknown {unknown}")
-    arrays = {
-        key: cast(real_array(f"gradient {key}", gradient), compiled.dtype, f"gradient {key}")
-        for key, gradient in gradients.items()
-    }
-    for key, array in arrays.items():
-        if array.shape != views[key].shape:
-            raise ValueError(f"gradient {key}: expected shape {views[key].shape}, got {array.shape}")
-        if not np.logical_and.reduce(np.isfinite(array), axis=None):
-            raise NonFiniteError(
-                f"NaN or infinity in gradient {key}; nothing was changed",
-                layer=key.rpartition(".")[0],
-                step=compiled.steps + 1,
-            )
+    arrays = checked_arrays(compiled, "gradient", gradients, views)
+    statistics, buffers = checked_statistics(compiled, gradients)
     with compiled.guard.changing("apply_gradients"):
+        executable = compiled.applying(statistics=bool(statistics))
+        wanted = executable.plan.statistics
+        if not wanted.keys() <= statistics.keys():
+            raise ValueError(f"statistics of gradients: missing {sorted(wanted.keys() - statistics.keys())}")
+        for key, tensor in wanted.items():
+            executable.view(tensor, 1)[0] = statistics[key]
         for key, array in arrays.items():
             views[key][...] = array
-        executable = compiled.applying()
         executable.begin(0, 0, compiled.hyperparameters(1)[0])
-        with compiled.guard.stepping():
+        with compiled.guard.stepping(), Restore({key: compiled.memory.buffers[key] for key in buffers}, always=False):
+            for key, array in buffers.items():
+                compiled.memory.buffers[key][...] = array
             executable.commit()

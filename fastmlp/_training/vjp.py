@@ -9,6 +9,7 @@ from .._compiler.compiled import Compiled
 from .._compiler.executable import Executable
 from ..checks import cast, real_array
 from .data import readable_rows, rows_of
+from .gradients import Gradients, batch_statistics
 from .step import kept_buffers
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ class Pullback:
 
     def __init__(self, compiled: Compiled, executable: Executable, batch: int, training: bool) -> None:
         self._compiled, self._executable, self._batch, self._training = compiled, executable, batch, training
+        self.written: dict[str, NDArray[Any]] = {}  # into buffers, by layers in Python
         self._lock = Lock()  # of the memory that the gradients are made in
 
-    def __call__(self, dy: Any) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
+    def __call__(self, dy: Any) -> tuple[Gradients, NDArray[Any]]:
         compiled, executable, batch = self._compiled, self._executable, self._batch
         d_out, d_input = executable.plan.d_out, executable.plan.d_input
         assert d_out is not None and d_input is not None
@@ -48,7 +50,8 @@ class Pullback:
         with compiled.guard.reading("vjp"), self._lock:
             target[...] = cast(dy, compiled.dtype, "dy")
             executable.execute(batch, "backward")
-            gradients = {key: view.copy() for key, view in executable.gradients.items()}
+            arrays = {key: view.copy() for key, view in executable.gradients.items()}
+            gradients = Gradients(arrays, batch_statistics(executable, batch), self.written)
             return gradients, executable.view(d_input, batch).copy()
 
     def __del__(self) -> None:
@@ -65,6 +68,7 @@ def vjp(compiled: Compiled, x: Any, *, training: bool = False) -> tuple[NDArray[
         backward = Pullback(compiled, executable, batch, training)
         executable.bind(rows)
         executable.begin(0, batch)
-        with kept_buffers(compiled, executable, always=True):
+        with kept_buffers(compiled, executable, always=True) as buffers:
             executable.execute(batch, "forward")
+            backward.written = buffers.changed()
         return executable.view(executable.plan.out, batch).copy(), backward

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._tracing.trainable import Learned
-from ..checks import real_array
 from ..configurable import Configurable
 from ..registry import activations as registry
+from ..user_code import returned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,9 +69,7 @@ class Activation(Configurable):
 
     def backward(self, z: NDArray[Any], a: NDArray[Any], da: NDArray[Any]) -> NDArray[Any]:
         """Return ``dz``, the gradient of the loss by `z`, from `da`, that by ``a = forward(z)``."""
-        slope = real_array(f"derivative of {self!r}", self.derivative(z, a))
-        if slope.shape != z.shape:
-            raise ValueError(f"derivative of {self!r}: expected shape {z.shape}, got {slope.shape}")
+        slope = returned(self.derivative(z, a), f"derivative of {self!r}", z.shape)
         dz: NDArray[Any] = da * slope
         return dz
 

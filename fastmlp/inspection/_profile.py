@@ -13,7 +13,7 @@ from .._compiler.compiled import Compiled
 from .._compiler.executable import Executable
 from .._kernels import peak
 from .._training import step as steps
-from .._training.data import Dataset, as_rows, prepare, readable_rows
+from .._training.data import Dataset, prepare, readable_rows, rows_of
 from ..checks import check_count
 from ..threads import team
 from ._listing import HEAD, RIGHT, Listing, Operation, check_training, listing, lowered, table
@@ -170,14 +170,14 @@ def _data(compiled: Compiled, x: Any, y: Any) -> Dataset:
     """Return the data, checked as the calls that are profiled check it."""
     if y is not None:
         return prepare(compiled, x, y).readable(compiled.dtype)
-    rows = as_rows(x, compiled.input_dim)
+    rows = rows_of(compiled, x)
     return Dataset(readable_rows(rows, compiled.dtype))
 
 
 @contextmanager
 def _kept(compiled: Compiled, executable: Executable) -> Iterator[None]:
     """Put back what layers in Python write into the network's own arrays, which they see."""
-    parameters = None if executable.compiled else compiled.memory.flat_parameters
+    parameters = {} if executable.compiled else compiled.memory.parameters
     with steps.kept_buffers(compiled, executable, always=True), steps.Restore(parameters, always=True):
         yield
 

@@ -83,6 +83,8 @@ class Layer(Configurable):
         noise in training.
     transparent_to_initializer : bool
         Whether an initializer is recommended by the activation behind this layer, too.
+    batch_statistics : bool
+        Whether training takes statistics over the rows of the batch; then `fit` refuses batches of one row.
     """
 
     data_attributes: ClassVar[frozenset[str]] = frozenset(
@@ -99,6 +101,7 @@ class Layer(Configurable):
     output_is_known: bool = False
     keeps_meaning: bool = False
     transparent_to_initializer: bool = False
+    batch_statistics: bool = False
 
     def __init__(self, *, name: str | None = None, trainable: bool = True) -> None:
         self.name = _check_name(name)

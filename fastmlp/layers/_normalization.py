@@ -22,7 +22,9 @@ class BatchNorm(Layer):
     """``y = gamma (x - mean) / sqrt(var + epsilon) + beta`` per column (row 21), to be placed before the activation.
 
     In training mean and variance (divided by m) are those of the batch; else running ones, folded into the GEMM of a
-    Dense before it.
+    Dense before it. One row has no variance: `fit` refuses a batch size of 1. A step on a single row, an epoch's last
+    one for instance, is done (outputs are beta, so that beta and the layers behind learn), but leaves the running
+    statistics as they are.
 
     Parameters
     ----------
@@ -43,6 +45,7 @@ class BatchNorm(Layer):
     output_is_known = True
     transparent_to_initializer = True
     fixed_once_built = Layer.fixed_once_built | {"gamma_regularizer", "beta_regularizer"}
+    batch_statistics = True
 
     def __init__(
         self,

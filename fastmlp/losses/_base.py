@@ -43,6 +43,11 @@ class Loss(Configurable):
     accuracy: str = "shape"
     recordable: bool = True
 
+    @property
+    def target_probabilities(self) -> bool:
+        """Whether targets are rows of probabilities, in [0, 1]."""
+        return self.accuracy in ("binary", "categorical")
+
     def value_and_gradient(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the loss of each row ``(batch,)`` and its gradient by the predictions ``(batch, units)``.
 

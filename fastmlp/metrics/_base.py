@@ -8,6 +8,7 @@ import numpy as np
 
 from ..configurable import Configurable
 from ..registry import metrics as registry
+from ..user_code import returned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +53,8 @@ class Metric(Configurable):
 
     def update(self, y_true: NDArray[Any], y_pred: NDArray[Any], weight: NDArray[Any] | None) -> None:
         """Take one batch in; `weight` is ``(batch,)`` or None."""
-        values = np.asarray(self.rows(y_true, y_pred), dtype=np.float64)
+        rows = returned(self.rows(y_true, y_pred), f"rows of metric {self!r}", y_pred.shape[:1])
+        values = rows.astype(np.float64, copy=False)
         self.total += float(values.sum() if weight is None else values @ weight)
         self.weight += float(len(values) if weight is None else weight.sum())
 

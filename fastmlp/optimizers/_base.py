@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ..configurable import Configurable
 from ..registry import optimizers as registry
-from ._hyperparameters import Hyperparameter, Scheduled, value_at
+from ._hyperparameters import Hyperparameter, Scheduled, checked_rate, value_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,9 +68,11 @@ class Optimizer(Configurable):
             If a function of the step gives anything but a number that the hyper-parameter may be.
         """
         names = self.hyperparameters if names is None else names
-        return [
-            self.learning_rate_at(step) if name == "learning_rate" else value_at(self, name, step) for name in names
-        ]
+        return [self._rate_at(step) if name == "learning_rate" else value_at(self, name, step) for name in names]
+
+    def _rate_at(self, step: int) -> float:
+        rate = self.learning_rate_at(step)
+        return rate if type(self).learning_rate_at is Optimizer.learning_rate_at else checked_rate(self, step, rate)
 
     def scheduled(self) -> dict[str, Callable[[int], float]]:
         """Return the hyper-parameters that are functions of the step, the learning rate aside."""

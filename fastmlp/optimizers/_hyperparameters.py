@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any, overload
 
 from ..checks import check_number
+from ..user_code import returned_number
 
-__all__ = ["Hyperparameter", "Scheduled", "value_at"]
+__all__ = ["Hyperparameter", "Scheduled", "checked_rate", "value_at"]
 
 Scheduled = float | Callable[[int], float]  # what is set; what is read is typed as a number
 
@@ -58,4 +59,17 @@ def value_at(optimizer: object, name: str, step: int) -> float:
     value: Any = getattr(optimizer, name)
     declared = getattr(type(optimizer), name, None)
     check = declared.check if isinstance(declared, Hyperparameter) else check_number
-    return check(name, value(step)) if callable(value) else value
+    return _checked(check, optimizer, name, step, value, value(step)) if callable(value) else value
+
+
+def checked_rate(optimizer: object, step: int, rate: object) -> float:
+    """Return what an optimizer's own ``learning_rate_at`` gave for a step, checked as a number that is set."""
+    return _checked(_at_least_0, optimizer, "learning_rate", step, "learning_rate_at", rate)
+
+
+def _checked(
+    check: Callable[[str, Any], float], optimizer: object, name: str, step: int, function: object, value: object
+) -> float:
+    given_by = getattr(function, "__qualname__", None) or str(function)
+    what = f"{name} of {type(optimizer).__name__} at step {step}, given by {given_by}"
+    return check(what, returned_number(value, what))

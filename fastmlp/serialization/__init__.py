@@ -25,6 +25,7 @@ from .._compiler.network import build_network
 from .._version import __version__
 from ..checks import check_dtype, check_integer
 from ..errors import PluginError, UnknownNameError
+from ..frames import Names, check_names
 from ._archive import UNREADABLE, Archive
 from ._objects import check_size, decode, encode
 
@@ -37,6 +38,7 @@ __all__ = ["Network", "from_bytes", "load", "save", "to_bytes"]
 
 FORMAT = 1
 HEADER = "fastmlp.json"
+NAMES = ("feature_names", "target_names")  # of columns; files of before have none
 COUNTERS = ("steps", "iterations", "epochs")
 NPY_HEADER = 2**16  # bytes that may precede the numbers of an array
 HEADER_BYTES = 2**24
@@ -65,6 +67,7 @@ def _header(compiled: Compiled) -> dict[str, Any]:
         "version": __version__,
         "layers": [encode(layer, "a layer") for layer in compiled.layers],
         "input_dim": compiled.input_dim,
+        **{which: names and list(names) for which, names in _names(compiled).items()},
         "dtype": compiled.dtype.name,
         "seed": compiled.seed,
         "optimizer": encode(compiled.optimizer, "the optimizer"),
@@ -72,6 +75,10 @@ def _header(compiled: Compiled) -> dict[str, Any]:
         "metrics": [encode(metric, "a metric") for metric in compiled.metrics],
         **compiled.counters(),
     }
+
+
+def _names(compiled: Compiled) -> dict[str, Names | None]:
+    return {which: getattr(compiled, which) for which in NAMES}
 
 
 def _views(compiled: Compiled) -> dict[str, NDArray[Any]]:
@@ -218,6 +225,7 @@ class _Header(NamedTuple):
 
     layers: list[Any]
     input_dim: int | None
+    names: dict[str, Any]
     dtype: np.dtype[Any]
     seed: int
     optimizer: Any
@@ -241,6 +249,7 @@ def _read_header(archive: Archive, verify: bool) -> _Header:
     return _Header(
         layers=_decode_list(header, "layers", verify),
         input_dim=None if header["input_dim"] is None else check_integer("input_dim", header["input_dim"], 1),
+        names={which: header.get(which) for which in NAMES},
         dtype=check_dtype(header["dtype"]),
         seed=check_integer("seed", header["seed"], 0),
         optimizer=decode(header["optimizer"], verify=verify),
@@ -265,9 +274,16 @@ def _rebuild(archive: Archive, cls: type[N], verify: bool) -> N:
     if header.optimizer is not None:
         with net.engine.checks_later():
             net.compile(header.optimizer, header.loss, header.metrics)
+    _restore_names(net.engine, header.names)
     _fill(_views(net.engine), archive)
     net.engine.restore_counters(header.counters)
     return net
+
+
+def _restore_names(compiled: Compiled, names: Mapping[str, Any]) -> None:
+    units = compiled.units if compiled.built else None
+    compiled.feature_names = check_names("feature_names", names["feature_names"], compiled.input_dim)
+    compiled.target_names = check_names("target_names", names["target_names"], units)
 
 
 def _check_sizes(compiled: Compiled, input_dim: int, members: Mapping[str, zipfile.ZipInfo]) -> None:

@@ -51,7 +51,11 @@ names: list[str] = [f"{key} {array.shape}" for key, array in net.parameters.item
 net.optimizer.learning_rate *= 0.5
 logs: dict[str, float] = net.train_on_batch(x, y)
 loss, gradients = net.loss_and_gradients(x, y)
-net.apply_gradients({key: 2 * gradient for key, gradient in gradients.items()})
+means: dict[str, NDArray[Any]] = gradients.statistics
+for key in gradients:
+    gradients[key] = 2 * gradients[key]
+net.apply_gradients(gradients)
+net.feature_names = [f"column {number}" for number in range(8)]
 outputs: NDArray[Any] = net.predict(x)
 
 net.save("network.npz")

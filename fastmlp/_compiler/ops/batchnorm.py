@@ -67,10 +67,22 @@ class BatchNorm(Activated):
     def _of_batch(self, to: Lowering, x: Tensor) -> dict[str, int]:
         """Add the statistics of the batch."""
         units = x.units
-        statistics = {name: to.allocate(units) for name in ("mean", "var", "inv")}
+        statistics = self._lay_out_statistics(to) | {"inv": to.allocate(units)}
         rows = {"units": units, "x": x.ref, "ldx": x.ld, "row_cost": 4 * units}
         to.emit("batchnorm_statistics", Note((BATCH, units)), epsilon=self.epsilon, **rows, **statistics)
         return statistics
+
+    def _lay_out_statistics(self, to: Lowering) -> dict[str, int]:
+        """Take memory for mean and variance of the batch, and say where it is."""
+        units = self.output.units
+        statistics = {name: to.allocate(units) for name in ("mean", "var")}
+        for name, ref in statistics.items():
+            to.statistics[self.keys[f"running_{name}"]] = Tensor(ref, units, units)
+        return statistics
+
+    def expect_statistics(self, to: Lowering) -> None:
+        if self.by_batch:
+            self.statistics = self._lay_out_statistics(to)
 
     def _running(self, to: Lowering) -> dict[str, int]:
         """Add what is taken of the running statistics, ahead of all rows."""
@@ -111,7 +123,7 @@ class BatchNorm(Activated):
     def update(self, to: Lowering) -> None:
         """Add what moves the running statistics, once the step is sure to be kept."""
         if self.by_batch:
-            units = self.x.units
+            units = self.output.units
             fields: dict[str, Any] = {"layer": self.index, "units": units, "momentum": self.momentum}
             arrays = self._arrays(to, "running_mean", "running_var")
             statistics = {"mean": self.statistics["mean"], "var": self.statistics["var"]}

@@ -12,8 +12,8 @@ import numpy as np
 
 from ... import losses
 from ..._kernels import LOSSES, METRICS
+from ...user_code import pair, put, read_only
 from ..plan import BATCH, Call, Note, Tensor
-from ..user_code import pair, put, read_only
 from .activation import Activation
 from .softmax import Softmax
 
@@ -57,13 +57,14 @@ def add_loss(to: Lowering, loss: losses.Loss, metric: str | None, z: Tensor, d: 
         metric = "binary"  # of the probabilities that the kernel writes
     name = kernel.of_logits if of_logits else kernel.of_output
     assert name is not None
-    _add(to, name, name, metric, labels=loss.labels, row_cost=8 * z.units, **rows)
+    _add(to, loss, name, name, metric, row_cost=8 * z.units, **rows)
     return z if of_logits and not joint else out
 
 
-def _add(to: Lowering, name: str, shown: str, metric: str | None, **fields: Any) -> None:
+def _add(to: Lowering, loss: losses.Loss, name: str, shown: str, metric: str | None, **fields: Any) -> None:
     note = Note((BATCH, fields["units"]), (shown, *(["accuracy"] if metric else [])))
-    to.emit("loss", note, loss=LOSSES[name], metric=METRICS[metric] if metric else 0, **fields)
+    codes = {"loss": LOSSES[name], "metric": METRICS[metric] if metric else 0}
+    to.emit("loss", note, labels=loss.labels, probabilities=loss.target_probabilities, **codes, **fields)
     to.emit_behind("loss_sum", Note((BATCH,)), metric=bool(metric), barrier=False)
 
 
@@ -78,7 +79,7 @@ def _add_traced(
         to.emit_python(_call(loss, z, d), note, f"loss {loss!r} ({execution.reason})")
         return
     fields = {"program": to.load(spec.program), "scale": spec.scale, "shift": spec.shift}
-    _add(to, "program", repr(loss), metric, row_cost=2 * spec.operations * z.units, **fields, **rows)
+    _add(to, loss, "program", repr(loss), metric, row_cost=2 * spec.operations * z.units, **fields, **rows)
 
 
 def _call(loss: losses.Loss, z: Tensor, d: Tensor) -> Call:
@@ -87,13 +88,15 @@ def _call(loss: losses.Loss, z: Tensor, d: Tensor) -> Call:
 
     def call(executable: Any, batch: int) -> None:
         target, weight = executable.target(batch)
+        outputs = read_only(executable.view(z, batch))
         with np.errstate(all="ignore"):
-            answer = loss.value_and_gradient(read_only(target), read_only(executable.view(z, batch)))
+            answer = loss.value_and_gradient(read_only(target), outputs)
         value, gradient = pair(answer, what, "value per row, gradient")
         rows = np.empty(batch)
         put(rows, value, f"{what}, value per row")
         out = executable.view(d, batch)
         put(out, gradient, f"{what}, gradient")
+        executable.watch(what, None, {"value per row": rows, "gradient": out}, [outputs, target])
         if weight is not None:
             rows *= weight
             out *= weight[:, None]

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..._kernels import NONE, PENALTY_CHUNK
 from ...regularizers import KernelSpec, execution_of
+from ...user_code import pair, put, read_only, returned_number
 from ..plan import Call, Note
-from ..user_code import pair, put, read_only
 
 if TYPE_CHECKING:
     from ..lower import Lowering
@@ -74,12 +74,13 @@ def _call(keys: list[str], learning: frozenset[str]) -> Call:
             with np.errstate(all="ignore"):
                 answer = regularizer.value_and_gradient(read_only(w))
             penalty, slope = pair(answer, what, "value, gradient")
-            value = np.empty(())
-            put(value, penalty, f"{what}, value")
-            executable.run.loss += executable.run.weight * float(value)
+            value = returned_number(penalty, f"{what}, value")
+            executable.watch(what, None, {"value": value}, [w])
+            executable.run.loss += executable.run.weight * value
             if key in learning:
                 slopes = np.empty_like(w)
                 put(slopes, slope, f"{what}, gradient")
+                executable.watch(what, None, {"gradient": slopes}, [w])
                 executable.gradients[key] += slopes
 
     return call

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...activations import Activation
+from ...user_code import put, read_only, returned
 from ..ir import Operation, builder
 from ..plan import BATCH, Call, Note, Tensor
-from ..user_code import put, read_only
 
 if TYPE_CHECKING:
     from ..ir import Graph, Value
@@ -49,12 +49,15 @@ class PythonActivation(Operation):
         to.give(self.x, dx)
 
     def _backward_call(self, x: Tensor, out: Tensor, d: Tensor, dx: Tensor) -> Call:
-        activation, what = self.activation, f"layer {self.key}: backward of activation {self.activation!r}"
+        index, activation = self.index, self.activation
+        what = f"layer {self.key}: backward of activation {activation!r}"
 
         def call(executable: Any, batch: int) -> None:
             da = read_only(executable.view(d, batch))
             z, a = read_only(executable.view(x, batch)), read_only(executable.view(out, batch))
-            put(executable.view(dx, batch), activation.backward(z, a, da), what)
+            dz = returned(activation.backward(z, a, da), what, z.shape)
+            executable.watch(what, index, {"dz": dz}, [z, a, da])
+            put(executable.view(dx, batch), dz, what)
 
         return call
 

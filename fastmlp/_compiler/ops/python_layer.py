@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...user_code import pair, put, read_only
 from ..ir import Operation, builder
 from ..plan import BATCH, Call, Note, Tensor
-from ..user_code import pair, put, read_only
 
 if TYPE_CHECKING:
     from ..ir import Graph, Value
@@ -62,16 +62,21 @@ class PythonLayer(Operation):
         what = f"layer {place.key}: backward of {place.layer!r}"
 
         def call(executable: Any, batch: int) -> None:
-            answer = executable.backward[index](read_only(executable.view(d, batch)))
+            came = read_only(executable.view(d, batch))
+            answer = executable.backward[index](came)
             d_input, gradients = pair(answer, what, "d_input, gradients")
-            put(executable.view(dx, batch), d_input, f"{what}, d_input")
+            made = {"d_input": executable.view(dx, batch)}
+            put(made["d_input"], d_input, f"{what}, d_input")
             if not isinstance(gradients, Mapping):
                 raise TypeError(f"{what}: expected a dict of gradients, got {type(gradients).__name__}")
             names = place.layer.parameters
             if set(gradients) != set(names):
                 raise ValueError(f"{what}: expected gradients of {sorted(names)}, got {sorted(map(str, gradients))}")
             for name, gradient in gradients.items():
-                put(executable.gradients[f"{place.key}.{name}"], gradient, f"{what}, gradient of {name!r}")
+                label = f"gradient of {name!r}"
+                made[label] = executable.gradients[f"{place.key}.{name}"]
+                put(made[label], gradient, f"{what}, {label}")
+            executable.watch(what, index, made, [came])
 
         return call
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...optimizers import execution_of
+from ...user_code import read_only
 from ..plan import Call, Note
-from ..user_code import read_only
 
 if TYPE_CHECKING:
     from ...optimizers import Optimizer

@@ -1,0 +1,101 @@
+"""``Gradients``: gradients by parameter, with what a step on their batch would leave in the buffers of the network."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._compiler.compiled import Compiled
+from .._compiler.executable import Executable
+from ..checks import cast, real_array
+from ..errors import NonFiniteError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Gradients", "batch_statistics", "checked_arrays", "checked_statistics"]
+
+
+class Gradients(dict[str, "NDArray[Any]"]):
+    """Gradients keyed as `parameters`: a dict, to be changed in place, that `apply_gradients` takes whole.
+
+    Parameters
+    ----------
+    gradients : mapping of str to ndarray
+    statistics, buffers : mapping of str to ndarray, optional
+
+    Attributes
+    ----------
+    statistics : dict of str to ndarray
+        Mean and variance of the batch, by the keys of the running ones in `buffers`; empty for a batch of one row,
+        whose variance nobody knows, and for gradients by running statistics.
+    buffers : dict of str to ndarray
+        What layers in Python have written into their buffers, by key.
+    """
+
+    def __init__(
+        self,
+        gradients: Mapping[str, NDArray[Any]] = {},
+        statistics: Mapping[str, NDArray[Any]] | None = None,
+        buffers: Mapping[str, NDArray[Any]] | None = None,
+    ) -> None:
+        super().__init__(gradients)
+        self.statistics = dict(statistics or {})
+        self.buffers = dict(buffers or {})
+
+
+def batch_statistics(executable: Executable, batch: int) -> dict[str, NDArray[Any]]:
+    """Return copies of the statistics of the batch that was run forward; none of a single row."""
+    found = executable.plan.statistics if batch > 1 else {}
+    return {key: executable.view(tensor, 1)[0].copy() for key, tensor in found.items()}
+
+
+def _tell_that_statistics_stay(compiled: Compiled) -> None:
+    """Warn, once for a network with batch norm, that a plain mapping of gradients leaves its running statistics."""
+    if compiled.told_of_statistics or not compiled.takes_batch_statistics():
+        return
+    compiled.told_of_statistics = True
+    warnings.warn(
+        "apply_gradients: a plain mapping of gradients carries no statistics of the batch, so the running statistics "
+        "of batch norm stay as they are; change the gradients of loss_and_gradients or vjp in place and give them back "
+        "whole",
+        stacklevel=5,
+    )
+
+
+def checked_arrays(
+    compiled: Compiled, what: str, given: Mapping[str, Any], targets: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """Return arrays in the network's dtype; each must be finite, and have the shape of its target."""
+    arrays = {
+        key: cast(real_array(f"{what} {key}", value), compiled.dtype, f"{what} {key}") for key, value in given.items()
+    }
+    for key, array in arrays.items():
+        if array.shape != targets[key].shape:
+            raise ValueError(f"{what} {key}: expected shape {targets[key].shape}, got {array.shape}")
+        if not np.logical_and.reduce(np.isfinite(array), axis=None):
+            raise NonFiniteError(
+                f"NaN or infinity in {what} {key}; nothing was changed",
+                layer=key.rpartition(".")[0],
+                step=compiled.steps + 1,
+            )
+    return arrays
+
+
+def checked_statistics(
+    compiled: Compiled, gradients: Mapping[str, Any]
+) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """Return the statistics and the buffers that come with gradients, checked; none with a plain mapping."""
+    if not isinstance(gradients, Gradients):
+        _tell_that_statistics_stay(compiled)
+        return {}, {}
+    found = []
+    for what, given in (("statistics", gradients.statistics), ("buffers", gradients.buffers)):
+        unknown = sorted(set(given) - set(compiled.memory.buffers))
+        if unknown:
+            raise ValueError(f"{what} of gradients: expected keys of the network's buffers, got {unknown}")
+        found.append(checked_arrays(compiled, f"{what} of gradients,", given, compiled.memory.buffers))
+    return found[0], found[1]
