@@ -126,7 +126,7 @@ def test_import_imports_no_plugin(tmp_path, run_python):
 # Who imports whom. Each wing, a module or a folder of the package, may import itself and those of the rows above it.
 
 ORDER = """
-errors checks configurable _version _source_tree
+errors checks configurable copies _version _source_tree
 registry
 _kernels
 threads

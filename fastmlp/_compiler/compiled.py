@@ -14,6 +14,7 @@ from ..errors import NotBuiltError, UnknownNameError
 from ..layers import Layer
 from ..registry import metrics as metric_registry
 from . import fastpath
+from .contents import restore, snapshot
 from .executable import Executable
 from .lower import Lowering
 from .memory import Arenas, ArrayMap
@@ -54,6 +55,7 @@ class Compiled:
         self.loss: losses.Loss | None = None
         self.metrics: tuple[metrics.Metric, ...] = ()
         self.gradient_transforms: tuple[Callable[[Lowering], None], ...] = ()
+        self.metadata: dict[str, Any] = {}  # what the user wants to be kept with it
         self.stop_training = False  # asked of `fit`
         self._arenas: Arenas | None = None
         self._drop_executables()
@@ -67,6 +69,16 @@ class Compiled:
         self._applying: Executable | None = None
         self.for_predictions: list[Executable] = []  # idle ones: several threads may predict at once
         self._pulling_back: dict[bool, list[Executable]] = {False: [], True: []}  # idle ones of `vjp`, by training
+
+    # -- copies --------------------------------------------------------------------------------------------------
+    # Objects are copied by Python's own protocols; arrays as they are at one moment, into memory of the copy's own.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return snapshot(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Compiled.__init__(self, state["layers"], state["dtype"], state["seed"])
+        restore(self, state)
 
     # -- building ------------------------------------------------------------------------------------------------
 
@@ -116,6 +128,18 @@ class Compiled:
             self._drop_executables()
             if self.optimizer is not None:
                 self._reset_optimizer(self.optimizer)
+
+    def build_unfilled(self, input_dim: int, check: Callable[[Network], None] | None = None) -> None:
+        """Lay out the parameters for values that are stored, and that the caller puts there: none are drawn.
+
+        `check` sees the network before there is memory for it.
+        """
+        with self.guard.changing("build"):
+            network = build_network(self.layers, input_dim)
+            if check is not None:
+                check(network)
+            self._network, self._arenas = network, Arenas(network, self.dtype)
+            self._drop_executables()
 
     def unbuild(self) -> None:
         """Go back to before `build`, for a first call that was refused."""

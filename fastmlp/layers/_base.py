@@ -9,6 +9,7 @@ import numpy as np
 
 from ..checks import check_integer, check_number
 from ..configurable import Configurable
+from ..copies import reduced
 from ..registry import initializers as initializer_registry
 from ..registry import layers as registry
 from ..regularizers import regularizer_of
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..activations import Activation
+
+GIVEN = frozenset(("buffers", "buffer_specs", "parameters", "parameter_specs"))  # by the network, when it is built
 
 Backward = Callable[["NDArray[Any]"], "tuple[NDArray[Any], dict[str, NDArray[Any]]]"]
 
@@ -47,6 +50,7 @@ class BufferSpec(NamedTuple):
 
     shape: tuple[int, ...]
     value: float
+    least: float | None = None
 
 
 class Layer(Configurable):
@@ -76,9 +80,7 @@ class Layer(Configurable):
         Whether an initializer is recommended by the activation behind this layer, too.
     """
 
-    data_attributes: ClassVar[frozenset[str]] = frozenset(
-        ("buffers", "buffer_specs", "owned", "parameters", "parameter_specs", "recommended_initializer")
-    )
+    data_attributes: ClassVar[frozenset[str]] = frozenset((*GIVEN, "owned", "recommended_initializer"))
 
     units: int
 
@@ -90,6 +92,10 @@ class Layer(Configurable):
         self.trainable = bool(trainable)
         self.owned = False  # whether a network has it
         self.recommended_initializer = "lecun_normal"  # set by the network, which knows the activation that follows
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Leave what the network has given it out of copies: they belong to no network's memory."""
+        return reduced(super().__reduce_ex__(max(protocol, 2)), GIVEN)
 
     def begin_build(self) -> None:
         """Forget what an earlier build asked for."""
@@ -132,10 +138,22 @@ class Layer(Configurable):
         drawn_by = initializer_registry.get(initializer)
         self.parameter_specs[name] = ParameterSpec(shape, drawn_by, decay, penalty, bool(trainable), multiplier)
 
-    def add_buffer(self, name: str, shape: tuple[int, ...], value: float = 0.0) -> None:
-        """Ask for an array that is kept and saved but not learned. To be called from `build`."""
+    def add_buffer(self, name: str, shape: tuple[int, ...], value: float = 0.0, *, least: float | None = None) -> None:
+        """Ask for an array that is kept and saved but not learned. To be called from `build`.
+
+        Parameters
+        ----------
+        name : str
+            Its name in the layer; its key is ``"<layer>.<name>"``.
+        shape : tuple of int
+        value : float
+            What it is filled with first.
+        least : float, optional
+            The least number that it can hold, ``-math.inf`` for any finite one: others are neither saved nor loaded.
+            By default it may hold anything, NaN included.
+        """
         shape = self._check_array(name, shape)
-        self.buffer_specs[name] = BufferSpec(shape, float(value))
+        self.buffer_specs[name] = BufferSpec(shape, float(value), None if least is None else float(least))
 
     def _check_array(self, name: object, shape: object) -> tuple[int, ...]:
         if not isinstance(name, str) or not name or "." in name:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -29,6 +31,7 @@ class SGD(Optimizer):
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "momentum")
+    least_state: ClassVar[Mapping[str, float]] = {"velocity": -math.inf}
 
     momentum = Hyperparameter(check_share)
 
