@@ -8,7 +8,8 @@ With atheris (``pip install atheris``) mutations follow what they reach in the c
 script says so. Mutations are of files that were just saved: networks of all kinds of layers, optimizers and dtypes, and
 objects of this script's. Most are made inside of the archive (values of the header, numbers, dtypes, names), and its
 checksums are right again, so that they get past the container. What is loaded must be the same network, byte for byte,
-once it is saved and loaded again. An input that breaks a rule is written to ``crash-*`` in this folder, or where ``--artifacts`` says.
+once it is saved and loaded again. An input that breaks a rule is written to ``crash-*`` in this folder, or where
+``--artifacts`` says.
 """
 
 from __future__ import annotations

@@ -159,7 +159,9 @@ def _read(file: BinaryIO, source: str, cls: type[N], verify: bool) -> N:
         raise ValueError(f"{source}: it takes more memory than there is") from error
     except ValueError as error:
         raise ValueError(f"{source}: {one_line(error)}") from error
-    except Exception as error:  # also what the class of a plugin raises when it is made or built
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also what the class of a plugin raises when it is made or built
         raise ValueError(f"{source}: damaged header ({type(error).__name__}: {one_line(error)})") from error
 
 
