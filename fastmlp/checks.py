@@ -25,6 +25,7 @@ __all__ = [
     "check_seed",
     "check_share",
     "in_place",
+    "one_line",
     "real_array",
 ]
 
@@ -172,3 +173,12 @@ def cast(array: NDArray[Any], dtype: np.dtype[Any], name: str = "x") -> NDArray[
             return np.require(array, dtype, ["C", "A"])
         except FloatingPointError:
             raise ValueError(f"{name}: values beyond the range of {dtype}; scale them, or use float64") from None
+
+
+def one_line(text: object, most: int = 1000) -> str:
+    """Return text as a terminal can show it on a line: cut, and what can't be printed escaped."""
+    whole = str(text)
+    shown = whole[:most]
+    if not shown.isprintable():
+        shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in shown)
+    return shown if len(whole) <= most else f"{shown}..."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from . import losses, metrics, optimizers
 from .checks import check_dtype, check_seed
 from .configurable import unknown_attribute
-from .frames import check_names
+from .copies import reduced
 from .layers import Layer, check_layers
 from .registry import layers as layer_registry
 
@@ -81,6 +82,8 @@ class Sequential:
     (5, 10)
     """
 
+    history: History | None = None
+
     def __init__(
         self,
         layers: Iterable[Any] = (),
@@ -97,7 +100,6 @@ class Sequential:
         for layer in made:
             layer.owned = True
         self.engine: Compiled = _compiled(made, *checked)
-        self.history: History | None = None
         if input_dim is not None:
             self.build(input_dim)
 
@@ -158,7 +160,7 @@ class Sequential:
 
     @feature_names.setter
     def feature_names(self, names: Iterable[str | int] | None) -> None:
-        self.engine.feature_names = check_names("feature_names", names, self.input_dim)
+        self.engine.set_names(feature_names=names, target_names=self.target_names)
 
     @property
     def target_names(self) -> tuple[str | int, ...] | None:
@@ -167,8 +169,7 @@ class Sequential:
 
     @target_names.setter
     def target_names(self, names: Iterable[str | int] | None) -> None:
-        units = self.engine.units if self.built else None
-        self.engine.target_names = check_names("target_names", names, units)
+        self.engine.set_names(feature_names=self.feature_names, target_names=names)
 
     @property
     def stop_training(self) -> bool:
@@ -723,29 +724,55 @@ class Sequential:
         """
         return _training.evaluate(self.engine, x, y, batch_size=batch_size, sample_weight=sample_weight)
 
-    # -- files ---------------------------------------------------------------------------------------------------
+    # -- files and copies ----------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What you want to be kept with the network: the names of features and classes, a threshold, where it is from.
+
+        A dict, empty at first, that `save` writes and `fastmlp.load` brings back. Keys are strings, and values what
+        JSON has: dicts, lists, strings, finite numbers, True, False and None; `save` refuses others.
+
+        Examples
+        --------
+        >>> net.metadata["classes"] = ["setosa", "versicolor", "virginica"]
+        """
+        return self.engine.metadata
+
+    @metadata.setter
+    def metadata(self, value: dict[str, Any]) -> None:
+        if not isinstance(value, dict):
+            raise TypeError(f"metadata: expected a dict, got {value!r}")
+        self.engine.metadata = value
+
+    def save(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> None:
         """Write the network to exactly `path`: the old file stays whole until the new one is; `fastmlp.load` reads it.
 
-        Layers, parameters, buffers, optimizer and its state, loss, metrics, seed and counters are kept, so that
-        training goes on to the bits that it would have reached. A network need be neither built nor compiled.
+        Layers, parameters, buffers, optimizer and its state, loss, metrics, seed, counters and `metadata` are kept, so
+        that training goes on to the bits that it would have reached. A network need be neither built nor compiled.
 
         Parameters
         ----------
-        path : str or path-like
-            A link is followed. A file that is replaced keeps its permissions.
+        path : str, bytes or path-like
+            A link is followed; ``~`` is not expanded. A file that is replaced keeps its permissions.
 
         Raises
         ------
         UnknownNameError
             If a class of the network is in no registry; the message says how to register it.
         TypeError
-            If a configuration holds what JSON can't.
+            If a configuration or the metadata hold what JSON can't.
         ValueError
-            If it is of absurd size: a list of more than 100,000 entries, say.
+            If they are of absurd size (a list of more than 100,000 entries, say), or if numbers can't be what they are:
+            NaN or infinity in a parameter, a variance below 0.
         OSError
-            If the file can't be written, or is no regular file.
+            If the file can't be written, or is no regular file; the error names `path`.
+
+        Notes
+        -----
+        The file is written beside `path` under a name that begins with ``.fastmlp-``, and takes its place when it is
+        complete and safe on the disk. If anything fails, Ctrl-C too, it is deleted, and the old file is as it was. What
+        a process that was killed has left is deleted by the next `save` into that folder.
 
         Examples
         --------
@@ -756,10 +783,17 @@ class Sequential:
 
         save(self.engine, path)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        from .serialization import from_bytes, to_bytes
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle and deep copy: the class and all attributes, but for `history`, which is that of one network's `fit`.
 
-        return from_bytes, (to_bytes(self.engine), Sequential)
+        Objects are copied by Python's own protocols, so classes need no registered name; pickle finds them by module.
+        Arrays are copied as they are at one moment. A copy shares nothing with its original.
+        """
+        return reduced(super().__reduce_ex__(max(protocol, 2)), {"history"})
+
+    def __copy__(self) -> Sequential:
+        """Copy as `copy.deepcopy` does: two networks never share parameters."""
+        return deepcopy(self)
 
 
 def _compiled(layers: tuple[Layer, ...], dtype: np.dtype[Any], seed: int) -> Compiled:
@@ -773,12 +807,12 @@ def _compiled(layers: tuple[Layer, ...], dtype: np.dtype[Any], seed: int) -> Com
     return Compiled(layers, dtype, seed)
 
 
-def load(path: str | os.PathLike[str], *, verify: bool = True) -> Sequential:
+def load(path: str | bytes | os.PathLike[str] | os.PathLike[bytes], *, verify: bool = True) -> Sequential:
     """Read a network that `Sequential.save` wrote: compiled if it was, ready to go on.
 
     Parameters
     ----------
-    path : str or path-like
+    path : str, bytes or path-like
     verify : bool
         Whether an activation that is no built-in must give what it gave when the network was saved: values and
         derivatives at 16 points, to 1e-6 of each (1e-7 where it is small). Another version of its package that does so
@@ -793,8 +827,9 @@ def load(path: str | os.PathLike[str], *, verify: bool = True) -> Sequential:
     OSError
         If the file isn't there or can't be opened.
     ValueError
-        If the file is no fastmlp network, is damaged, or is of another format; the message names the path. If an
-        activation is not what it was; the message says where, and which package to install.
+        If the file is no fastmlp network, is damaged, is of another format, or takes more memory than there is; the
+        message names the path. If an activation is not what it was; the message says where, and which package to
+        install.
     UnknownNameError
         If it names a class that neither this program nor an installed package registers; the message names the package
         to install. Nothing is imported but the plugin of that name.

@@ -127,7 +127,7 @@ def test_import_imports_no_plugin(tmp_path, run_python):
 
 ORDER = """
 frames
-errors checks configurable _version _source_tree
+errors checks configurable copies _version _source_tree
 user_code
 registry
 _kernels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,11 @@ from .. import losses, metrics, optimizers
 from .._kernels import concurrency
 from ..checks import check_integer
 from ..errors import NotBuiltError, UnknownNameError
-from ..frames import Names
+from ..frames import Names, check_names
 from ..layers import Layer
 from ..registry import metrics as metric_registry
 from . import fastpath
+from .contents import restore, snapshot
 from .executable import Executable
 from .lower import Lowering
 from .memory import Arenas, ArrayMap
@@ -59,6 +60,7 @@ class Compiled:
         self.gradient_transforms: tuple[Callable[[Lowering], None], ...] = ()
         self.feature_names: Names | None = None  # of the columns of the frames that it was trained with
         self.target_names: Names | None = None
+        self.metadata: dict[str, Any] = {}  # what the user wants to be kept with it
         self.stop_training = False  # asked of `fit`
         self._checks = True
         self.told_of_statistics = False  # that a plain mapping of gradients leaves the running ones as they are
@@ -74,6 +76,16 @@ class Compiled:
         self._applying: dict[bool, Executable] = {}  # of the optimizer alone, and with statistics of a batch
         self.for_predictions: list[Executable] = []  # idle ones: several threads may predict at once
         self._pulling_back: dict[bool, list[Executable]] = {False: [], True: []}  # idle ones of `vjp`, by training
+
+    # -- copies --------------------------------------------------------------------------------------------------
+    # Objects are copied by Python's own protocols; arrays as they are at one moment, into memory of the copy's own.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return snapshot(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Compiled.__init__(self, state["layers"], state["dtype"], state["seed"])
+        restore(self, state)
 
     # -- building ------------------------------------------------------------------------------------------------
 
@@ -128,12 +140,32 @@ class Compiled:
             if self.optimizer is not None:
                 self._reset_optimizer(self.optimizer)
 
+    def build_unfilled(self, input_dim: int, check: Callable[[Network], None] | None = None) -> None:
+        """Lay out the parameters for values that are stored, and that the caller puts there: none are drawn.
+
+        `check` sees the network before there is memory for it.
+        """
+        with self.guard.changing("build"):
+            network = build_network(self.layers, input_dim)
+            if check is not None:
+                check(network)
+            self._network, self._arenas = network, Arenas(network, self.dtype)
+            self._drop_executables()
+            network.mark_built(True)
+
     def unbuild(self) -> None:
         """Go back to before `build`, for a first call that was refused."""
         if self._network is not None:
             self._network.mark_built(False)
         self._network = self._arenas = None
         self._drop_executables()
+
+    def set_names(self, *, feature_names: Iterable[str | int] | None, target_names: Iterable[str | int] | None) -> None:
+        """Set the names of columns, checked: as many as there are features and outputs, where these are known."""
+        units = self.units if self.built else None
+        features = check_names("feature_names", feature_names, self.input_dim)
+        targets = check_names("target_names", target_names, units)
+        self.feature_names, self.target_names = features, targets
 
     # -- what to train for ---------------------------------------------------------------------------------------
 

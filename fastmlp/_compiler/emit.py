@@ -56,7 +56,9 @@ class Emitter:
         self._behind: list[dict[str, Any]] = []  # what waits for the end of a group
         self._ahead = 0  # operations that depend on no row, and come before all others
         self._align = 64 // memory.dtype.itemsize
-        self._table = [np.arange(max(capacity, widest) + 2, dtype=np.int64)]
+        self._table: list[NDArray[Any]] = []
+        self._table_length = 0
+        self._add_to_table(np.arange(max(capacity, widest) + 2, dtype=np.int64))
         self._offsets: dict[int, int] = {}
 
     # -- memory --------------------------------------------------------------------------------------------------
@@ -79,14 +81,17 @@ class Emitter:
 
     def _row_offsets(self, ld: int) -> int:
         if ld not in self._offsets:
-            self._offsets[ld] = sum(map(len, self._table))
-            self._table.append(np.arange(self.capacity, dtype=np.int64) * ld)
+            self._offsets[ld] = self._add_to_table(np.arange(self.capacity, dtype=np.int64) * ld)
         return self._offsets[ld]
 
     def entries(self, rows: Sequence[tuple[int, ...]]) -> int:
         """Return where rows of whole numbers that an operation reads come to stand in the plan's table."""
-        start = sum(map(len, self._table))
-        self._table.append(np.array(rows, dtype=np.int64).ravel())
+        return self._add_to_table(np.array(rows, dtype=np.int64).ravel())
+
+    def _add_to_table(self, numbers: NDArray[Any]) -> int:
+        start = self._table_length
+        self._table.append(numbers)
+        self._table_length += len(numbers)
         return start
 
     def table(self) -> NDArray[Any]:

@@ -16,13 +16,15 @@ __all__ = ["fuse"]
 
 def fuse(graph: Graph, *, fold: bool) -> None:
     """Take activations into products and batch norms; with `fold`, batch norm by running statistics into products."""
-    for operation in list(graph.operations):
+    fused: set[Operation] = set()
+    for operation in graph.operations:
         before = _only_source(operation)
         if isinstance(operation, Activation) and isinstance(before, Activated):
             if before.takes_activation and before.spec is None:
                 assert operation.spec is not None
                 before.fuse(operation.spec)
-                graph.remove(operation, keeper=before)
+                graph.bypass(operation, keeper=before)
+                fused.add(operation)
         elif (
             fold
             and isinstance(operation, BatchNorm)
@@ -32,7 +34,9 @@ def fuse(graph: Graph, *, fold: bool) -> None:
             and before.folded is None
         ):
             before.fold(operation)
-            graph.remove(operation, keeper=before)
+            graph.bypass(operation, keeper=before)
+            fused.add(operation)
+    graph.remove(fused)
 
 
 def _only_source(operation: Operation) -> Operation | None:

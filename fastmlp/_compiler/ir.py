@@ -6,7 +6,7 @@ how it runs forward and backward, what it costs, and how a listing shows it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import activations
@@ -172,12 +172,16 @@ class Graph:
         self.output = operation.output
         return operation.output
 
-    def remove(self, operation: Operation, keeper: Operation | None = None) -> None:
-        """Remove an operation of one input; `keeper`, the operation before it, makes its output from now on.
+    def remove(self, operations: Collection[Operation]) -> None:
+        """Remove operations that were bypassed: all in one go, for a network may have many."""
+        self.operations = [operation for operation in self.operations if operation not in operations]
 
-        Without a keeper, whatever read its output reads its input.
+    def bypass(self, operation: Operation, keeper: Operation | None = None) -> None:
+        """Take an operation of one input out of the way, which is then to be removed.
+
+        `keeper`, the operation before it, makes its output from now on. Without one, whatever read its output reads its
+        input.
         """
-        self.operations.remove(operation)
         operation.x.readers.remove(operation)
         if keeper is not None:
             keeper.output = operation.output

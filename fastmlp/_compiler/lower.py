@@ -85,7 +85,9 @@ class Lowering(Emitter):
         self.widths = sum(place.units for place in network.layers)
         self._out: Tensor | None = None
         self._gradients: dict[Value, Tensor] = {}
+        self._learning: dict[Value, bool] = {}
         self._needed: dict[Value, bool] = {}
+        self._numbers = {place.key: number for number, place in enumerate(network.layers)}
 
     # -- plans ---------------------------------------------------------------------------------------------------
 
@@ -200,7 +202,8 @@ class Lowering(Emitter):
     def _backward(self, d_out: Tensor, *, to_input: bool) -> Tensor | None:
         """Add the operations of the way back; return the gradient of the inputs if it is asked for."""
         graph = self.graph
-        self._needed = {graph.input: to_input}
+        self._learning = self._learning_before(inputs=False)
+        self._needed = self._learning_before(inputs=to_input)
         self._gradients = {graph.output: d_out}
         for operation in reversed(graph.operations):
             passes = operation.learns or any(map(self.needs, operation.inputs))
@@ -217,21 +220,21 @@ class Lowering(Emitter):
 
     def needs(self, value: Value) -> bool:
         """Return whether the gradient of a value is wanted: by the caller, or for parameters before it."""
-        if value not in self._needed:
-            self._needed[value] = self._made_by_learning(value) or any(map(self.needs, self._inputs_of(value)))
         return self._needed[value]
 
     def learning_before(self, value: Value) -> bool:
         """Return whether parameters are learned in what makes a value."""
-        return self._made_by_learning(value) or any(map(self.learning_before, self._inputs_of(value)))
+        return self._learning[value]
 
-    @staticmethod
-    def _inputs_of(value: Value) -> tuple[Value, ...]:
-        return () if value.source is None else value.source.inputs
+    def _learning_before(self, *, inputs: bool) -> dict[Value, bool]:
+        """Return of each value whether parameters are learned in what makes it; `inputs` is what holds for the inputs.
 
-    @staticmethod
-    def _made_by_learning(value: Value) -> bool:
-        return value.source is not None and value.source.learns
+        In one pass, since operations stand behind what they read: a network may be deeper than Python's stack.
+        """
+        found = {self.graph.input: inputs}
+        for operation in self.graph.operations:
+            found[operation.output] = operation.learns or any(found[value] for value in operation.inputs)
+        return found
 
     def gradient(self, value: Value) -> Tensor:
         """Return the gradient of a value, complete."""
@@ -263,7 +266,7 @@ class Lowering(Emitter):
 
     def layer_of(self, key: str) -> int:
         """Return the number of the layer that has a parameter."""
-        return self.network.number_of(key)
+        return self._numbers[key.rpartition(".")[0]]
 
     def _finish(
         self,

@@ -74,11 +74,6 @@ class Network(NamedTuple):
             for layer in (place.layer, *place.frozen_by):
                 layer.built = built
 
-    def number_of(self, key: str) -> int:
-        """Return the number of the layer that has an array of this key."""
-        prefix = key.rpartition(".")[0]
-        return next(number for number, place in enumerate(self.layers) if place.key == prefix)
-
     def specs(self, which: str) -> Mapping[str, Any]:
         """Return what layers asked for, by full key; `which` is ``"parameter"`` or ``"buffer"``."""
         return {
@@ -114,6 +109,7 @@ class _Builder:
     def chain(self, layers: Sequence[Layer], prefix: str, inputs: int, inside: tuple[Layer, ...]) -> list[BuiltLayer]:
         """Build layers one after the other; composed ones are replaced by their parts."""
         chain: list[BuiltLayer] = []
+        recommended = _recommended(layers)
         for index, layer in enumerate(layers):
             key = f"{prefix}{layer.name or index}"
             layer.begin_build()
@@ -124,7 +120,7 @@ class _Builder:
                 inputs = chain[-1].units if parts else inputs
                 _tell_units(layer, inputs)
                 continue
-            layer.recommended_initializer = _recommended(layers[index:])
+            layer.recommended_initializer = recommended[index]
             place = self.layer(layer, key, inputs, inside)
             self.built.append(place)
             chain.append(place)
@@ -155,12 +151,15 @@ def _tell_units(layer: Layer, units: int) -> None:
         layer.units = units
 
 
-def _recommended(layers: Sequence[Layer]) -> str:
-    """Return the initializer that the activation behind the first layer recommends, past layers that don't matter."""
-    for index, layer in enumerate(layers):
-        if index and not layer.transparent_to_initializer:
-            break
+def _recommended(layers: Sequence[Layer]) -> list[str]:
+    """Return the initializer for each layer: its own activation's, or that of the next one past layers that don't
+    matter.
+    """
+    found: list[str] = []
+    behind = ActivationFunction.initializer
+    for layer in reversed(layers):
         activation = getattr(layer, "activation", None)
-        if activation is not None and type(activation) is not Identity:
-            return str(activation.initializer)
-    return ActivationFunction.initializer
+        of_own = activation is not None and type(activation) is not Identity
+        found.append(str(activation.initializer) if activation is not None and of_own else behind)
+        behind = found[-1] if layer.transparent_to_initializer else ActivationFunction.initializer
+    return found[::-1]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ..checks import one_line
+
 if TYPE_CHECKING:
     import argparse
 
@@ -47,10 +49,14 @@ def _list(arguments: argparse.Namespace) -> int:
     unreadable: dict[str, str] = {}
     for plural in registry.KINDS:
         of_kind: Registry[Any] = getattr(registry, plural)
-        plugins, ignored = of_kind.plugins(), of_kind.ignored()
+        plugins, ignored, failed = of_kind.plugins(), of_kind.ignored(), of_kind.failed()
+        owners: dict[str, list[str]] = {}
+        for plugin in plugins:
+            owners.setdefault(plugin.name, []).append(plugin.distribution)
         for plugin in plugins:
             loaded = _load(of_kind, plugin) if arguments.load else {}
-            found.append({**_describe(plugin, of_kind, plugins, ignored), **loaded})
+            others = [owner for owner in owners[plugin.name] if owner != plugin.distribution]
+            found.append({**_describe(plugin, of_kind.kind, others, ignored, failed), **loaded})
         listed = {plugin.qualified for plugin in plugins}
         unreadable |= {source: reason for source, reason in ignored.items() if source not in listed}
     if arguments.json:
@@ -68,10 +74,8 @@ def _list(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _describe(plugin: Plugin, of_kind: Registry[Any], plugins: list[Plugin], ignored: dict[str, str]) -> Row:
-    """Return a plugin with its status: available, failed, ignored, or ambiguous where two offer one name."""
-    others = [one.distribution for one in plugins if one.name == plugin.name and one is not plugin]
-    failed = of_kind.failed()
+def _describe(plugin: Plugin, kind: str, others: list[str], ignored: dict[str, str], failed: dict[str, str]) -> Row:
+    """Return a plugin with its status: available, failed, ignored, or ambiguous where `others` offer its name."""
     status, reason = "available", None
     if plugin.qualified in failed:
         status, reason = "failed", failed[plugin.qualified]
@@ -80,11 +84,11 @@ def _describe(plugin: Plugin, of_kind: Registry[Any], plugins: list[Plugin], ign
     elif others:
         status, reason = "ambiguous", f"also offered by {', '.join(others)}; ask for {plugin.qualified!r}"
     return {
-        "kind": of_kind.kind,
+        "kind": kind,
         "name": plugin.name,
         "distribution": plugin.distribution,
         "version": plugin.version,
-        "class": plugin.entry_point.value,
+        "class": one_line(plugin.entry_point.value, 200),
         "status": status,
         "reason": reason,
     }
@@ -98,8 +102,6 @@ def _load(of_kind: Registry[Any], plugin: Plugin) -> Row:
         cls = of_kind.resolve(plugin.qualified)
     except ImportError:
         return {"speed": None, "speed_reason": None, "status": "failed", "reason": of_kind.failed()[plugin.qualified]}
-    except SystemExit as error:  # a plugin may do anything while it is imported
-        return {"speed": None, "speed_reason": None, "status": "failed", "reason": f"SystemExit: {error}"}
     speed, reason = execution_mode(of_kind.plural, cls)
     return {"speed": speed, "speed_reason": reason}
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..checks import check_integer, check_number
 from ..configurable import Configurable, init_parameters
+from ..copies import reduced
 from ..registry import initializers as initializer_registry
 from ..registry import layers as registry
 from ..regularizers import regularizer_of
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..activations import Activation
+
+# What the network sets, when it is built.
+GIVEN = frozenset(("buffers", "buffer_specs", "built", "parameters", "parameter_specs"))
 
 Backward = Callable[["NDArray[Any]"], "tuple[NDArray[Any], dict[str, NDArray[Any]]]"]
 
@@ -47,6 +51,7 @@ class BufferSpec(NamedTuple):
 
     shape: tuple[int, ...]
     value: float
+    least: float | None = None
 
 
 class Layer(Configurable):
@@ -88,10 +93,7 @@ class Layer(Configurable):
     """
 
     data_attributes: ClassVar[frozenset[str]] = frozenset(
-        (
-            *("buffers", "buffer_specs", "built", "owned", "parameters", "parameter_specs", "recommended_initializer"),
-            "units",  # of layers that are told; it is a setting of those that choose it
-        )
+        (*GIVEN, "owned", "recommended_initializer", "units")  # `units` is a setting of layers that choose it
     )
     fixed_once_built: ClassVar[frozenset[str]] = frozenset({"units"})
 
@@ -141,6 +143,10 @@ class Layer(Configurable):
                     )
         return changes
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Leave what the network has given it out of copies: they belong to no network's memory."""
+        return reduced(super().__reduce_ex__(max(protocol, 2)), GIVEN)
+
     def begin_build(self) -> None:
         """Forget what an earlier build asked for."""
         self.parameter_specs: dict[str, ParameterSpec] = {}
@@ -182,10 +188,22 @@ class Layer(Configurable):
         drawn_by = initializer_registry.get(initializer)
         self.parameter_specs[name] = ParameterSpec(shape, drawn_by, decay, penalty, bool(trainable), multiplier)
 
-    def add_buffer(self, name: str, shape: tuple[int, ...], value: float = 0.0) -> None:
-        """Ask for an array that is kept and saved but not learned. To be called from `build`."""
+    def add_buffer(self, name: str, shape: tuple[int, ...], value: float = 0.0, *, least: float | None = None) -> None:
+        """Ask for an array that is kept and saved but not learned. To be called from `build`.
+
+        Parameters
+        ----------
+        name : str
+            Its name in the layer; its key is ``"<layer>.<name>"``.
+        shape : tuple of int
+        value : float
+            What it is filled with first.
+        least : float, optional
+            The least number that it can hold, ``-math.inf`` for any finite one: others are neither saved nor loaded.
+            By default it may hold anything, NaN included.
+        """
         shape = self._check_array(name, shape)
-        self.buffer_specs[name] = BufferSpec(shape, float(value))
+        self.buffer_specs[name] = BufferSpec(shape, float(value), None if least is None else float(least))
 
     def _check_array(self, name: object, shape: object) -> tuple[int, ...]:
         if not isinstance(name, str) or not name or "." in name:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from ._base import Layer
 
 __all__ = ["check_layers"]
@@ -18,7 +20,11 @@ def check_layers(source: str, layers: object) -> None:
         raise ValueError(f"{source}: a layer object stands twice in the network; make two")
     names = [layer.name for layer in layers if layer.name is not None]
     if len(set(names)) < len(names):
-        raise ValueError(f"{source}: two layers have one name: {sorted(n for n in set(names) if names.count(n) > 1)}")
+        raise ValueError(f"{source}: two layers have one name: {_repeated(names)}")
     for layer in layers:
         if getattr(layer, "parameters", None) or getattr(layer, "owned", False):
             raise ValueError(f"{source}: {layer!r} belongs to another network; make a new layer")
+
+
+def _repeated(names: list[str]) -> list[str]:
+    return sorted(name for name, times in Counter(names).items() if times > 1)

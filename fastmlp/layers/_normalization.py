@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..checks import check_number, check_share
@@ -66,8 +67,8 @@ class BatchNorm(Layer):
     def build(self, input_dim: int) -> int:
         self.add_parameter("gamma", (input_dim,), "ones")
         self.add_parameter("beta", (input_dim,), "zeros")
-        self.add_buffer("running_mean", (input_dim,), 0.0)
-        self.add_buffer("running_var", (input_dim,), 1.0)
+        self.add_buffer("running_mean", (input_dim,), 0.0, least=-math.inf)
+        self.add_buffer("running_var", (input_dim,), 1.0, least=0.0)
         return input_dim
 
     def lower(self, to: Compiler, x: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -31,6 +33,7 @@ class Adam(Optimizer):
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "beta1", "beta2", "epsilon")
+    least_state: ClassVar[Mapping[str, float]] = {"m": -math.inf, "v": 0.0}
 
     beta1 = Hyperparameter(check_share)
     beta2 = Hyperparameter(check_share)

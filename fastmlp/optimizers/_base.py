@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ..configurable import Configurable
@@ -35,6 +36,9 @@ class Optimizer(Configurable):
         Attributes that are hyper-parameters of a step, the learning rate first: each may be a number or a pure function
         of the step. A built-in's kernel takes them in this order. If one beside the learning rate is a function,
         `update` runs on a copy of the optimizer that holds its value at the step.
+    least_state : mapping of str to float
+        The least number that arrays of state can hold, by name, ``-math.inf`` for any finite one: others are neither
+        saved nor loaded. Arrays that are not named may hold anything, NaN included.
     """
 
     data_attributes: ClassVar[frozenset[str]] = frozenset({"in_use"})
@@ -42,6 +46,7 @@ class Optimizer(Configurable):
     in_use: bool = False  # whether a network has been compiled with it, so that there is state
     elementwise: bool = False
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate",)
+    least_state: ClassVar[Mapping[str, float]] = MappingProxyType({})
 
     learning_rate = Hyperparameter()
 

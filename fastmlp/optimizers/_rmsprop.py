@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -41,6 +42,7 @@ class RMSprop(Optimizer):
 
     elementwise = True
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "rho", "epsilon")
+    least_state: ClassVar[Mapping[str, float]] = {"v": 0.0}
 
     rho = Hyperparameter(check_share)
     epsilon = Hyperparameter()

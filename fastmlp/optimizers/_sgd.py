@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -47,6 +49,7 @@ class SGD(Optimizer):
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "momentum")
+    least_state: ClassVar[Mapping[str, float]] = {"velocity": -math.inf}
 
     momentum = _Momentum(check_share)
 

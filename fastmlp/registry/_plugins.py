@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..checks import one_line
 from ..errors import PluginError
 
 if TYPE_CHECKING:
@@ -82,6 +84,12 @@ class Plugins:
         The error of each plugin whose loading failed, by qualified name.
     unusable : dict
         Why a distribution or an entry point was left out of the list, by path or qualified name.
+
+    Notes
+    -----
+    What is broken harms its own name alone, unless the environment says ``FASTMLP_STRICT_PLUGINS=1``: then the first
+    question about plugins imports all of them, and what can't be read or imported is a `PluginError`. Names, versions
+    and errors are written by others: they are kept as a terminal can show them.
     """
 
     def __init__(self, group: str, check: Callable[[object], None]) -> None:
@@ -113,12 +121,30 @@ class Plugins:
             self.forget()
 
     def listed(self) -> list[Plugin]:
-        """Return all plugins, sorted by distribution and name; never raises, imports none of them."""
+        """Return all plugins, sorted by distribution and name; never raises, imports none of them, unless strict."""
         with self._lock:
-            if self._listed is None:
-                self.unusable.clear()
-                self._listed = sorted(self._read(), key=lambda plugin: plugin.qualified)
-            return self._listed
+            if self._listed is not None:
+                return self._listed
+            self.unusable.clear()
+            found, complete = self._read()
+            found.sort(key=lambda plugin: plugin.qualified)
+            strict = os.environ.get("FASTMLP_STRICT_PLUGINS") == "1"
+            if complete or strict:
+                self._listed = found
+        if strict:
+            self._insist(found)
+        return found
+
+    def _insist(self, plugins: list[Plugin]) -> None:
+        """Raise if a plugin is broken; then the next question does so, too."""
+        try:
+            for source, reason in self.unusable.items():
+                raise PluginError(f"{source}: {reason} (FASTMLP_STRICT_PLUGINS is set)")
+            for plugin in plugins:
+                self.load(plugin)
+        except BaseException:
+            self.forget()
+            raise
 
     def offers(self, name: str) -> list[Plugin]:
         """Return the plugins that a plain or a qualified name may mean."""
@@ -136,11 +162,13 @@ class Plugins:
             try:
                 cls = plugin.entry_point.load()
                 self._check(cls)
-            except Exception as error:
-                self.failed[key] = f"{type(error).__name__}: {error}"
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # SystemExit, too: a module may do anything while it is imported
+                self.failed[key] = _told(error)
                 raise PluginError(
                     f"{plugin.name!r} of the group {self.group}, from distribution {plugin.origin}, failed "
-                    f"to load ({plugin.entry_point.value}): {self.failed[key]}",
+                    f"to load ({one_line(plugin.entry_point.value, 200)}): {self.failed[key]}",
                     distribution=plugin.distribution,
                 ) from error
             self.failed.pop(key, None)
@@ -158,21 +186,29 @@ class Plugins:
                 return False
         return self._loaded[plugin.qualified] is cls
 
-    def _read(self) -> list[Plugin]:
+    def _read(self) -> tuple[list[Plugin], bool]:
+        """Return what is found, and whether it is all: what the system has refused may be there the next time."""
         from importlib import metadata
 
         found: list[Plugin] = []
         seen: set[str] = set()
+        complete = True
         try:
             for distribution in metadata.distributions():
                 try:
                     found += self._read_one(distribution, seen)
-                except Exception as error:
-                    path = str(getattr(distribution, "_path", distribution))
-                    self.unusable[path] = f"unreadable metadata, {type(error).__name__}: {error}"
-        except Exception as error:  # a finder on sys.meta_path that fails
-            self.unusable["sys.meta_path"] = f"{type(error).__name__}: {error}"
-        return found
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:
+                    path = one_line(getattr(distribution, "_path", distribution))
+                    self.unusable[path] = f"unreadable metadata, {_told(error)}"
+                    complete &= not isinstance(error, (OSError, MemoryError))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a finder on sys.meta_path that fails
+            self.unusable["sys.meta_path"] = _told(error)
+            complete = False
+        return found, complete
 
     def _read_one(self, distribution: Distribution, seen: set[str]) -> list[Plugin]:
         # The text is looked at first, because parsing the metadata of everything installed is slow.
@@ -181,14 +217,20 @@ class Plugins:
         owner, version = distribution.metadata["Name"], distribution.metadata["Version"]
         if not owner:
             raise ValueError("the distribution has no name")
+        if not is_distribution(owner):
+            raise ValueError(f"no distribution can have the name {owner!r:.100}")
         if canonical_distribution(owner) in seen:  # hidden by one that stands earlier on sys.path
             return []
         seen.add(canonical_distribution(owner))
         plugins: dict[str, Plugin] = {}
         for entry_point in distribution.entry_points.select(group=self.group):
-            plugin = Plugin(owner, str(version), entry_point.name, entry_point)
+            plugin = Plugin(owner, one_line(version, 50), entry_point.name, entry_point)
             if NAME.fullmatch(plugin.name):
                 plugins.setdefault(plugin.name, plugin)
             else:
-                self.unusable[plugin.qualified] = f"in its name, {NAME_RULE}"
+                self.unusable[one_line(plugin.qualified, 200)] = f"in its name, {NAME_RULE}"
         return list(plugins.values())
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {one_line(error, 500)}"

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, Generic, NoReturn, TypeVar, cast, overload
 
 from ..configurable import check_config
 from ..errors import DuplicateNameError, UnknownNameError
 from ._plugins import NAME, NAME_RULE, Plugin, Plugins, package
+
+SHOWN = 200  # names in a message
+COMPARED = 500  # names that a misspelt one is compared with
+LONGEST = 100  # characters of it
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type[Any])
@@ -18,6 +24,20 @@ C = TypeVar("C", bound=type[Any])
 def _source(cls: type) -> str:
     """Return where a class was defined: a re-run notebook cell makes a new class with the same source."""
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _closest(name: str, names: list[str]) -> str | None:
+    """Return the name that was probably meant; among many only those that begin alike and are about as long."""
+    from difflib import get_close_matches
+
+    wanted = name[:LONGEST].lower()
+    folded = {known.lower(): known for known in names}
+    likely: Iterable[str] = folded
+    if len(folded) > COMPARED:
+        near = (known for known in folded if known[:1] == wanted[:1] and abs(len(known) - len(wanted)) <= 2)
+        likely = islice(near, COMPARED)
+    close = get_close_matches(wanted, likely, n=1)
+    return folded[close[0]] if close else None
 
 
 class Registry(Generic[T]):
@@ -253,8 +273,8 @@ class Registry(Generic[T]):
         """
         own = {*self._builtin, *self._runtime}
         plugins = [plugin for plugin in self._plugins.listed() if plugin.name not in own]
-        plain = [plugin.name for plugin in plugins]
-        return sorted(own.union(p.name if plain.count(p.name) == 1 else p.qualified for p in plugins))
+        offers = Counter(plugin.name for plugin in plugins)
+        return sorted(own.union(p.name if offers[p.name] == 1 else p.qualified for p in plugins))
 
     def __contains__(self, name: object) -> bool:
         """Tell whether `get` knows exactly one class of that name."""
@@ -284,18 +304,16 @@ class Registry(Generic[T]):
         return offers[0] if offers else self._raise_unknown(name)
 
     def _raise_unknown(self, name: str) -> NoReturn:
-        from difflib import get_close_matches
-
         names = self.names()
-        folded = {known.lower(): known for known in names}
-        close = get_close_matches(name.lower(), folded, n=1)
-        message = f"unknown {self.kind} {name!r}"
-        message += f"; did you mean {folded[close[0]]!r}?" if close else ""
-        message += f"\nknown: {', '.join(names) or 'none'}"
+        close = _closest(name, names)
+        message = f"unknown {self.kind} {name!r:.200}"
+        message += f"; did you mean {close!r}?" if close else ""
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        message += f"\nknown: {', '.join(names[:SHOWN]) or 'none'}{more}"
         failed = {**self._plugins.unusable, **self._plugins.failed}
         message += "".join(f"\nfailed to load: {key} ({reason})" for key, reason in sorted(failed.items()))
         if ":" in name:
-            message += f"\nis the distribution {name.rpartition(':')[0]!r} installed here?"
+            message += f"\nis the distribution {name.rpartition(':')[0]!r:.200} installed here?"
         raise UnknownNameError(message)
 
     # -- built-ins and plugins -----------------------------------------------------------------------------

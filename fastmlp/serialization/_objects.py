@@ -187,9 +187,9 @@ def _decode_object(record: _Record, verify: bool) -> Any:
     config = {name: decode(part, verify=verify) for name, part in record.config.items()}
     try:
         value = cls.from_config(config)
-    except (UnknownNameError, PluginError, MemoryError, Warning):
+    except (UnknownNameError, PluginError, MemoryError, KeyboardInterrupt):
         raise
-    except Exception as error:  # a class of somebody else's may raise what it likes
+    except BaseException as error:  # a class of somebody else's may raise what it likes
         other = record.version != version_of(of_kind, record.name)
         raise ValueError(
             f"{of_kind.kind} {record.name!r} can't be made of its configuration ({type(error).__name__}: {error})"

@@ -22,9 +22,9 @@ def loads(subject: Subject) -> None:
     try:
         cls = subject.load()
     except PluginError as error:
-        raise Failure(str(error)) from error
-    except SystemExit as error:
-        raise Failure(f"importing it ends the program ({error!r}); move what runs at import into functions") from error
+        ends = isinstance(error.__cause__, SystemExit)
+        remedy = "; importing it ends the program: move what runs at import into functions" if ends else ""
+        raise Failure(f"{error}{remedy}") from error
     base = subject.of_kind.base
     expect(base is None or issubclass(cls, base), f"{cls.__qualname__} must be a subclass of {base}")
     problem = subject.declaration_problem()

@@ -69,7 +69,7 @@ class Subject:
         """The class; `Skipped` where it can't be loaded, which is another check's failure."""
         try:
             return self.load()
-        except (Exception, SystemExit):
+        except Exception:
             raise Skipped("it can't be loaded, see the check 'loads'") from None
 
     def create(self) -> Any:

@@ -35,7 +35,8 @@ def takes_last_activation(graph: Graph, loss: losses.Loss) -> bool:
         name = last.spec.name
     if name != kernel.joint:
         return False
-    graph.remove(last)
+    graph.bypass(last)
+    graph.remove({last})
     return True
 
 

@@ -43,6 +43,7 @@ def _add_compiled(to: Lowering, found: dict[str, KernelSpec], learning: bool) ->
     chunks = {key: -(-size // PENALTY_CHUNK) for key, size in sizes.items()}
     double = np.dtype(np.float64).itemsize // to.dtype.itemsize  # sums are in double
     sums = first = to.allocate(sum(chunks.values()) * double)
+    last = next(reversed(found), None)
     for key, one in found.items():
         to.emit(
             "penalty",
@@ -55,7 +56,7 @@ def _add_compiled(to: Lowering, found: dict[str, KernelSpec], learning: bool) ->
             program=to.load(one.program if learning and key in to.trainable else one.value),
             scale=one.scale,
             cost=2 * one.operations * sizes[key],
-            barrier=key == list(found)[-1],
+            barrier=key == last,
         )
         first += double * chunks[key]
     if found:
