@@ -19,7 +19,7 @@ from .executable import Executable
 from .lower import Lowering
 from .memory import Arenas, ArrayMap
 from .network import Network, build_network
-from .outputs import check_loss, check_width
+from .outputs import check_loss, check_outputs
 from .settings import Current, TrainingSettings, forward_settings, is_compiled, training_settings, with_update
 
 if TYPE_CHECKING:
@@ -167,12 +167,11 @@ class Compiled:
     ) -> None:
         if not self._checks:
             return
-        if network is None:  # more is known once it is built
-            for layer in self.layers:
-                check_width(layer, getattr(layer, "units", None))
+        layers = self.layers if network is None else [place.layer for place in network.chain]
+        check_outputs(layers)  # of layers that are not built, what they tell before
         if loss is None:
             return
-        check_loss(self.layers if network is None else [place.layer for place in network.chain], loss)
+        check_loss(layers, loss)
         for metric in metrics:
             if loss.labels and not metric.labels:
                 raise ValueError(

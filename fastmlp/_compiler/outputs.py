@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..layers import Layer
     from ..losses import Loss
 
-__all__ = ["check_loss", "check_width"]
+__all__ = ["check_loss", "check_outputs"]
 
 CLASSES = "probabilities of classes, which sum to 1 in a row"
 ANSWERS = "probabilities that are yes-or-no answers, each by itself"
@@ -78,7 +78,8 @@ def check_loss(layers: Sequence[Layer], loss: Loss) -> None:
     loss.check_traits()
     wanted = _wanted(loss.probabilities, loss.accuracy)
     found = outputs_of(layers)
-    if found.units == 1 and loss.probabilities is not None and loss.accuracy in ("sparse", "categorical"):
+    chooses = loss.probabilities is not None and loss.accuracy in ("sparse", "categorical")
+    if found.units == 1 and chooses and found.meaning is not None:
         raise ValueError(
             f"{loss!r} chooses among classes, but the network has one output, which would always be chosen: use 2 "
             "units or more, or the loss 'binary_crossentropy' for one yes-or-no output"
@@ -91,14 +92,13 @@ def check_loss(layers: Sequence[Layer], loss: Loss) -> None:
     )
 
 
-def check_width(layer: Layer, units: int | None, key: str = "") -> None:
-    """Refuse a choice among one class, which is no choice: its probability is 1; ValueError."""
-    activation = layer.output_activation
-    if units == 1 and activation is not None and _meaning(activation) == CLASSES:
-        where = f"layer {key!r}: " if key else ""
+def check_outputs(layers: Sequence[Layer]) -> None:
+    """Refuse outputs that are a choice among one class, which is no choice: its probability is 1; ValueError."""
+    found = outputs_of(layers)
+    if found.units == 1 and found.meaning == CLASSES:
         raise ValueError(
-            f"{where}{activation!r} of one unit is 1 whatever the data, since what it gives sums to 1: use "
-            "activation='sigmoid' for one yes-or-no output, or 2 units or more"
+            f"the network ends in {found.end!r} of one unit, which is 1 whatever the data, since what it gives sums to "
+            "1: use activation='sigmoid' for one yes-or-no output, or 2 units or more"
         )
 
 

@@ -107,7 +107,8 @@ class Layer(Configurable):
         self.recommended_initializer = "lecun_normal"  # set by the network, which knows the activation that follows
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if vars(self).get(name, value) is not value and self._is_fixed(name):
+        mine = self.__dict__
+        if name in mine and mine[name] is not value and self._is_fixed(name):
             raise AttributeError(
                 f"{type(self).__name__}.{name} can't be changed once a network has the layer and is built: arrays were "
                 "named, laid out and filled by it; make a new network"
