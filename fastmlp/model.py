@@ -216,7 +216,7 @@ class Sequential:
         --------
         >>> net.compile(fm.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
         """
-        from ._compiler.compiled import metric_name
+        from .metrics import metric_name
         from .registry import metrics as metric_registry
 
         chosen = optimizers.get(optimizer)

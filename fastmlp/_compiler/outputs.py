@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..activations import Identity
+from ..metrics import metric_name
 
 if TYPE_CHECKING:
     from ..activations import Activation
     from ..layers import Layer
     from ..losses import Loss
+    from ..metrics import Metric
 
-__all__ = ["check_loss", "check_outputs"]
+__all__ = ["check_objective", "check_outputs"]
 
 CLASSES = "probabilities of classes, which sum to 1 in a row"
 ANSWERS = "probabilities that are yes-or-no answers, each by itself"
@@ -71,6 +73,25 @@ TABLE: dict[tuple[bool | None, str], Wanted] = {
     (True, "categorical"): Wanted((CLASSES,), _SOFTMAX),
     (True, "binary"): Wanted((ANSWERS,), _SIGMOID),
 }
+
+
+def check_objective(layers: Sequence[Layer], units: int | None, loss: Loss | None, metrics: Sequence[Metric]) -> None:
+    """Refuse a loss and metrics that don't go together with what layers give; ValueError.
+
+    `units` is None before the layers are built: then they are asked for what they tell already.
+    """
+    check_outputs(layers)
+    if loss is None:
+        return
+    check_loss(layers, loss)
+    for metric in metrics:
+        if loss.labels and not metric.labels:
+            raise ValueError(
+                f"metric {metric_name(metric)!r} compares outputs with rows of targets, but the targets of "
+                f"{type(loss).__name__} are labels"
+            )
+        if units is not None:
+            metric.for_loss(loss, units)
 
 
 def check_loss(layers: Sequence[Layer], loss: Loss) -> None:

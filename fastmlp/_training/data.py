@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 FEW = 8192  # numbers, of which the sum of squares is found faster than a look at each, without threads of BLAS
-CHECKED_BYTES = 4 << 20  # of rows that are looked at together, which bounds the memory that it takes
+CHECKED_BYTES = 1 << 20  # of rows that are looked at together, which bounds the memory that it takes
 
 
 class Dataset(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -68,8 +68,8 @@ class Layer(Configurable):
     ----------
     units : int
         Number of outputs, once it is built; layers that choose it themselves have it before.
-    parameters, buffers : dict of str to ndarray
-        Views into the network's memory, once it is built.
+    parameters, buffers : mapping of str to ndarray
+        Views into the network's memory, once it is built; what is assigned to a key is copied in.
     built : bool
         Whether a network has been built of it.
     fixed_once_built : frozenset of str
@@ -143,8 +143,8 @@ class Layer(Configurable):
         """Forget what an earlier build asked for."""
         self.parameter_specs: dict[str, ParameterSpec] = {}
         self.buffer_specs: dict[str, BufferSpec] = {}
-        self.parameters: dict[str, NDArray[Any]] = {}
-        self.buffers: dict[str, NDArray[Any]] = {}
+        self.parameters: Mapping[str, NDArray[Any]] = {}
+        self.buffers: Mapping[str, NDArray[Any]] = {}
 
     def add_parameter(
         self,
