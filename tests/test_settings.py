@@ -482,6 +482,22 @@ def test_settings_of_a_layer_that_stands_for_others_are_fixed_once_they_are_buil
     net.layers[0].trainable = False
 
 
+@pytest.mark.parametrize("which", ["parameters", "buffers"])
+def test_arrays_that_are_assigned_to_a_layer_are_copied_in(which, tmp_path):
+    """Not kept beside the network, which would go on with its own."""
+    net, key = small(), "gamma" if which == "parameters" else "running_mean"
+    before = net.predict(X)
+    mine = np.linspace(0.5, 2, 4)
+    getattr(net.layers[1], which)[key] = mine
+    np.testing.assert_array_equal(getattr(net, which)[f"1.{key}"], mine.astype("f4"))
+    net.save(tmp_path / "net")
+    for other in (fm.load(tmp_path / "net"), copy.deepcopy(net)):
+        np.testing.assert_array_equal(other.predict(X), net.predict(X))
+    assert not np.array_equal(net.predict(X), before)
+    with pytest.raises(ValueError, match="shape"):
+        getattr(net.layers[1], which)[key] = mine[:2]
+
+
 # -- freezing a network ------------------------------------------------------------------------------------------------
 
 

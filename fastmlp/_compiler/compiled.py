@@ -11,23 +11,23 @@ import numpy as np
 from .. import losses, metrics, optimizers
 from .._kernels import concurrency
 from ..checks import check_integer
-from ..errors import NotBuiltError, UnknownNameError
+from ..errors import NotBuiltError
 from ..frames import Names, check_names
 from ..layers import Layer
-from ..registry import metrics as metric_registry
+from ..metrics import metric_name
 from . import fastpath
 from .contents import restore, snapshot
 from .executable import Executable
 from .lower import Lowering
 from .memory import Arenas, ArrayMap
 from .network import Network, build_network
-from .outputs import check_loss, check_width
+from .outputs import check_objective
 from .settings import Current, TrainingSettings, forward_settings, is_compiled, training_settings, with_update
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Compiled", "metric_name"]
+__all__ = ["Compiled"]
 
 NOT_BUILT = "the network has no parameters yet: give input_dim, call build(n), or pass data to it first"
 
@@ -203,22 +203,9 @@ class Compiled:
     def _check_objective(
         self, network: Network | None, loss: losses.Loss | None, metrics: tuple[metrics.Metric, ...]
     ) -> None:
-        if not self._checks:
-            return
-        if network is None:  # more is known once it is built
-            for layer in self.layers:
-                check_width(layer, getattr(layer, "units", None))
-        if loss is None:
-            return
-        check_loss(self.layers if network is None else [place.layer for place in network.chain], loss)
-        for metric in metrics:
-            if loss.labels and not metric.labels:
-                raise ValueError(
-                    f"metric {metric_name(metric)!r} compares outputs with rows of targets, but the targets of "
-                    f"{type(loss).__name__} are labels"
-                )
-            if network is not None:
-                metric.for_loss(loss, network.units)
+        if self._checks:
+            layers = self.layers if network is None else [place.layer for place in network.chain]
+            check_objective(layers, None if network is None else network.units, loss, metrics)
 
     def transform_gradients(self, *transforms: Callable[[Lowering], None]) -> None:
         """Choose what adds operations between the way back and the update, in this order; see `Lowering`."""
@@ -431,14 +418,6 @@ class Compiled:
     def optimizer_state(self) -> dict[str, ArrayMap]:
         """What the optimizer keeps, by key of the parameter, then by name."""
         return {key: ArrayMap(state) for key, state in self.memory.state.items()}
-
-
-def metric_name(metric: metrics.Metric) -> str:
-    """Return a metric's name in logs; an object of the user's own class needs no registered one."""
-    try:
-        return metric_registry.identify(metric)
-    except UnknownNameError:
-        return type(metric).__name__
 
 
 def _values_of(optimizer: optimizers.Optimizer, names: tuple[str, ...]) -> list[Any]:

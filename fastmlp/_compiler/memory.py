@@ -118,10 +118,9 @@ class Arenas:
         for key, spec in buffers.items():
             self.buffers[key][...] = spec.value
         for place in network.layers:
-            for name in place.layer.parameter_specs:
-                place.layer.parameters[name] = self.parameters[f"{place.key}.{name}"]
-            for name in place.layer.buffer_specs:
-                place.layer.buffers[name] = self.buffers[f"{place.key}.{name}"]
+            layer, key = place.layer, place.key  # what is assigned there is copied in, as in the network's own mappings
+            layer.parameters = ArrayMap({name: self.parameters[f"{key}.{name}"] for name in layer.parameter_specs})
+            layer.buffers = ArrayMap({name: self.buffers[f"{key}.{name}"] for name in layer.buffer_specs})
 
     def _lay_out(self, specs: Mapping[str, Any], arena: str) -> tuple[int, dict[str, tuple[int, ...]]]:
         align = CACHE_LINE // self.dtype.itemsize

@@ -10,7 +10,6 @@ from ..activations import Identity
 from ..checks import check_integer
 from ..configurable import init_parameters
 from ..layers import Layer, check_layers
-from .outputs import check_width
 
 __all__ = ["BuiltLayer", "Network", "build_network"]
 
@@ -139,7 +138,6 @@ class _Builder:
         else:
             units = layer.build_join(inputs, [chain[-1].units if chain else inputs for chain in chains])
         units = check_integer(f"outputs of layer {key!r}", units, 1)
-        check_width(layer, units, key)
         _tell_units(layer, units)
         return BuiltLayer(key, layer, inputs, units, chains, inside)
 

@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..activations import Identity
+from ..metrics import metric_name
 
 if TYPE_CHECKING:
     from ..activations import Activation
     from ..layers import Layer
     from ..losses import Loss
+    from ..metrics import Metric
 
-__all__ = ["check_loss", "check_width"]
+__all__ = ["check_objective", "check_outputs"]
 
 CLASSES = "probabilities of classes, which sum to 1 in a row"
 ANSWERS = "probabilities that are yes-or-no answers, each by itself"
@@ -73,12 +75,32 @@ TABLE: dict[tuple[bool | None, str], Wanted] = {
 }
 
 
+def check_objective(layers: Sequence[Layer], units: int | None, loss: Loss | None, metrics: Sequence[Metric]) -> None:
+    """Refuse a loss and metrics that don't go together with what layers give; ValueError.
+
+    `units` is None before the layers are built: then they are asked for what they tell already.
+    """
+    check_outputs(layers)
+    if loss is None:
+        return
+    check_loss(layers, loss)
+    for metric in metrics:
+        if loss.labels and not metric.labels:
+            raise ValueError(
+                f"metric {metric_name(metric)!r} compares outputs with rows of targets, but the targets of "
+                f"{type(loss).__name__} are labels"
+            )
+        if units is not None:
+            metric.for_loss(loss, units)
+
+
 def check_loss(layers: Sequence[Layer], loss: Loss) -> None:
     """Refuse a loss that does not take what these layers, one after the other, give; ValueError."""
     loss.check_traits()
     wanted = _wanted(loss.probabilities, loss.accuracy)
     found = outputs_of(layers)
-    if found.units == 1 and loss.probabilities is not None and loss.accuracy in ("sparse", "categorical"):
+    chooses = loss.probabilities is not None and loss.accuracy in ("sparse", "categorical")
+    if found.units == 1 and chooses and found.meaning is not None:
         raise ValueError(
             f"{loss!r} chooses among classes, but the network has one output, which would always be chosen: use 2 "
             "units or more, or the loss 'binary_crossentropy' for one yes-or-no output"
@@ -91,14 +113,13 @@ def check_loss(layers: Sequence[Layer], loss: Loss) -> None:
     )
 
 
-def check_width(layer: Layer, units: int | None, key: str = "") -> None:
-    """Refuse a choice among one class, which is no choice: its probability is 1; ValueError."""
-    activation = layer.output_activation
-    if units == 1 and activation is not None and _meaning(activation) == CLASSES:
-        where = f"layer {key!r}: " if key else ""
+def check_outputs(layers: Sequence[Layer]) -> None:
+    """Refuse outputs that are a choice among one class, which is no choice: its probability is 1; ValueError."""
+    found = outputs_of(layers)
+    if found.units == 1 and found.meaning == CLASSES:
         raise ValueError(
-            f"{where}{activation!r} of one unit is 1 whatever the data, since what it gives sums to 1: use "
-            "activation='sigmoid' for one yes-or-no output, or 2 units or more"
+            f"the network ends in {found.end!r} of one unit, which is 1 whatever the data, since what it gives sums to "
+            "1: use activation='sigmoid' for one yes-or-no output, or 2 units or more"
         )
 
 

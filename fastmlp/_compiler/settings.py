@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from .. import activations, losses, metrics, optimizers, regularizers
 from ..configurable import HYPERPARAMETERS, SETTINGS, VERSIONS, is_builtin
 from ..layers import Layer
-from .outputs import check_width
+from .outputs import check_outputs
 
 if TYPE_CHECKING:
     from .compiled import Compiled
@@ -90,8 +90,7 @@ class TrainingSettings(NamedTuple):
 
 def forward_settings(compiled: Compiled) -> tuple[Any, ...]:
     """Return what plans depend on of the layers."""
-    for place in compiled.network.layers:
-        check_width(place.layer, place.units, place.key)
+    check_outputs([place.layer for place in compiled.network.chain])
     return tuple(map(_layer_settings, compiled.network.layers))
 
 

@@ -68,11 +68,10 @@ class Callback:
     params: Mapping[str, Any] = MappingProxyType({})
 
     def __setattr__(self, name: str, value: Any) -> None:
-        cls = type(self)
-        if is_builtin(cls) and not (name.startswith("_") or hasattr(cls, name) or name in cls.results):
-            settings = init_parameters(cls)
-            if name not in settings:
-                raise unknown_attribute(cls.__name__, name, settings)
+        if name not in self.results and not hasattr(type(self), name) and is_builtin(type(self)):
+            settings = init_parameters(type(self))
+            if name not in settings and not name.startswith("_"):
+                raise unknown_attribute(type(self).__name__, name, settings)
         object.__setattr__(self, name, value)
 
     def set_model(self, model: Sequential) -> None:

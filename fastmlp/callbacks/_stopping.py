@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..checks import check_number
+from ..metrics import metric_name
 from ._base import Callback, Logs
 
 if TYPE_CHECKING:
@@ -86,8 +87,6 @@ class EarlyStopping(Callback):
         name = self.monitor.removeprefix("val_")
         if name == "loss":
             return False
-        from .._compiler.compiled import metric_name
-
         better = {metric_name(metric): metric.better for metric in self.model.metrics}.get(name)
         if better not in ("higher", "lower"):
             raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -73,8 +73,8 @@ class Layer(Configurable):
     ----------
     units : int
         Number of outputs, once it is built; layers that choose it themselves have it before.
-    parameters, buffers : dict of str to ndarray
-        Views into the network's memory, once it is built.
+    parameters, buffers : mapping of str to ndarray
+        Views into the network's memory, once it is built; what is assigned to a key is copied in.
     built : bool
         Whether a network has been built of it.
     fixed_once_built : frozenset of str
@@ -112,7 +112,8 @@ class Layer(Configurable):
         self.recommended_initializer = "lecun_normal"  # set by the network, which knows the activation that follows
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if vars(self).get(name, value) is not value and self._is_fixed(name):
+        mine = self.__dict__
+        if name in mine and mine[name] is not value and self._is_fixed(name):
             raise AttributeError(
                 f"{type(self).__name__}.{name} can't be changed once a network has the layer and is built: arrays were "
                 "named, laid out and filled by it; make a new network"
@@ -151,8 +152,8 @@ class Layer(Configurable):
         """Forget what an earlier build asked for."""
         self.parameter_specs: dict[str, ParameterSpec] = {}
         self.buffer_specs: dict[str, BufferSpec] = {}
-        self.parameters: dict[str, NDArray[Any]] = {}
-        self.buffers: dict[str, NDArray[Any]] = {}
+        self.parameters: Mapping[str, NDArray[Any]] = {}
+        self.buffers: Mapping[str, NDArray[Any]] = {}
 
     def add_parameter(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..registry import metrics as registry
 from ._base import Metric
+from ._base import metric_name as metric_name
 from ._classification import Accuracy
 from ._regression import MeanAbsoluteError, MeanSquaredError
 

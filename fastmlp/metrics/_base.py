@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..configurable import Configurable
+from ..errors import UnknownNameError
 from ..registry import metrics as registry
 from ..user_code import returned
 
@@ -64,3 +65,11 @@ class Metric(Configurable):
 
 
 registry.base = Metric
+
+
+def metric_name(metric: Metric) -> str:
+    """Return a metric's name in logs; an object of the user's own class needs no registered one."""
+    try:
+        return registry.identify(metric)
+    except UnknownNameError:
+        return type(metric).__name__
