@@ -20,5 +20,6 @@ cdef enum:
     BINARY_ACCURACY = 3              # at 0.5
 
 cdef void loss_rows(const loss_t *g, Py_ssize_t i0, Py_ssize_t i1, const real *of) noexcept nogil
+cdef void refuse_rows(const loss_t *g, Py_ssize_t i0, Py_ssize_t i1, const real *of) noexcept nogil
 cdef void accuracy_rows(const loss_t *g, int metric, Py_ssize_t i0, Py_ssize_t i1, double *values,
                         const real *of) noexcept nogil
