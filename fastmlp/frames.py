@@ -20,8 +20,10 @@ Names = tuple[str | int, ...]
 
 def column_names(value: object) -> Names | None:
     """Return the names of a frame's columns; None for what is no frame."""
+    if isinstance(value, np.ndarray) or not hasattr(value, "__array__"):
+        return None
     columns = getattr(value, "columns", None)
-    if isinstance(value, np.ndarray) or not hasattr(value, "__array__") or columns is None or callable(columns):
+    if columns is None or callable(columns):
         return None
     return tuple(map(_plain, columns))
 

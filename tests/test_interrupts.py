@@ -59,10 +59,6 @@ def fit_history(net, x, y, **kwargs):
     return net.fit(x, y, batch_size=BATCH, **kwargs).history
 
 
-def gradients_like(net):
-    return {key: np.ones_like(array) for key, array in net.parameters.items()}
-
-
 # -- callbacks -----------------------------------------------------------------------------------------------------
 
 
@@ -381,8 +377,9 @@ def interrupted(at, call):
 
 INTERRUPTIBLE = {
     "train_on_batch": lambda net: net.train_on_batch(X, LABELS),
-    "apply_gradients": lambda net: net.apply_gradients(gradients_like(net)),
+    "apply_gradients": lambda net: net.apply_gradients(GRADIENTS),
 }
+GRADIENTS = classifier().loss_and_gradients(X, LABELS)[1]  # with the statistics of the batch
 
 
 @pytest.fixture(scope="module")

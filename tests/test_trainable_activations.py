@@ -404,7 +404,7 @@ def trained(stack, per, dtype, threads, snapshot, rows, batch):
 
 @pytest.mark.parametrize("per", PER)
 @pytest.mark.parametrize("stack", ["batchnorm and dropout", "only", "prelu"])
-@pytest.mark.parametrize(("rows", "batch"), [(150, 70), (7, 1), (301, 257)])
+@pytest.mark.parametrize(("rows", "batch"), [(150, 70), (7, 2), (301, 257)])
 def test_neither_schedule_nor_team_changes_a_bit(stack, per, dtype, rows, batch, teams, fuse, snapshot, same_bits):
     expected = trained(stack, per, dtype, 1, snapshot, rows, batch)
     for fused in (True, False):

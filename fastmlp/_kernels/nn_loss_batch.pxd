@@ -38,19 +38,6 @@ cdef inline Py_ssize_t class_of(const loss_t *g, Py_ssize_t i) noexcept nogil:
     return label if 0 <= label < g.n else 0
 
 
-cdef inline bint has_meaning(const loss_t *g, Py_ssize_t i, const real *of) noexcept nogil:
-    """Return whether the target of row i is a class, or a row of probabilities; NaN is none."""
-    cdef const real *y = target(g, i, of)
-    cdef Py_ssize_t j, label
-    cdef bint fine = True
-    if y == NULL:
-        label = g.labels[g.index[i]]
-        return 0 <= label < g.n
-    for j in range(g.n):
-        fine &= (y[j] >= 0) & (y[j] <= 1)
-    return fine
-
-
 cdef inline double factor(const loss_t *g, Py_ssize_t i, const real *of) noexcept nogil:
     """Return the factor of row i's gradient: its weight by the total."""
     return ((<const real *> g.weights)[g.index[i]] if g.weights != NULL else 1.0) / g.total

@@ -21,5 +21,6 @@ cdef enum:
     SIGN_ACCURACY = 4                # of logits and margins: at 0
 
 cdef void loss_rows(const loss_t *g, Py_ssize_t i0, Py_ssize_t i1, const real *of) noexcept nogil
+cdef void refuse_rows(const loss_t *g, Py_ssize_t i0, Py_ssize_t i1, const real *of) noexcept nogil
 cdef void accuracy_rows(const loss_t *g, int metric, Py_ssize_t i0, Py_ssize_t i1, double *values,
                         const real *of) noexcept nogil

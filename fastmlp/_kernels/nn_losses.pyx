@@ -1,13 +1,13 @@
 """Losses: value and gradient together; and accuracies."""
-from libc.math cimport INFINITY, log
+from libc.math cimport INFINITY, NAN, log
 from libc.string cimport memcpy
 
 from .nn_softmax_crossentropy cimport sigmoid_crossentropy, softmax_crossentropy
 from .vm cimport run_program
 from .nn_loss_batch cimport FEW_COLUMNS, factor, labels, loss_t, target, transpose, transpose_targets
 from .simd cimport (
-    MAX_LANES, first_n, if_equal, if_less, lane, lanes, load, load_n, real, splat, splat_f32, splat_f64, store, vec,
-    vmax
+    MAX_LANES, across_sum, fetch, first_n, if_at_least, if_equal, if_less, lane, lanes, load, load_n, real, splat,
+    splat_f32, splat_f64, store, vec, vmax
 )
 from .simd_sums cimport sum_of
 
@@ -131,6 +131,51 @@ cdef void loss_rows(const loss_t *g, Py_ssize_t i0, Py_ssize_t i1, const real *o
                 label = g.labels[g.index[i]]
             g.values[i] = crossentropy(g.code, <const real *> g.a + i * g.lda, target(g, i, of), label, g.n,
                                        factor(g, i, of), <real *> g.d + i * g.ldd)
+
+
+# Targets that a loss can't take: somebody may have written to them since they were checked
+
+cdef inline bint are_classes(const loss_t *g, Py_ssize_t i, Py_ssize_t i1) noexcept nogil:
+    """Return whether the targets of rows i .. i1 are classes."""
+    cdef bint fine = True
+    while i < i1:
+        fine &= <size_t> g.labels[g.index[i]] < <size_t> g.n
+        i += 1
+    return fine
+
+
+cdef inline bint are_probabilities(const loss_t *g, Py_ssize_t i, Py_ssize_t i1, const real *of,
+                                   vec like) noexcept nogil:
+    """Return whether those of rows i .. i1 are rows of probabilities; NaN is none."""
+    cdef const real *y
+    cdef Py_ssize_t W = lanes(like), j
+    cdef vec zero = splat(0.0, like), one = splat(1.0, like), bad = zero, x
+    while i < i1:
+        y, j = target(g, i, of), 0
+        while j < g.n:
+            x = fetch(y + j, g.n - j, like)
+            bad = bad + if_at_least(x, zero, if_at_least(one, x, zero, one), one)
+            j += W
+        i += 1
+    return lane(across_sum(bad), 0) == 0
+
+
+cdef inline void refuse_rows_over(const loss_t *g, Py_ssize_t i0, Py_ssize_t i1, const real *of,
+                                  vec like) noexcept nogil:
+    cdef Py_ssize_t i
+    if are_classes(g, i0, i1) if g.y == NULL else are_probabilities(g, i0, i1, of, like):
+        return
+    for i in range(i0, i1):
+        if not (are_classes(g, i, i + 1) if g.y == NULL else are_probabilities(g, i, i + 1, of, like)):
+            g.values[i] = NAN
+
+
+cdef void refuse_rows(const loss_t *g, Py_ssize_t i0, Py_ssize_t i1, const real *of) noexcept nogil:
+    """values = NaN in rows whose target is neither a class nor a row of probabilities."""
+    if real is float:
+        refuse_rows_over(g, i0, i1, of, splat_f32(0))
+    else:
+        refuse_rows_over(g, i0, i1, of, splat_f64(0))
 
 
 # Accuracy

@@ -1,5 +1,5 @@
 """Dispatch: one operation of a plan on one thread of the team. Finds the memory, takes a share, calls the kernel."""
-from libc.math cimport NAN, isfinite
+from libc.math cimport isfinite
 from libc.string cimport memcpy, memset
 
 from .gemm cimport gemm, gemm_chunks, gemm_t, prepack, prepacked_size, scratch_size
@@ -11,8 +11,8 @@ from .nn_batchnorm cimport (
 )
 from .nn_dropout cimport dropout_backward, dropout_forward
 from .nn_layernorm cimport layernorm_backward_rows, layernorm_gradients, layernorm_rows
-from .nn_loss_batch cimport has_meaning, loss_t
-from .nn_losses cimport NO_METRIC, accuracy_rows, loss_rows
+from .nn_loss_batch cimport loss_t
+from .nn_losses cimport NO_METRIC, accuracy_rows, loss_rows, refuse_rows
 from .nn_optimizers cimport all_finite
 from .nn_parametric cimport parametric_backward, parametric_forward, parametric_scratch, parametric_sums, parametric_t
 from .nn_softmax_crossentropy cimport softmax_backward, softmax_forward
@@ -196,10 +196,8 @@ cdef void loss(const loss_op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, co
     else:
         g.y, g.ldy = run.base[TARGET], run.ld[TARGET]
     loss_rows(&g, i0, i1, like)
-    if op.labels or op.probabilities:       # which somebody may have written to since they were checked
-        for i in range(i0, i1):
-            if not has_meaning(&g, i, like):
-                run.row_loss[i] = NAN
+    if op.labels or op.probabilities:
+        refuse_rows(&g, i0, i1, like)
     if op.metric != NO_METRIC:
         accuracy_rows(&g, <int> op.metric, i0, i1, run.row_metric, like)
     if weights == NULL:

@@ -77,6 +77,13 @@ class Dataset(NamedTuple):
             y = cast(y, dtype, "y")
         return Dataset(x, y, self.weight)
 
+    def of_now(self) -> Dataset:
+        """Return the same with labels and weights of our own: what is written into the caller's is not seen."""
+        y, weight = self.y, self.weight
+        if y is not None and y.ndim == 1:
+            y = y.copy()
+        return Dataset(self.x, y, None if weight is None else weight.copy())
+
     def take(self, rows: NDArray[np.int64] | slice, dtype: np.dtype[Any]) -> Dataset:
         """Return some rows, for the kernels."""
         y = None if self.y is None else self.y[rows]
@@ -133,8 +140,6 @@ def _advice(array: NDArray[Any], units: int) -> str:
 
 
 def _labels(array: NDArray[Any], units: int, loss: Loss) -> NDArray[Any]:
-    """Return labels of our own: what is written into the caller's array after the check is not seen."""
-    array = np.array(array)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -164,7 +169,7 @@ def check_weights(
     """
     weight, n = None, len(y)
     if sample_weight is not None:
-        weight = np.array(real_array("sample_weight", sample_weight))  # of our own, as labels are
+        weight = real_array("sample_weight", sample_weight)
         if weight.shape != (n,):
             raise ValueError(f"sample_weight: expected shape ({n},), got {weight.shape}")
     if class_weight is not None:

@@ -34,10 +34,11 @@ def check_columns(compiled: Compiled, name: str, value: Any, *, remember: bool =
     With `remember`, a network without names gets those of the frame. Arrays, and frames whose columns are numbered
     where the network knows names, have none, and are taken as they are; the name of a single target says nothing.
     """
-    attribute = REMEMBERED_AS[name]
-    given, known = column_names(value), getattr(compiled, attribute)
+    given = column_names(value)
     if given is None or (name == "y" and len(given) < 2):
         return
+    attribute = REMEMBERED_AS[name]
+    known = getattr(compiled, attribute)
     if known is None:
         if remember and not are_numbered(given):
             check_distinct(name, given)

@@ -79,7 +79,8 @@ class ArraySource:
     """Batches of arrays in memory.
 
     Arrays of the network's dtype are read where they are. Others are cast once, if the source is read more than once
-    and the copy fits into memory (`copy_budget`), else in blocks of many batches as these come.
+    and the copy fits into memory (`copy_budget`), else in blocks of many batches as these come. Labels and weights are
+    those of when the source is made.
 
     Parameters
     ----------
@@ -112,6 +113,7 @@ class ArraySource:
         self._order = np.arange(n, dtype=np.int64)
         self.limit = limit
         self.n_batches: int | None = -(-self._end // self._batch_size)
+        data = data.of_now()
         to_copy = data.copy_bytes(compiled.dtype)
         if to_copy and not once and to_copy <= copy_budget():
             data, to_copy = data.readable(compiled.dtype), 0
