@@ -734,8 +734,7 @@ class Sequential:
         Objects are copied by Python's own protocols, so classes need no registered name; pickle finds them by module.
         Arrays are copied as they are at one moment. A copy shares nothing with its original.
         """
-        make, arguments, *rest = reduced(super().__reduce_ex__(max(protocol, 2)), {"history"})
-        return _made, (make, *arguments), *rest
+        return reduced(super().__reduce_ex__(max(protocol, 2)), {"history"}, _made)
 
     def __copy__(self) -> Sequential:
         """Copy as `copy.deepcopy` does: two networks never share parameters."""

@@ -260,7 +260,7 @@ def test_an_empty_archive():
     assert zipfile.ZipFile(file).namelist() == []
 
 
-@pytest.mark.parametrize("count", [1, 65_534, 65_535, 70_000])
+@pytest.mark.parametrize("count", [1, 65_534, 65_535])
 def test_many_members(count):
     """From 65,535 on the directory's end has records of 64 bits."""
     file = io.BytesIO()

@@ -224,6 +224,27 @@ def test_a_subclass_that_decides_itself(copied):
     np.testing.assert_array_equal(twin.predict(X), net.predict(X))
 
 
+class Reduced(fm.Sequential):
+    def __reduce__(self):
+        return type(self), ([Dense(1)],)
+
+
+class Shared(fm.layers.Layer):
+    """All copies are the one that its module has."""
+
+    def __reduce__(self):
+        return "SHARED"
+
+
+SHARED = Shared()
+
+
+def test_classes_that_reduce_themselves(copied):
+    assert len(copied(Reduced([Dense(3), Dense(2)])).layers) == 1
+    if copied is not copy.copy:
+        assert copied(SHARED) is SHARED
+
+
 def test_an_attribute_that_leads_back(copied):
     """A network in a list that it has itself, a layer that knows its network, two names for one thing."""
     net = Slotted([Scaled(), Dense(1)], input_dim=4, seed=0)

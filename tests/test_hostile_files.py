@@ -397,7 +397,7 @@ def test_an_interrupt_is_no_error_of_the_file(register, path, rewrite):
 @pytest.mark.parametrize("layer", [lambda: Dropout(0.1), lambda: Activation("tanh"), BatchNorm, lambda: Dense(1)])
 def test_networks_deeper_than_the_stack(layer, tmp_path):
     """Nothing calls itself once for each layer: build, predict, train, list, save, load, copy."""
-    net = fm.Sequential([layer() for _ in range(3000)] + [Dense(1)], input_dim=1, seed=0)
+    net = fm.Sequential([layer() for _ in range(1200)] + [Dense(1)], input_dim=1, seed=0)
     net.compile("sgd", "mse")
     x = np.ones((4, 1), "f4")
     net.train_on_batch(x, x)
@@ -410,7 +410,7 @@ def test_networks_deeper_than_the_stack(layer, tmp_path):
 def test_many_layers_of_one_name(path, rewrite, refused):
     """They are counted, not each compared with all."""
     records = [
-        {"kind": "layers", "class": "dropout", "config": {"rate": 0.5, "name": f"n{n // 2}"}} for n in range(90_000)
+        {"kind": "layers", "class": "dropout", "config": {"rate": 0.5, "name": f"n{n // 2}"}} for n in range(30_000)
     ]
     refused(rewrite(path, lambda header: header.update(layers=records)), "two layers have one name")
 
