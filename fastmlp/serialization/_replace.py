@@ -109,8 +109,8 @@ def _sync_folder(folder: str) -> None:
             opened.extend(map(os.open, [folder], [os.O_RDONLY]))  # one call of C, as above
             os.fsync(opened[0])
         finally:
-            while opened:
-                os.close(opened.pop())
+            for descriptor in opened:
+                os.close(descriptor)
 
 
 # -- what dead processes have left -----------------------------------------------------------------------------------
