@@ -242,6 +242,21 @@ def test_text_of_a_file_is_shown_as_text(change, value, path, rewrite, refused):
     assert all(line.isprintable() for line in message.split("\n")) and len(message) < 4000
 
 
+@pytest.mark.parametrize("name", ["\x1b[31mred", "a\nb", "\u202ecba"])
+def test_names_of_layers_are_shown_as_text(name, path, rewrite, capsys):
+    def change(header):
+        header["layers"][1]["config"]["name"] = name
+
+    net = fm.Sequential([Dense(2, name=name), Dense(1)], input_dim=2)
+    net.summary()
+    print(net.plan(4, training=False), fm.Sequential([Dense(2, name=name)]), sep="\n")
+    assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))
+    with pytest.raises(ValueError) as caught:
+        fm.load(rewrite(path, change))
+    message = str(caught.value)
+    assert message.isprintable() and repr(name)[1:-1] in message
+
+
 # -- numbers that can't be -----------------------------------------------------------------------------------------
 
 

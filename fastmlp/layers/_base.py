@@ -220,6 +220,6 @@ registry.base = Layer
 def _check_name(name: object) -> str | None:
     if name is None:
         return None
-    if not isinstance(name, str) or not name or "." in name or name.isdigit() or not name.isprintable():
-        raise ValueError(f"name: expected a string without dots, and no number, that can be printed, got {name!r:.200}")
+    if not isinstance(name, str) or not name or "." in name or name.isdigit():
+        raise ValueError(f"name: expected a string without dots that is not a number, got {name!r}")
     return name
