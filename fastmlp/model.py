@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -790,7 +790,7 @@ class Sequential:
         Objects are copied by Python's own protocols, so classes need no registered name; pickle finds them by module.
         Arrays are copied as they are at one moment. A copy shares nothing with its original.
         """
-        return reduced(super().__reduce_ex__(max(protocol, 2)), {"history"})
+        return reduced(super().__reduce_ex__(max(protocol, 2)), {"history"}, _made)
 
     def __copy__(self) -> Sequential:
         """Copy as `copy.deepcopy` does: two networks never share parameters."""
@@ -798,14 +798,25 @@ class Sequential:
 
 
 def _compiled(layers: tuple[Layer, ...], dtype: np.dtype[Any], seed: int) -> Compiled:
-    """Make what is below a network; compiler and training are imported with the first one, not with fastmlp."""
+    """Make what is below a network."""
+    _import_what_runs()
+    from ._compiler.compiled import Compiled
+
+    return Compiled(layers, dtype, seed)
+
+
+def _import_what_runs() -> None:
+    """Import compiler and training, with the first network and not with fastmlp."""
     global CallbackList, _training, fastpath  # once: an import in each method would take a microsecond of every call
     from . import _training
     from ._compiler import fastpath
-    from ._compiler.compiled import Compiled
     from .callbacks import CallbackList
 
-    return Compiled(layers, dtype, seed)
+
+def _made(make: Callable[..., Sequential], *arguments: Any) -> Sequential:
+    """Make an empty network for a copy: it may be the first one of its process."""
+    _import_what_runs()
+    return make(*arguments)
 
 
 def load(path: str | bytes | os.PathLike[str] | os.PathLike[bytes], *, verify: bool = True) -> Sequential:

@@ -52,7 +52,7 @@ from fastmlp.layers import Activation, BatchNorm, Dense, Dropout, LayerNorm, Res
 
 HEADER = "fastmlp.json"
 MEGABYTES = 300  # that this process may take at most, Python, NumPy and the corpus included
-SLOW = 20  # seconds
+SLOW = 20  # seconds of a processor, where each line is counted too
 
 Arrays = dict[str, np.ndarray]
 
@@ -296,7 +296,7 @@ counts = {"inputs": 0, "loaded": 0}
 
 def check(data: bytes) -> None:
     """Load a file; whatever breaks a rule comes out as an exception."""
-    before, begun = megabytes(), time.monotonic()
+    before, begun = megabytes(), time.process_time()
     counts["inputs"] += 1
     try:
         net = serialization.from_bytes(data, fm.Sequential)
@@ -311,8 +311,8 @@ def check(data: bytes) -> None:
             raise Broken("it is another network once it is saved and loaded")
     if megabytes() > max(before, MEGABYTES):
         raise Broken(f"{megabytes():.0f} MB, {before:.0f} before")
-    if time.monotonic() - begun > SLOW:
-        raise Broken(f"it took {time.monotonic() - begun:.0f} s")
+    if time.process_time() - begun > SLOW:
+        raise Broken(f"it took {time.process_time() - begun:.0f} s")
 
 
 # -- how it runs -----------------------------------------------------------------------------------------------------
@@ -334,7 +334,7 @@ def run_guided(arguments: argparse.Namespace) -> None:
         "-max_len=200000",
         "-len_control=0",
         "-rss_limit_mb=0",
-        f"-timeout={2 * SLOW}",
+        f"-timeout={10 * SLOW}",
     ]
     options += [f"-artifact_prefix={arguments.artifacts}/", "-print_final_stats=1"]
     options += [f"-max_total_time={arguments.seconds}"] if arguments.seconds else []

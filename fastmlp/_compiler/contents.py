@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
     from .compiled import Compiled
 
-__all__ = ["DESCRIPTION", "Snapshot", "arrays_of", "check_values", "fill", "least_values", "restore", "snapshot"]
+__all__ = ["DESCRIPTION", "Snapshot", "arrays_of", "check_values", "least_values", "restore", "snapshot"]
 
 # Attributes of a `Compiled`. Files have them under these names, and may lack those that came later.
 NAMES = ("feature_names", "target_names")
@@ -57,12 +56,6 @@ def check_values(name: str, array: NDArray[Any], least: float) -> None:
         raise ValueError(f"{name}: expected finite numbers{bound}, got numbers from {lowest:g} to {highest:g}")
 
 
-def fill(targets: Mapping[str, NDArray[Any]], read: Callable[[str, NDArray[Any]], NDArray[Any]]) -> None:
-    """Copy values to their places; ``read(name, target)`` returns them, checked."""
-    for name, target in targets.items():
-        target[...] = read(name, target)
-
-
 # -- copies ----------------------------------------------------------------------------------------------------------
 
 
@@ -86,20 +79,20 @@ def snapshot(compiled: Compiled) -> dict[str, Any]:
 
 def restore(compiled: Compiled, state: dict[str, Any]) -> None:
     """Make a new network what `snapshot` returned."""
-    arrays: Snapshot = state["arrays"]
-
-    def read(name: str, target: NDArray[Any]) -> NDArray[Any]:
-        return arrays[name]
-
     compiled.metadata = state["metadata"]
     if state["input_dim"] is not None:
         compiled.build_unfilled(state["input_dim"])
-        fill(arrays_of(compiled), read)
+        _fill(compiled, state["arrays"])  # the optimizer's state may begin with the parameters
     compiled.set_names(**{name: state[name] for name in NAMES})
     if state["optimizer"] is not None:
         with compiled.checks_later():
             compiled.compile(state["optimizer"], state["loss"], state["metrics"])
     if state["gradient_transforms"]:
         compiled.transform_gradients(*state["gradient_transforms"])
-    fill({name: view for name, view in arrays_of(compiled).items() if name.startswith("state/")}, read)
+    _fill(compiled, state["arrays"])
     compiled.restore_counters(state["counters"])
+
+
+def _fill(compiled: Compiled, arrays: Snapshot) -> None:
+    for name, view in arrays_of(compiled).items():
+        view[...] = arrays[name]

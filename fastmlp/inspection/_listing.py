@@ -11,7 +11,7 @@ import numpy as np
 from .._compiler.compiled import Compiled
 from .._kernels import NONE
 from .._kernels import plan as kernel_plan
-from ..checks import check_count
+from ..checks import check_count, one_line
 from ..threads import get_num_threads
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Operation(NamedTuple):
         """The row of a table."""
         what = "compiled" if self.compiled else f"Python: {self.python}"
         return (
-            *(str(self.number), self.section, self.name, self.layer or "", "x".join(map(str, self.shape))),
+            *(str(self.number), self.section, self.name, one_line(self.layer or ""), "x".join(map(str, self.shape))),
             *(self.schedule or "", str(self.threads), ", ".join(self.fused), what),
             f"{self.multiply_adds:,}" if self.multiply_adds else "",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._compiler.compiled import Compiled
+from ..checks import one_line
 from ..optimizers import execution_of
 
 __all__ = ["describe"]
@@ -13,12 +14,14 @@ def describe(compiled: Compiled) -> str:
     title = f"Sequential, {compiled.dtype.name}, seed {compiled.seed}"
     if not compiled.built:
         lines = [f"{title}, not built (input_dim is not known yet)"]
-        return "\n".join(lines + [f"  {layer.name or index}: {layer!r}" for index, layer in enumerate(compiled.layers)])
+        return "\n".join(
+            lines + [f"  {one_line(layer.name or index)}: {layer!r}" for index, layer in enumerate(compiled.layers)]
+        )
     rows = [("layer", "", "outputs", "parameters")]
     rows.append(("", "inputs", str(compiled.input_dim), ""))
     for place in compiled.network.layers:
         count = sum(view.size for view in place.layer.parameters.values())
-        rows.append((place.key, place.layer.summary(), str(place.units), f"{count:,}"))
+        rows.append((one_line(place.key), place.layer.summary(), str(place.units), f"{count:,}"))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = [
         "  ".join(

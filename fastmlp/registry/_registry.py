@@ -308,7 +308,10 @@ class Registry(Generic[T]):
         close = _closest(name, names)
         message = f"unknown {self.kind} {name!r:.200}"
         message += f"; did you mean {close!r}?" if close else ""
-        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        more = ""
+        if len(names) > SHOWN:  # those of plugins go last
+            more = f" and {len(names) - SHOWN} more"
+            names.sort(key=lambda known: known not in self._builtin and known not in self._runtime)
         message += f"\nknown: {', '.join(names[:SHOWN]) or 'none'}{more}"
         failed = {**self._plugins.unusable, **self._plugins.failed}
         message += "".join(f"\nfailed to load: {key} ({reason})" for key, reason in sorted(failed.items()))

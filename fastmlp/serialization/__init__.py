@@ -18,12 +18,13 @@ import stat
 import struct
 import zlib
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 import numpy as np
 
 from .._compiler.compiled import Compiled
-from .._compiler.contents import arrays_of, check_values, fill, least_values
+from .._compiler.contents import arrays_of, check_values, least_values
 from ..checks import one_line
 from ..errors import PluginError, UnknownNameError
 from ._archive import Archive, Damaged, check_numbers, checksum, write_arrays
@@ -175,11 +176,25 @@ def _rebuild(archive: Archive, cls: type[N], verify: bool) -> N:
     net = cls(header.layers, dtype=header.dtype, seed=header.seed)
     compiled = net.engine
     compiled.metadata = header.metadata
+    if header.input_dim is not None:
+        compiled.build_unfilled(header.input_dim, partial(_check_sizes, compiled.dtype.itemsize, archive.sizes))
+        _fill(compiled, archive, "parameters/", "buffers/")
+    compiled.set_names(**header.names)
+    if header.optimizer is not None:
+        with compiled.checks_later():
+            net.compile(header.optimizer, header.loss, header.metrics)
+    _check_names(arrays_of(compiled), archive.sizes.keys() - {HEADER})
+    _fill(compiled, archive, "state/")
+    compiled.restore_counters(header.counters)
+    return net
 
-    def check_sizes(network: BuiltNetwork) -> None:
-        _check_sizes(network, compiled.dtype.itemsize, archive.sizes)
 
-    def read(name: str, target: NDArray[Any]) -> NDArray[Any]:
+def _fill(compiled: Compiled, archive: Archive, *places: str) -> None:
+    """Copy arrays to their places, each once it is known to be one that can stand there."""
+    least = least_values(compiled)
+    for name, target in arrays_of(compiled).items():
+        if not name.startswith(places):
+            continue
         array = _array(archive, name, target.nbytes)
         if array.shape != target.shape or array.dtype.newbyteorder("=") != target.dtype:
             raise ValueError(
@@ -187,21 +202,7 @@ def _rebuild(archive: Archive, cls: type[N], verify: bool) -> N:
             )
         if name in least:
             check_values(f"damaged file: {name}", array, least[name])
-        return array
-
-    if header.input_dim is not None:
-        compiled.build_unfilled(header.input_dim, check_sizes)
-        least = least_values(compiled)
-        fill(arrays_of(compiled), read)
-    compiled.set_names(**header.names)
-    if header.optimizer is not None:
-        with compiled.checks_later():
-            net.compile(header.optimizer, header.loss, header.metrics)
-    targets, least = arrays_of(compiled), least_values(compiled)
-    _check_names(targets.keys(), archive.sizes.keys() - {HEADER})
-    fill({name: target for name, target in targets.items() if name.startswith("state/")}, read)
-    compiled.restore_counters(header.counters)
-    return net
+        target[...] = array
 
 
 def _array(archive: Archive, name: str, most: int) -> NDArray[Any]:
@@ -211,7 +212,7 @@ def _array(archive: Archive, name: str, most: int) -> NDArray[Any]:
     return archive.read(name)
 
 
-def _check_sizes(network: BuiltNetwork, itemsize: int, sizes: Mapping[str, int]) -> None:
+def _check_sizes(itemsize: int, sizes: Mapping[str, int], network: BuiltNetwork) -> None:
     """Compare header and arrays before there is memory: a damaged number could ask for any amount of it."""
     for which in ("parameter", "buffer"):
         for key, spec in network.specs(which).items():

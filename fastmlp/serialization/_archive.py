@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 import struct
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -123,11 +122,14 @@ def _array(name: str, data: bytes) -> NDArray[Any]:
     if data[: len(MAGIC)] != MAGIC or found is None:
         raise Damaged(f"{name!r:.80} is no array of numbers as fastmlp writes them")
     descr, fortran, sides = found.groups()
+    length = len(data) - numbers
+    misfit = Damaged(f"{name!r:.80} has {length} bytes for shape ({sides.decode()}) of {descr.decode()}")
+    order: Literal["F", "C"] = "F" if fortran == b"True" else "C"
     try:
         shape = tuple(int(side) for side in sides.split(b",") if side.strip())
-        dtype = np.dtype(descr.decode())
-        if len(data) - numbers != math.prod(shape) * dtype.itemsize:
-            raise Damaged(f"{name!r:.80} has {len(data) - numbers} bytes for shape {shape} of {dtype}")
-        return np.ndarray(shape, dtype, data, numbers, order="F" if fortran == b"True" else "C")
-    except (TypeError, OverflowError):  # no such dtype, or no such shape
-        raise Damaged(f"{name!r:.80} has a dtype or a shape that no array has") from None
+        array: NDArray[Any] = np.ndarray(shape, np.dtype(descr.decode()), data, numbers, order=order)
+    except (TypeError, ValueError, OverflowError):  # no such dtype, no such shape, or too few bytes
+        raise misfit from None
+    if array.nbytes != length:
+        raise misfit
+    return array

@@ -29,6 +29,7 @@ LARGEST_COUNT = 2**62
 def write_header(compiled: Compiled) -> bytes:
     """Return the header as JSON, of a size that `read_header` takes."""
     places = {"layers": "a layer", "optimizer": "the optimizer", "loss": "the loss", "metrics": "a metric"}
+    check_size(compiled.metadata)
     check_metadata(compiled.metadata)
     header: dict[str, Any] = {"format": FORMAT, "version": __version__}
     try:
@@ -48,10 +49,12 @@ def write_header(compiled: Compiled) -> bytes:
 
 
 def check_metadata(metadata: object) -> None:
-    """Refuse metadata that wouldn't come back as it is: what JSON has no word for, or another one."""
+    """Refuse metadata that wouldn't come back as it is: what JSON has no word for, or another one.
+
+    Its size has been checked.
+    """
     if not isinstance(metadata, dict):
         raise TypeError(f"metadata: expected a dict, got {metadata!r:.100}")
-    check_size(metadata)
     waiting: list[Any] = [metadata]
     while waiting:
         part = waiting.pop()

@@ -73,18 +73,17 @@ def _encode_object(value: Any, kind: str, of_kind: registry.Registry[Any]) -> di
 
 def check_size(value: Any) -> None:
     """Refuse JSON of absurd size; ValueError. The same for what is to be written and for what was read."""
-    waiting, entries = [(value, 0)], 0
+    waiting, entries = [(value, 0)] if isinstance(value, (list, dict)) else [], 0
     while waiting:
         part, depth = waiting.pop()
-        if not isinstance(part, (list, dict)):
-            continue
         entries += len(part)
         if len(part) > LONGEST or entries > ENTRIES or depth > DEPTH:
             raise ValueError(
                 f"a configuration of absurd size: a list of {len(part)} entries, {entries} in all, {depth} deep; "
                 f"expected at most {LONGEST}, {ENTRIES} and {DEPTH} (large arrays belong into parameters or buffers)"
             )
-        waiting += [(inner, depth + 1) for inner in (part.values() if isinstance(part, dict) else part)]
+        inside = part.values() if isinstance(part, dict) else part
+        waiting += [(inner, depth + 1) for inner in inside if isinstance(inner, (list, dict))]
 
 
 def decode(value: Any, *, verify: bool = True) -> Any:

@@ -26,7 +26,10 @@ UNLOCKED = 60.0  # seconds for which a file without a byte may be one that is lo
 
 def given_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
     """Return a path as a string; what is none, a number of a descriptor above all, is a TypeError."""
-    return os.fsdecode(path)
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        raise TypeError(f"path: expected a str, bytes or os.PathLike, got {path!r:.100}") from None
 
 
 @contextmanager
@@ -106,8 +109,8 @@ def _sync_folder(folder: str) -> None:
             opened.extend(map(os.open, [folder], [os.O_RDONLY]))  # one call of C, as above
             os.fsync(opened[0])
         finally:
-            while opened:
-                os.close(opened.pop())
+            for descriptor in opened:
+                os.close(descriptor)
 
 
 # -- what dead processes have left -----------------------------------------------------------------------------------
