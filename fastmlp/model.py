@@ -259,6 +259,7 @@ class Sequential:
     @property
     def optimizer_state(self) -> dict[str, ArrayMap]:
         """What the optimizer remembers of each parameter, as views: ``optimizer_state["0.kernel"]["m"]``."""
+        self.engine.memory.state_written(again=True)  # who has views can write at any time
         return self.engine.optimizer_state
 
     def count_params(self) -> int:

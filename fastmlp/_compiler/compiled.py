@@ -214,9 +214,10 @@ class Compiled:
         return {"steps": self.steps, "iterations": self.iterations, "epochs": self.epochs}
 
     def restore_counters(self, counters: dict[str, int]) -> None:
-        """Put the counters back to what `counters` returned."""
+        """Put the counters back to what `counters` returned, at the end of filling a network that was saved."""
         if self._arenas is not None:
-            self._arenas.counters[:] = [counters[name] for name in ("steps", "iterations", "epochs")]
+            self._arenas.state_written(again=False)
+            self._arenas.counters[:3] = [counters[name] for name in ("steps", "iterations", "epochs")]
 
     def hyperparameters(self, n: int) -> NDArray[np.float64]:
         """Return the hyper-parameters of the optimizer at the next `n` steps, a row for each.

@@ -113,7 +113,7 @@ class Lowering(Emitter):
         marks["backward"] = len(self.records)
         self._transform()
         marks["transform"] = len(self.records)
-        add_checks(self)
+        add_checks(self, optimizer)
         marks["check"] = len(self.records)
         add_update(self, optimizer)
         for operation in self.graph.operations:
@@ -122,11 +122,15 @@ class Lowering(Emitter):
         return self._finish(out, marks, d_out=d_out)
 
     def step(self, optimizer: Optimizer) -> Plan:
-        """Return the plan of what a step does with gradients that are given: transforms and update."""
+        """Return the plan of what a step does with gradients that are given: transforms, checks and update."""
         self._transform()
+        marks = {"transform": len(self.records)}
+        add_checks(self, optimizer)
+        marks["check"] = len(self.records)
         add_update(self, optimizer)
+        marks["commit"] = len(self.records)
         self.graph.operations.clear()
-        return self._finish(Tensor(NONE, 0, 0), {"commit": len(self.records)})
+        return self._finish(Tensor(NONE, 0, 0), marks)
 
     def _transform(self) -> None:
         """Add what changes complete gradients before they are looked at, and used."""
