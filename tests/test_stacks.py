@@ -87,5 +87,5 @@ print("enough")
 
 
 def test_128_kilobytes_of_stack_are_enough(run_python):
-    """Of OpenMP's threads, and of a thread of Python that trains: every kind of kernel, in both types."""
-    assert run_python(CODE, OMP_STACKSIZE="128k") == "enough\n"
+    """Of OpenMP's threads half as much, and a thread of Python that trains: every kind of kernel, in both types."""
+    assert run_python(CODE, OMP_STACKSIZE="64k") == "enough\n"

@@ -4,7 +4,7 @@ A program is a list of instructions on slots: inputs, uniform numbers, registers
 block of up to BLOCK vectors before the next one does, so that dispatch costs little and all registers stay in L1. An
 element of the result depends on the elements at its place alone: where a run of numbers is cut changes no bit.
 
-All memory of a run is on the stack, of which threads may have little: REGISTER_BYTES and a few kilobytes.
+All memory of a run is on the stack, of which threads may have little: REGISTERS_DOUBLES, and a few kilobytes.
 """
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t
@@ -21,7 +21,7 @@ from .simd cimport VBYTES, lanes, load, load_n, noclone_void, real, splat, splat
 cdef enum:
     NATIVE_CHUNK = 1024         # numbers that a native function gets at once
     DOUBLES = VBYTES // 8       # numbers of double in a vector
-    REGISTER_BYTES = 16384      # of all registers of a program; where it has many, blocks are shorter
+    REGISTERS_DOUBLES = 2048    # 16 kB for all registers of a program; where it has many, blocks are shorter
 
 
 cdef int[N_CODES] OPERANDS
@@ -63,9 +63,9 @@ cdef inline void uniforms(const program_t *p, const double *scalars, real *vecto
 cdef inline void run_over(const program_t *p, const real **inputs, real **outputs, Py_ssize_t n, const double *scalars,
                           vec like) noexcept nogil:
     cdef Py_ssize_t W = lanes(like), i = 0, k, m, first_out = p.inputs + p.uniforms + p.registers
-    cdef Py_ssize_t most = min(<Py_ssize_t> BLOCK, REGISTER_BYTES // (max(p.registers, 1) * VBYTES))
+    cdef Py_ssize_t most = min(<Py_ssize_t> BLOCK, REGISTERS_DOUBLES // (max(p.registers, 1) * DOUBLES))
     cdef double[UNIFORMS * DOUBLES] own                     # vectors of W numbers, as the next two
-    cdef double[REGISTER_BYTES // 8] registers
+    cdef double[REGISTERS_DOUBLES] registers
     cdef double[(INPUTS + OUTPUTS) * DOUBLES] rest
     cdef real *reals = <real *> rest
     cdef real *at[SLOTS]

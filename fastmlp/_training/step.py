@@ -167,15 +167,16 @@ def apply_gradients(compiled: Compiled, gradients: Mapping[str, Any]) -> None:
     for key, array in arrays.items():
         if array.shape != views[key].shape:
             raise ValueError(f"gradient {key}: expected shape {views[key].shape}, got {array.shape}")
-        if not np.logical_and.reduce(np.isfinite(array), axis=None):
+    with compiled.guard.changing("apply_gradients"):
+        for key, array in arrays.items():
+            views[key][...] = array
+        if not np.logical_and.reduce(np.isfinite(compiled.memory.flat_gradients)):
+            key = next(key for key, array in arrays.items() if not np.isfinite(array).all())
             raise NonFiniteError(
                 f"NaN or infinity in gradient {key}; nothing was changed",
                 layer=key.rpartition(".")[0],
                 step=compiled.steps + 1,
             )
-    with compiled.guard.changing("apply_gradients"):
-        for key, array in arrays.items():
-            views[key][...] = array
         executable = compiled.applying()
         executable.begin(0, 0, compiled.hyperparameters(1)[0])
         with compiled.guard.stepping():
