@@ -83,6 +83,8 @@ DOUBLE = [
 ]
 TRIPLE = [np.where, np.clip, lambda c, x, y: np.where(c > 0, x, y), lambda c, x, y: x * c + y]
 
+BY_DIFFERENCES = (np.logaddexp,)  # compiled as y + softplus(x - y), which is rounded as x and y are
+
 
 class Choices:
     """Whole numbers out of bytes; zeros when these are used up."""
@@ -116,12 +118,12 @@ class Code:
         known = self.inputs + len(self.lines)
         return known - 1 - choices.below(min(known, 5)) if choices.below(3) else choices.below(known)
 
-    def run(self, *inputs, after=lambda value: value):
+    def run(self, *inputs, after=lambda value, beside: value):
         values = list(inputs)
         for _ in range(max(self.repeats, 1)):
             for function, operands in self.lines:
                 given = [operand[0] if isinstance(operand, tuple) else values[operand] for operand in operands]
-                values.append(after(_called(function, given)))
+                values.append(after(_called(function, given), given if function in BY_DIFFERENCES else ()))
             last = values[len(values) - len(self.lines) :]
             values = [last[-1], *values[1 : self.inputs], *last]  # the next time over the result of this one
         return [last[place] for place in self.outputs]
@@ -157,12 +159,13 @@ class Finding(Exception):
 
 
 def rounded(dtype, rng):
-    """Return what rounds a result at random, by a few units in the last place."""
+    """Return what rounds a result at random, by a few units in the last place, of it or of numbers `beside` it."""
     share = 8 * np.finfo(dtype).eps
 
-    def after(value):
+    def after(value, beside):
         if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-            return value * (1 + share * rng.uniform(-1, 1, value.shape)).astype(value.dtype)
+            size = np.maximum.reduce([value, *(np.broadcast_to(np.abs(one), value.shape) for one in beside)])
+            return (value + share * rng.uniform(-1, 1, value.shape) * size).astype(value.dtype)
         return value
 
     return after
@@ -173,7 +176,7 @@ def samples(compute, dtype):
     rng = np.random.default_rng(0)
     found = []
     for k in range(SAMPLES):
-        value = np.asarray(compute(rounded(dtype, rng) if k else lambda value: value))
+        value = np.asarray(compute(rounded(dtype, rng) if k else lambda value, beside: value))
         if value.dtype.kind != "f":
             return None
         found.append(value)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Executable"]
 
+KEPT_BYTES = 64 << 20  # of an executable, which is kept however small the batches are,
+SMALL_BATCHES = 16  # while a larger one is given up once so many in a row have needed a quarter of it at most
+
 Segment = tuple[int, int] | Callable[[Any, int], None]
 
 
@@ -84,6 +87,8 @@ class Executable:
         self._segments = {name: self._split(*bounds) for name, bounds in plan.sections.items()}
         self.compiled = not plan.calls
         self.fastpath: Any = None  # the fast path through it, if there is one
+        self.bytes = self.work.nbytes + plan.table.nbytes + self.identity.nbytes
+        self._small_batches = 0
         self._guards = "traced_update" in plan.names  # of which nothing is known
         if self._guards:
             self._guard_updates(True)
@@ -91,6 +96,12 @@ class Executable:
     def serves(self, rows: int, settings: object) -> bool:
         """Return whether this may run batches of up to `rows` under `settings`."""
         return self.settings is settings and self.plan.capacity >= rows
+
+    def outgrows(self, rows: int) -> bool:
+        """Return whether it has much more memory than batches need; asked for each batch, before it is run."""
+        small = self.bytes > KEPT_BYTES and 4 * rows <= self.plan.capacity
+        self._small_batches = self._small_batches + 1 if small else 0
+        return self._small_batches > SMALL_BATCHES
 
     def _split(self, first: int, last: int) -> list[Segment]:
         """Return runs of compiled operations, and the Python calls between them."""

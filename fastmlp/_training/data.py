@@ -27,9 +27,6 @@ __all__ = [
 ]
 
 
-LABELS = np.dtype(np.int64)
-
-
 class Dataset(NamedTuple):
     """Data of a call: inputs ``(n, inputs)``, targets ``(n, units)`` or labels ``(n,)``, weights ``(n,)``."""
 
@@ -118,7 +115,7 @@ def _labels(array: NDArray[Any], units: int) -> NDArray[Any]:
         low, high = np.minimum.reduce(array), np.maximum.reduce(array)  # their methods take a microsecond longer
         if low < 0 or high >= units:
             raise ValueError(f"y: expected labels from 0 to {units - 1}, got {low} to {high}")
-    return cast(array, LABELS, "y")
+    return np.require(array, np.int64, ["C", "A"])
 
 
 def check_weights(
