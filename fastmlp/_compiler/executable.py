@@ -10,6 +10,7 @@ import numpy as np
 
 from .._kernels import ARENAS, SHIFT
 from .._kernels import plan as kernel_plan
+from ..optimizers import execution_of
 from ..threads import team
 from .memory import Arenas, aligned
 
@@ -89,7 +90,8 @@ class Executable:
         self.fastpath: Any = None  # the fast path through it, if there is one
         self.bytes = self.work.nbytes + plan.table.nbytes + self.identity.nbytes
         self._small_batches = 0
-        self._guards = "traced_update" in plan.names  # of which nothing is known
+        update = None if optimizer is None else execution_of(optimizer).kernel
+        self._guards = update is not None and update.guarded
         if self._guards:
             self._guard_updates(True)
 

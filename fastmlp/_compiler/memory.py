@@ -195,7 +195,7 @@ class Arenas:
         """State as the optimizer begins: of a compiled one slot after slot in one arena, others keep their arrays."""
         states = {key: _checked_state(optimizer, view) for key, view in self.parameters.items()}
         self.state = states
-        self.counters[3] = 0
+        self.counters[3] = 1  # how it begins, is the optimizer's choice
         if not compiled:
             return
         names = list(next(iter(states.values()), {}))

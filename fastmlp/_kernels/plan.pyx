@@ -174,6 +174,8 @@ cdef class Run:
                     fine &= state_in_range(&self.ops[i], &self.run, <const double *> NULL)
                 else:
                     fine &= state_in_range(&self.ops[i], &self.run, <const float *> NULL)
+        if fine and self.counters[3] == 1:      # nobody else can write it from now on
+            self.counters[3] = 0
         return fine
 
     cdef void take_back(self, Py_ssize_t first, Py_ssize_t last) noexcept nogil:

@@ -438,7 +438,7 @@ cdef struct check_op_t:
 cdef struct abort_if_nonfinite_op_t:
     # ends the run if a number was not finite, or the update that follows might give one; all threads have met before
     head_t head
-    Py_ssize_t updates              # whether the operation behind it is the update of a built-in optimizer
+    Py_ssize_t updates              # whether the operation behind it is an update that need not be guarded
 
 cdef struct batchnorm_update_op_t:
     # running = momentum running + (1 - momentum) batch
@@ -474,6 +474,7 @@ cdef struct adam_op_t:
 cdef struct traced_update_op_t:
     # hyper: learning_rate, then the program's scalars after learning rate and step
     update_t update
+    ref_t ranges                    # in the table: of the slots, see `state_in_range`; NONE if it must be guarded
     Py_ssize_t program
     Py_ssize_t n_slots
 

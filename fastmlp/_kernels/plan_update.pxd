@@ -12,7 +12,7 @@ from .nn_penalties cimport CHUNK, penalty
 from .plan_chunks cimport chunks_t, claim, n_chunks
 from .plan_ops cimport (
     ADAM, BATCHNORM_UPDATE, BUFFERS, GRADIENTS, NONE, PARAMETERS, SGD, SHIFT, STATE, TRACED_UPDATE, UNDO, at, check_op_t,
-    gradient, op_t, penalty_op_t, penalty_sum_op_t, ref_t, run_t, traced_update_op_t
+    gradient, has, op_t, penalty_op_t, penalty_sum_op_t, ref_t, run_t, traced_update_op_t
 )
 from .simd cimport LINE_NUMBERS, real, share
 from .simd_sums cimport sum_of
@@ -36,7 +36,7 @@ cdef inline Py_ssize_t n_slots(const op_t *op) noexcept nogil:
 
 
 cdef inline bint stays_finite(const op_t *op, const run_t *run) noexcept nogil:
-    """Return whether the update of a built-in optimizer can't give NaN or infinity, in float32 or float64.
+    """Return whether an update that is not guarded can't give NaN or infinity, in float32 or float64.
 
     Given: finite parameters w, gradients |g| <= 2^50 (LARGE is not noted), state as `state_in_range` says. Half the
     distance from the largest float32 to the one before is 2^103: if w is finite and |d| < 2^103, w + d is finite too.
@@ -48,13 +48,17 @@ cdef inline bint stays_finite(const op_t *op, const run_t *run) noexcept nogil:
     2^51 - c1 2^50 with c1 = 1 - b1 >= 2^-10, v likewise with g^2 <= 2^100, c2 >= 2^-20; both by more than rounding
     adds, so they stay in their ranges. v / (1 - b2^t) <= 2^121 is finite, lr / (1 - b1^t) <= 2^16, and w moves by at
     most 2^16 2^51 / 2^-34 = 2^101.
+
+    Programs, lr <= 2^6: see `_tracing/bounds.py`.
     """
     cdef const double *hyper
     cdef Py_ssize_t k
     cdef bint fine = run.state_in_range and run.iteration >= 1
     for k in range(op.update.n_segments):
         hyper = run.hyper + (run.table + op.update.segments + SEGMENT * k)[2]
-        fine &= fabs(hyper[0]) <= 64.0 and 0.0 <= hyper[1] <= 0.9990234375
+        fine &= fabs(hyper[0]) <= 64.0
+        if op.head.code != TRACED_UPDATE:
+            fine &= 0.0 <= hyper[1] <= 0.9990234375
         if op.head.code == ADAM:
             fine &= 0.0 <= hyper[2] <= 0.99999904632568359375 and hyper[3] >= 5.820766091346741e-11
     return fine
@@ -63,13 +67,19 @@ cdef inline bint stays_finite(const op_t *op, const run_t *run) noexcept nogil:
 cdef inline bint state_in_range(const op_t *op, const run_t *run, const real *like) noexcept nogil:
     """Return whether the state of an optimizer is in the range that `stays_finite` starts from, and keeps."""
     cdef const real *state = <const real *> run.base[STATE]
-    cdef Py_ssize_t n = op.update.size
+    cdef Py_ssize_t n = op.update.size, slot, kind
+    cdef bint fine = True
     if op.head.code == SGD and op.sgd.has_velocity:
-        return within(state, n, -1180591620717411303424.0, 1180591620717411303424.0)
-    if op.head.code == ADAM:
-        return (within(state, n, -2251799813685248.0, 2251799813685248.0)
-                and within(state + op.update.slot_stride, n, 0.0, 2535301200456458802993406410752.0))
-    return True
+        return within(state, n, -1180591620717411303424.0, 1180591620717411303424.0)    # 2^70
+    if op.head.code == TRACED_UPDATE and not has(op.traced_update.ranges):
+        return True
+    for slot in range(n_slots(op)):
+        kind = slot if op.head.code == ADAM else run.table[op.traced_update.ranges + slot]
+        if kind == 0:
+            fine &= within(state + slot * op.update.slot_stride, n, -2251799813685248.0, 2251799813685248.0)    # 2^51
+        else:
+            fine &= within(state + slot * op.update.slot_stride, n, 0.0, 2535301200456458802993406410752.0)     # 2^101
+    return fine
 
 
 cdef inline void save(run_t *run, int arena, const real *x, Py_ssize_t n) noexcept nogil:

@@ -30,5 +30,5 @@ def add_checks(to: Lowering, optimizer: Optimizer) -> None:
         fields = {"layer": to.layer_of(key), "x": to.array(key), "size": size, "cost": size}
         to.emit("check", Note((size,)), barrier=last, **fields)
     kernel = execution_of(optimizer).kernel
-    updates = bool(to.trainable) and kernel is not None and kernel.program is None  # by an operation of a built-in
+    updates = bool(to.trainable) and kernel is not None and not kernel.guarded  # by a compiled operation
     to.emit("abort_if_nonfinite", Note(), barrier=False, updates=updates)

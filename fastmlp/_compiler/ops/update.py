@@ -41,6 +41,8 @@ def add_update(to: Lowering, optimizer: Optimizer) -> None:
     fields |= {"guarded_segments": to.entries(alone), "n_guarded": len(alone)}
     if spec.program is not None:
         fields |= {"program": to.load(spec.program), "n_slots": spec.slots}
+        if spec.ranges is not None:
+            fields["ranges"] = to.entries([spec.ranges])
     elif spec.name == "sgd":
         fields |= {"nesterov": spec.nesterov, "has_velocity": spec.has_velocity}
     to.emit(spec.name, Note((size,)), size=size, cost=32 * size, **fields)
