@@ -46,6 +46,16 @@ class SumInPython(Sum):
     elementwise = False
 
 
+class Slow(fm.activations.Activation):
+    """Runs in NumPy, so that steps are run from Python."""
+
+    def forward(self, z):
+        return np.cos(z) if (z > 1e6).any() else z * 0.5
+
+    def derivative(self, z, a):
+        return np.full_like(z, 0.5)
+
+
 def network(optimizer, layers=None, dtype="float32", loss="mse"):
     net = fm.Sequential(layers or [Dense(5, "tanh"), Dense(2)], input_dim=3, dtype=dtype, seed=1)
     net.compile(optimizer, loss)
@@ -117,6 +127,30 @@ def test_an_update_that_overflows_is_refused(name, way):
         before = net.parameters["0.kernel"].copy()
         net.train_on_batch(*small)
         assert (net.parameters["0.kernel"] != before).all()
+
+
+@pytest.mark.parametrize("name", OVERFLOWS)
+def test_steps_from_python_are_refused_alike(name):
+    optimizer, scale = OVERFLOWS[name]
+    net = network(optimizer, [Dense(5, Slow()), BatchNorm(), Dense(2)])
+    x, y = data(scale=scale)
+    if name.startswith("sum"):
+        net.train_on_batch(x, y)
+    check_refused(net, lambda: net.fit(x, y, batch_size=ROWS, verbose=0))
+    assert all_finite(net)
+
+
+def test_a_large_step_among_others_changes_no_other():
+    """Guarded once, an update is not guarded any more; the steps before and after have the bits of single ones."""
+    x, y = data()
+    y[4:8] *= 1e17
+    for activation in (Slow, fm.activations.Tanh):
+        net, twin = (network(fm.optimizers.Adam(0.01), [Dense(5, activation()), Dense(2)]) for _ in range(2))
+        net.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
+        for at in (0, 4, 8, 0, 4, 8):
+            twin.train_on_batch(x[at : at + 4], y[at : at + 4])
+        for key, array in net.parameters.items():
+            np.testing.assert_array_equal(twin.parameters[key], array)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
