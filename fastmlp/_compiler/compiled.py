@@ -283,8 +283,7 @@ class Compiled:
 
     def evaluating(self, rows: int) -> Executable:
         """Return the executable of an evaluation for batches of up to `rows`; as `training`, it can keep outputs."""
-        loss, _ = self.objective()
-        settings = self.settings()
+        (loss, _), settings = self.objective(), self.settings()
         if _is_unfit(self._evaluating, rows, settings):
             lowering, kept = self.lowering(rows, training=False), self.has_metrics_in_numpy()
             plan = lowering.evaluate(loss, self.accuracy_kind(), keep_outputs=kept)
@@ -339,17 +338,15 @@ class Compiled:
 
     def _give(self, idle: list[Executable], executable: Executable) -> None:
         """Keep an idle executable if its plan is right; of all that are idle the latest ones, up to IDLE_BYTES."""
-        if not self.built or not self.predicts_by(executable):
-            return
-        idle.append(executable)
+        if self.built and self.predicts_by(executable):
+            idle.append(executable)
         while len(idle) > 1 and sum(each.bytes for each in idle) > IDLE_BYTES:
             del idle[:1]  # nothing, if another thread was faster
 
     def kept_bytes(self) -> int:
         """Return the bytes of all workspaces that are kept for later calls."""
-        single = (self.for_training, self._evaluating, self._applying)
         idle = (*self.for_predictions, *self._pulling_back[False], *self._pulling_back[True])
-        return sum(each.bytes for each in (*single, *idle) if each is not None)
+        return sum(each.bytes for each in (self.for_training, self._evaluating, self._applying, *idle) if each)
 
     def release(self) -> None:
         """Give back all memory but that of parameters, gradients, state and buffers."""

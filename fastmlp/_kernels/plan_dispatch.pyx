@@ -13,7 +13,7 @@ from .nn_dropout cimport dropout_backward, dropout_forward
 from .nn_layernorm cimport layernorm_backward_rows, layernorm_gradients, layernorm_rows
 from .nn_loss_batch cimport loss_t
 from .nn_losses cimport NO_METRIC, accuracy_rows, loss_rows
-from .nn_optimizers cimport LARGE, NONFINITE, all_finite, most_squares, within
+from .nn_optimizers cimport LARGE, NONFINITE, all_finite, magnitude, most_squares, within
 from .nn_parametric cimport parametric_backward, parametric_forward, parametric_scratch, parametric_sums, parametric_t
 from .nn_softmax_crossentropy cimport softmax_backward, softmax_forward
 from .plan_chunks cimport chunks_of
@@ -283,6 +283,8 @@ cdef void take_statistics(const batchnorm_statistics_op_t *op, run_t *run, int t
         return
     batchnorm_statistics(at(run, op.x, like), op.ldx, run.batch, first, first + n, op.epsilon, mean, var,
                          at(run, op.inv, like))
+    if not magnitude(mean + first, n) | magnitude(var + first, n):
+        return
     if not within(mean + first, n, -most_squares(), most_squares()) or not within(var + first, n, 0, most_squares()):
         run.bad[tid] |= LARGE if all_finite(var + first, n) else NONFINITE
 

@@ -349,9 +349,8 @@ def all_finite(x: Array) -> bool:
 
 def magnitude(x: Array) -> int:
     """Return 1 if x (n,) has NaN or infinity, 2 if the sum of its squares is 2^100 or more, else 0."""
-    if not np.isfinite(x).all():
-        return 1
-    return 2 if np.square(x, dtype=np.float64).sum() >= 2.0**100 else 0
+    large = 2 if np.square(x, dtype=np.float64).sum() >= 2.0**100 else 0
+    return large if all_finite(x) else 1
 
 
 def philox(seed: int, step: int, stream: int, block0: int) -> list[list[int]]:
