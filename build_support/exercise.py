@@ -218,7 +218,7 @@ def callers():
         together(trains, 3)
 
 
-def main(library):
+def main(library, *options):
     functions = ctypes.CDLL(library)
     Swish.native = fm.activations.NativeKernel(
         **{name: (functions[f"forward_{name}"], functions[f"backward_{name}"]) for name in ("float32", "float64")},
@@ -229,6 +229,8 @@ def main(library):
     if modes != ["native", "traced", "python", "traced", "traced"]:
         sys.exit(f"not the modes that this is for: {modes}")
     load(level, "plan_schedule").set_grain(1.0)  # teams also where there is next to nothing to do
+    if "--short" in options:
+        globals().update(UNITS=(3, 17), BATCHES=(7, 129))
     sizes([Lion, Yogi, fm.optimizers.Adam])
     stopped()
     callers()

@@ -1,11 +1,14 @@
-"""Runs foreign activations and optimizers under sanitizers; Linux, GCC.
+"""Runs the kernels under sanitizers; Linux, GCC.
 
+    python build_support/sanitize.py all                       # everything: both, over all tests named in TESTS
+    python build_support/sanitize.py all --short               # what CI runs
     python build_support/sanitize.py address [ARGUMENT OF PYTEST ...]
     python build_support/sanitize.py thread [ARGUMENT OF PYTEST ...]
 
 Builds the package below a temporary folder, by default for the lowest level, whose partial loads are loops that a
 sanitizer sees, and not instructions; `FASTMLP_BUILD_LEVELS` chooses others. Then it runs `exercise.py`, and pytest
-where there are arguments for it (``tests/test_fastpath.py``). The first report ends a run.
+over TESTS, or by arguments that are given (``tests/test_fastpath.py``). The first report ends a run. A compiler without
+a sanitizer is told, and no error.
 """
 
 import argparse
@@ -26,15 +29,36 @@ SANITIZERS = {
     # NumPy isn't compiled for it.
     "thread": ("thread", ["libtsan.so"], {"TSAN_OPTIONS": "halt_on_error=1", "OPENBLAS_NUM_THREADS": "1"}),
 }
+# Kernels, plans and programs; data in any layout; threads; files; signals; what is refused.
+TESTS = {
+    "address": [
+        *(
+            "kernels",
+            "plan_kernel",
+            "vm",
+            "layouts",
+            "updates",
+            "release",
+            "stacks",
+            "fastpath",
+            "schedule",
+            "determinism",
+        ),
+        *("serialization", "hostile_files", "foreign_files", "interrupts", "traced_losses", "trainable_activations"),
+    ],
+    "thread": ["updates", "release", "schedule", "determinism", "serialization", "hostile_files", "interrupts"],
+}
+SHORT = {"address": ["plan_kernel", "layouts", "updates"], "thread": ["release"]}
 CC = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "gcc")
 
 
-def found(library: str) -> str:
-    """The path of a library of the compiler."""
-    path = subprocess.check_output([*CC, f"-print-file-name={library}"], text=True).strip()
-    if not Path(path).is_absolute():
-        sys.exit(f"{CC[0]} has no {library}: install GCC and its sanitizers, or set CC")
-    return path
+def found(library: str) -> str | None:
+    """Return the path of a library of the compiler, or None if it has none."""
+    try:
+        path = subprocess.check_output([*CC, f"-print-file-name={library}"], text=True).strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return path if Path(path).is_absolute() else None
 
 
 def shared(source: str, target: Path, flags: list[str]) -> None:
@@ -54,12 +78,13 @@ def build(folder: Path, names: str) -> None:
     shared("native.c", folder / "native.so", flags)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sanitizer", choices=SANITIZERS)
-    sanitizer, pytest = parser.parse_known_args()[0].sanitizer, sys.argv[2:]
+def sanitized(sanitizer: str, short: bool, pytest: list[str]) -> int:
+    """Build for a sanitizer, and run all there is to run; the status of what failed, or 0."""
     names, libraries, options = SANITIZERS[sanitizer]
-    preload = [found(library) for library in libraries]
+    preload = list(filter(None, map(found, libraries)))
+    if len(preload) < len(libraries):
+        print(f"not run under -fsanitize={names}: {CC[0]} has no {', '.join(libraries)}", flush=True)
+        return 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         build(folder, names)
@@ -71,13 +96,26 @@ def main() -> int:
         # A kernel that scatters addresses far leaves no room for the shadow memory.
         still = [path, platform.machine(), "-R"] if (path := shutil.which("setarch")) else []
         python = [*still, sys.executable, "-W", "error"]
-        commands = [[*python, str(HERE / "exercise.py"), str(folder / "native.so")]]
-        if pytest:
-            paths = [str(HERE.parent / each) if (HERE.parent / each).exists() else each for each in pytest]
-            root = ["-s", "-p", "no:cacheprovider", f"--rootdir={HERE.parent}", f"--confcutdir={HERE.parent}"]
-            commands.append([*python, "-m", "pytest", *root, "-c", str(HERE.parent / "pyproject.toml"), *paths])
+        paths = [str(HERE.parent / each) if (HERE.parent / each).exists() else each for each in pytest]
+        if not paths:
+            named = (SHORT if short else TESTS)[sanitizer]
+            paths = [str(HERE.parent / "tests" / f"test_{each}.py") for each in named]
+        root = ["-q", "-s", "-p", "no:cacheprovider", f"--rootdir={HERE.parent}", f"--confcutdir={HERE.parent}"]
+        commands = [
+            [*python, str(HERE / "exercise.py"), str(folder / "native.so"), *(["--short"] if short else [])],
+            [*python, "-m", "pytest", *root, "-c", str(HERE.parent / "pyproject.toml"), *paths],
+        ]
         # In a folder without the checkout's package.
         return max(subprocess.run(command, cwd=folder, env=environ, check=False).returncode for command in commands)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sanitizer", choices=[*SANITIZERS, "all"])
+    parser.add_argument("--short", action="store_true", help="fewer sizes and tests")
+    arguments, pytest = parser.parse_known_args()
+    names = list(SANITIZERS) if arguments.sanitizer == "all" else [arguments.sanitizer]
+    return max(abs(sanitized(name, arguments.short, pytest)) for name in names)
 
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ def check_out(out: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
         got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
         raise ValueError(f"out: expected an array of {dtype} and shape {shape}, got {got}")
     if not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned):
-        raise ValueError("out: expected a writable C-contiguous array")
+        raise ValueError("out: expected a writable, aligned, C-contiguous array")
 
 
 def in_place(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:

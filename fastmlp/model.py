@@ -299,7 +299,27 @@ class Sequential:
     @property
     def optimizer_state(self) -> dict[str, ArrayMap]:
         """What the optimizer remembers of each parameter, as views: ``optimizer_state["0.kernel"]["m"]``."""
+        self.engine.memory.state_written(again=True)  # who has views can write at any time
         return self.engine.optimizer_state
+
+    def release(self) -> None:
+        """Give back the memory of plans and their workspaces; the next call makes what it needs anew.
+
+        What is kept for later calls is: one workspace for training and one for evaluation, for the largest of recent
+        batches (one of more than 64 MB is given up once 17 batches in a row need a quarter of it at most); and of
+        predictions and of `vjp`, which several threads may run at once, up to 256 MB each, or the latest one. Results
+        don't change. Backward functions of `vjp` that are in use keep theirs.
+
+        Raises
+        ------
+        RuntimeError
+            If another thread uses the network.
+
+        Examples
+        --------
+        >>> net.release()
+        """
+        self.engine.release()
 
     def count_params(self) -> int:
         """Return the number of learned numbers: ``(d + 1) m_1 + (m_1 + 1) m_2 + ...`` for dense layers (row 3).
@@ -415,7 +435,7 @@ class Sequential:
             Real, integer or bool numbers of any dtype and layout; cast into the network's dtype piece by piece. A frame
             has the columns of `feature_names`, in their order.
         batch_size : int, optional
-            Rows worked on at a time; bounds the memory, changes no bit.
+            Rows worked on at a time, 1024 by default; never more where all operations are compiled. Changes no bit.
         out : ndarray ``(n, units)``, optional
             Where to write: C-contiguous, of the network's dtype.
 

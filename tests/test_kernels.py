@@ -199,6 +199,15 @@ def all_finite(d, m, n):
             yield (d.input(x),)
 
 
+def magnitude(d, m, n):
+    yield (d.normal(n),)
+    for place in range(n):
+        for value in (np.nan, np.inf, -np.inf, 2.0**49, -(2.0**51), 2e19):
+            x = d.normal(n).copy()
+            x[place] = value
+            yield (d.input(x),)
+
+
 def philox(d, m, n):
     seed, step = (int(k) for k in d.rng.integers(0, 2**64, 2, np.uint64))
     yield seed, step, n, 2**32 - 1 - m  # some blocks lie beyond the last and count from 0
@@ -218,7 +227,7 @@ CASES = [
     activation_forward, activation_backward, elementary, elementary_power, dense_forward, dense_backward, column_sums,
     batchnorm_forward, batchnorm_backward, batchnorm_update, add, layernorm_forward,
     layernorm_backward, softmax_forward, softmax_backward, loss, accuracy,
-    sgd_update, adam_update, all_finite, philox, dropout_forward, dropout_backward,
+    sgd_update, adam_update, all_finite, magnitude, philox, dropout_forward, dropout_backward,
 ]  # fmt: skip
 case = pytest.mark.parametrize("case", CASES)
 
@@ -292,8 +301,10 @@ def test_twin(bindings, dtype, case):
 def test_wrong_arrays_are_refused(bindings, dtype, case):
     """Longer than the others say along an axis, of another dtype, with gaps, read-only though written."""
     face = getattr(bindings, case.__name__)
-    free = {column_sums: [(0, 0)], all_finite: [(0, 0)], accuracy: [(1, 1)]}.get(case, ())  # argument and axis
-    lonely = {all_finite: 0, accuracy: 1}.get(case)  # the argument whose dtype none other has
+    free = {column_sums: [(0, 0)], all_finite: [(0, 0)], magnitude: [(0, 0)], accuracy: [(1, 1)]}.get(
+        case, ()
+    )  # argument and axis
+    lonely = {all_finite: 0, magnitude: 0, accuracy: 1}.get(case)  # the argument whose dtype none other has
     draw = Draw(dtype)
     for arguments in case(draw, 3, 5):
         for at, array in enumerate(arguments):

@@ -24,6 +24,8 @@ LONGER = {
     "_kernels/bindings.pyx": "a function for each kernel, for tests and benchmarks",
     "_kernels/plan_dispatch.pyx": "a function for each operation: its memory, its share, the call of its kernel",
     "_kernels/plan_ops.pxd": "a struct for each operation",
+    "_kernels/plan.pyx": "one class, `Run`: each way to run a plan, with every check of its arguments",
+    "_kernels/reference.py": "a twin of each binding",
     "model.py": "every public method, documented in full where users call it",
 }
 PUBLIC = ["activations", "callbacks", "errors", "initializers", "layers", "losses", "metrics", "optimizers", "registry"]

@@ -85,7 +85,7 @@ class Update:
         rng = np.random.default_rng(0)
         self.ops, self.parameters = ops, rng.normal(size=SIZE).astype(dtype)
         self.gradients, self.state = rng.normal(size=SIZE).astype(dtype), np.zeros(SLOTS * SIZE, dtype)
-        self.counters = np.zeros(2, np.int64)
+        self.counters = np.zeros(4, np.int64)
         table = np.array([7, *np.ravel(segments)], np.int64)
         shape = {"size": SIZE, "segments": 1, "n_segments": len(segments), "slot_stride": SIZE, "cost": 32.0 * SIZE}
         self.run = plan.Run(records(ops, (name, shape | fields)), table, self.counters, 1, dtype == np.float64)
@@ -191,7 +191,7 @@ def test_an_epoch_takes_a_row_of_hyper_parameters_a_step(ops, plan, dtype):
     hyper = np.array([[rate, 0.0] for rate in rates])
     assert update.run.epoch(0, 1, 0, n, batch, 0, hyper, 1, totals, 60.0) == (8, True)
     np.testing.assert_array_equal(update.parameters, expected)
-    assert update.counters.tolist() == [3, 3]
+    assert update.counters.tolist() == [3, 3, 0, 0]
 
 
 @pytest.mark.parametrize("fused", (0, 1))

@@ -17,7 +17,7 @@ from ..layers import Layer
 from ..metrics import metric_name
 from . import fastpath
 from .contents import restore, snapshot
-from .executable import Executable
+from .executable import KEPT_BYTES, Executable
 from .lower import Lowering
 from .memory import Arenas, ArrayMap
 from .network import Network, build_network
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Compiled"]
 
+IDLE_BYTES = 256 << 20  # of idle executables for predictions, one for each thread, and as many for `vjp`
 NOT_BUILT = "the network has no parameters yet: give input_dim, call build(n), or pass data to it first"
 
 
@@ -283,9 +284,10 @@ class Compiled:
         return {"steps": self.steps, "iterations": self.iterations, "epochs": self.epochs}
 
     def restore_counters(self, counters: dict[str, int]) -> None:
-        """Put the counters back to what `counters` returned."""
+        """Put the counters back to what `counters` returned, at the end of filling a network that was saved."""
         if self._arenas is not None:
-            self._arenas.counters[:] = [counters[name] for name in ("steps", "iterations", "epochs")]
+            self._arenas.state_written(again=False)
+            self._arenas.counters[:3] = [counters[name] for name in ("steps", "iterations", "epochs")]
 
     def hyperparameters(self, n: int) -> NDArray[np.float64]:
         """Return the hyper-parameters of the optimizer at the next `n` steps, a row for each.
@@ -339,21 +341,23 @@ class Compiled:
         """
         loss, optimizer = self.objective()
         settings = self.settings()
-        if self.for_training is None or not self.for_training.serves(rows, settings):
+        if _is_unfit(self.for_training, rows, settings):
             lowering, kept = self.lowering(rows, training=True), self.has_metrics_in_numpy()
             plan = lowering.train(loss, self.accuracy_kind(), optimizer, keep_outputs=kept)
             self.for_training = Executable(plan, self.memory, self.seed, settings, optimizer)
-            fastpath.add_to_training(self, self.for_training)
+            if self.for_training.bytes <= KEPT_BYTES:  # else each batch comes here, and may find it far too large
+                fastpath.add_to_training(self, self.for_training)
+        assert self.for_training is not None
         return self.for_training
 
     def evaluating(self, rows: int) -> Executable:
         """Return the executable of an evaluation for batches of up to `rows`; as `training`, it can keep outputs."""
-        loss, _ = self.objective()
-        settings = self.settings()
-        if self._evaluating is None or not self._evaluating.serves(rows, settings):
+        (loss, _), settings = self.objective(), self.settings()
+        if _is_unfit(self._evaluating, rows, settings):
             lowering, kept = self.lowering(rows, training=False), self.has_metrics_in_numpy()
             plan = lowering.evaluate(loss, self.accuracy_kind(), keep_outputs=kept)
             self._evaluating = Executable(plan, self.memory, self.seed, settings)
+        assert self._evaluating is not None
         return self._evaluating
 
     def applying(self, *, statistics: bool) -> Executable:
@@ -384,7 +388,7 @@ class Compiled:
 
     def give_predicting(self, executable: Executable) -> None:
         """Take back an executable of predictions."""
-        self.for_predictions.append(executable)
+        self._give(self.for_predictions, executable)
 
     def take_pulling_back(self, rows: int, *, training: bool) -> Executable:
         """Return an executable of a vector-Jacobian product that nobody uses; `give_pulling_back` it back.
@@ -400,7 +404,25 @@ class Compiled:
 
     def give_pulling_back(self, executable: Executable, *, training: bool) -> None:
         """Take back an executable of a vector-Jacobian product."""
-        self._pulling_back[training].append(executable)
+        self._give(self._pulling_back[training], executable)
+
+    def _give(self, idle: list[Executable], executable: Executable) -> None:
+        """Keep an idle executable if its plan is right; of all that are idle the latest ones, up to IDLE_BYTES."""
+        if self.built and self.predicts_by(executable):
+            idle.append(executable)
+        while len(idle) > 1 and sum(each.bytes for each in idle) > IDLE_BYTES:
+            del idle[:1]  # nothing, if another thread was faster
+
+    def kept_bytes(self) -> int:
+        """Return the bytes of all workspaces that are kept for later calls."""
+        idle = (*self.for_predictions, *self._pulling_back[False], *self._pulling_back[True])
+        others = (self.for_training, self._evaluating, *self._applying.values())
+        return sum(each.bytes for each in (*others, *idle) if each is not None)
+
+    def release(self) -> None:
+        """Give back all memory but that of parameters, gradients, state and buffers."""
+        with self.guard.changing("release"):
+            self._drop_executables()
 
     # -- what it holds -------------------------------------------------------------------------------------------
 
@@ -425,12 +447,17 @@ def _values_of(optimizer: optimizers.Optimizer, names: tuple[str, ...]) -> list[
     return [attributes[name] if name in attributes else getattr(optimizer, name) for name in names]
 
 
+def _is_unfit(executable: Executable | None, rows: int, settings: object) -> bool:
+    """Return whether another executable is needed for batches of so many rows."""
+    return executable is None or not executable.serves(rows, settings) or executable.outgrows(rows)
+
+
 def _taken(idle: list[Executable], rows: int, settings: object) -> Executable | None:
-    """Take an idle executable that serves so many rows; those that no longer do are forgotten."""
+    """Take an idle executable that fits so many rows; those that no longer do are forgotten."""
     while True:
         try:
             executable = idle.pop()  # one call, so that two threads never get the same
         except IndexError:
             return None
-        if executable.serves(rows, settings):
+        if not _is_unfit(executable, rows, settings):
             return executable

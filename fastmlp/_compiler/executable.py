@@ -10,6 +10,7 @@ import numpy as np
 
 from .._kernels import ARENAS, SHIFT
 from .._kernels import plan as kernel_plan
+from ..optimizers import execution_of
 from ..threads import team
 from ..user_code import all_finite
 from .memory import Arenas, aligned
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from .plan import Plan, Tensor
 
 __all__ = ["Executable"]
+
+KEPT_BYTES = 64 << 20  # of an executable, which is kept however small the batches are,
+SMALL_BATCHES = 16  # while a larger one is given up once so many in a row have needed a quarter of it at most
 
 Segment = tuple[int, int] | Callable[[Any, int], None]
 
@@ -82,13 +86,26 @@ class Executable:
         self.iteration = 1
         self.step = 0
         self.suspect: tuple[str, int | None] | None = None  # user code that made the first NaN of this step
+        self.staged: list[tuple[str, NDArray[Any], NDArray[Any]]] = []  # key, array, and what Python's update makes it
         self._segments = {name: self._split(*bounds) for name, bounds in plan.sections.items()}
         self.compiled = not plan.calls
         self.fastpath: Any = None  # the fast path through it, if there is one
+        self.bytes = self.work.nbytes + plan.table.nbytes + self.identity.nbytes
+        self._small_batches = 0
+        update = None if optimizer is None else execution_of(optimizer).kernel
+        self._guards = update is not None and update.guarded
+        if self._guards:
+            self._guard_updates(True)
 
     def serves(self, rows: int, settings: object) -> bool:
         """Return whether this may run batches of up to `rows` under `settings`."""
         return self.settings is settings and self.plan.capacity >= rows
+
+    def outgrows(self, rows: int) -> bool:
+        """Return whether it has much more memory than batches need; asked for each batch, before it is run."""
+        small = self.bytes > KEPT_BYTES and 4 * rows <= self.plan.capacity
+        self._small_batches = self._small_batches + 1 if small else 0
+        return self._small_batches > SMALL_BATCHES
 
     def _split(self, first: int, last: int) -> list[Segment]:
         """Return runs of compiled operations, and the Python calls between them."""
@@ -122,11 +139,14 @@ class Executable:
         for arena in OF_CALLERS:
             self.run.bind(arena, None)
 
-    def begin(self, offset: int, batch: int, hyper: NDArray[np.float64] | None = None) -> None:
-        """Open a step over `batch` rows of the order, from `offset` on, with the hyper-parameters of the step."""
+    def begin(self, offset: int, batch: int, hyper: NDArray[np.float64] | None = None, kept_row: int = 0) -> None:
+        """Open a step over `batch` rows of the order, from `offset` on, with the hyper-parameters of the step.
+
+        Outputs that are kept go to `kept_row` and those behind.
+        """
         self._offset, self.hyper, self.suspect = offset, hyper, None
         self.step, self.iteration = int(self.arenas.counters[0]), int(self.arenas.counters[1]) + 1
-        self.run.begin(offset, batch, self.seed, hyper)
+        self.run.begin(offset, batch, self.seed, hyper, kept_row)
 
     def execute(self, batch: int, *sections: str) -> bool:
         """Run sections of the plan; False if a number that is not finite stopped them."""
@@ -140,17 +160,45 @@ class Executable:
                     segment(self, batch)
         return math.isfinite(self.run.loss)
 
-    def commit(self) -> None:
-        """Update what is learned and count the step: in one call, if all of it is compiled."""
+    def commit(self) -> str | None:
+        """Update what is learned and count the step, in one call that does all of it or nothing.
+
+        Returns
+        -------
+        str or None
+            None if it is done. Else the key of a parameter or buffer that would get NaN or infinity, itself or in the
+            optimizer's state; nothing has changed.
+        """
         *before, last = self._segments["commit"] or [(0, 0)]
         if not isinstance(last, tuple):
             before, last = [*before, last], (0, 0)
-        for segment in before:
-            if isinstance(segment, tuple):
-                self.run.execute(*segment, team())
-            else:
+        guards = self.run.large and not self._guards
+        if guards:
+            self._guard_updates(True)
+        self.staged = []
+        try:
+            for segment in before:
+                assert not isinstance(segment, tuple)  # compiled operations come last
                 segment(self, 0)
-        self.run.execute(*last, team(), True)
+            for key, _, value in self.staged:
+                if value.dtype.kind in "fc" and not np.isfinite(value).all():
+                    return key
+            done = self.run.execute(*last, team(), True, self.staged)
+        finally:
+            self.staged = []
+            if guards:
+                self._guard_updates(False)
+        return None if done else self.arenas.key_at(self.run.overflow)
+
+    def _guard_updates(self, guards: bool) -> None:
+        """Give updates memory for what they overwrite, so that they can take it back; or take it away."""
+        arenas = self.arenas
+        for name, array in (
+            ("parameters", arenas.flat_parameters),
+            ("state", arenas.flat_state),
+            ("buffers", arenas.flat_buffers),
+        ):
+            self.run.bind(ARENAS[f"undo {name}"], aligned(array.size, arenas.dtype) if guards else None)
 
     def view(self, tensor: Tensor, batch: int) -> NDArray[Any]:
         """Return the first `batch` rows of a tensor in the work arena, or in the caller's output."""

@@ -118,7 +118,7 @@ class Lowering(Emitter):
         marks["backward"] = len(self.records)
         self._transform()
         marks["transform"] = len(self.records)
-        add_checks(self)
+        add_checks(self, optimizer)
         marks["check"] = len(self.records)
         add_update(self, optimizer)
         for operation in self.graph.operations:
@@ -127,15 +127,22 @@ class Lowering(Emitter):
         return self._finish(out, marks, d_out=d_out)
 
     def step(self, optimizer: Optimizer, *, statistics: bool) -> Plan:
-        """Return the plan of what a step does with what is given: gradients, and `statistics` of the batch or none."""
+        """Return the plan of what a step does with what is given: gradients, and `statistics` of the batch or none.
+
+        Transforms, checks and update; then what moves the running statistics.
+        """
         self._transform()
+        marks = {"transform": len(self.records)}
+        add_checks(self, optimizer)
+        marks["check"] = len(self.records)
         add_update(self, optimizer)
         if statistics:
             for operation in self.graph.operations:
                 operation.expect_statistics(self)
                 operation.update(self)
+        marks["commit"] = len(self.records)
         self.graph.operations.clear()
-        return self._finish(Tensor(NONE, 0, 0), {"commit": len(self.records)})
+        return self._finish(Tensor(NONE, 0, 0), marks)
 
     def _transform(self) -> None:
         """Add what changes complete gradients before they are looked at, and used."""

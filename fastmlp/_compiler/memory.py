@@ -110,7 +110,7 @@ class Arenas:
         self.flat_state = aligned(0, self.dtype)
         self.regularizers = {key: spec.regularizer for key, spec in self.specs.items() if spec.regularizer is not None}
         self.executions: dict[int, tuple[Activation, Execution[KernelSpec]]] = {}  # how activations run, by their id
-        self.counters = np.zeros(3, dtype=np.int64)  # steps done, the optimizer's, epochs
+        self.counters = np.zeros(4, dtype=np.int64)  # steps done, the optimizer's, epochs; and see `state_written`
         self.parameters = self._views(self.flat_parameters, shapes)
         self.gradients = self._views(self.flat_gradients, shapes)
         self.buffers = self._views(self.flat_buffers, buffer_shapes)
@@ -141,16 +141,19 @@ class Arenas:
         """Another array laid out as the parameters, by name."""
         return self._views(flat, {key: view.shape for key, view in self.parameters.items()})
 
-    def segments(self, keys: Collection[str]) -> list[tuple[int, int, int]]:
-        """Return where some parameters lie in their arena, neighbours of equal attributes merged.
+    def segments(self, keys: Collection[str], *, merged: bool) -> list[tuple[int, int, int]]:
+        """Return where parameters lie in their arena: ``(first, last, group)``, where `group` counts `multipliers`.
 
-        Each is ``(first, last, group)``: `group` counts `multipliers`.
+        If they are `merged`, neighbours of equal attributes are one segment, with the zeros that lie between them: for
+        updates that leave those 0.
         """
         segments: list[tuple[int, int, int]] = []
         names = list(self.parameters)
         for key, following in zip(names, [*names[1:], None], strict=True):
             first, group = self._offsets[key][1], self.group_of(key)
             last = self.size if following is None else self._offsets[following][1]  # what lies between stays 0
+            if not merged:
+                last = first + self.parameters[key].size
             if key in keys and segments and segments[-1][1:] == (first, group):
                 segments[-1] = (segments[-1][0], last, group)
             elif key in keys and last > first:
@@ -175,6 +178,20 @@ class Arenas:
                 drawn = spec.initializer(spec.shape, rng, self.dtype)
                 self.parameters[key][...] = _checked_draw(drawn, key, spec, self.dtype)
 
+    def key_at(self, reference: int) -> str:
+        """Return the array in which a number lies that a reference points to."""
+        arena, at = reference >> SHIFT, reference & ((1 << SHIFT) - 1)
+        return max((offset, key) for key, (found, offset) in self._offsets.items() if found == arena and offset <= at)[
+            1
+        ]
+
+    def state_written(self, *, again: bool) -> None:
+        """Tell the kernels that others than updates have written the state of the optimizer, and may do so `again`.
+
+        They look whether updates can rely on it: once, or in each call.
+        """
+        self.counters[3] = 2 if again else max(1, self.counters[3])
+
     def reset_state(self, optimizer: Optimizer, compiled: bool) -> None:
         """State as the optimizer begins: of a compiled one slot after slot in one arena, others keep their arrays."""
         states = {
@@ -188,6 +205,7 @@ class Arenas:
                     f"elementwise, got {names}, and {list(state)} for {key!r}"
                 )
         self.state = states
+        self.counters[3] = 1  # how it begins, is the optimizer's choice
         if not compiled:
             return
         self.flat_state = aligned(len(names) * self.size, self.dtype)

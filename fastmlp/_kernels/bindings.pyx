@@ -362,6 +362,13 @@ def all_finite(x):
     return nn_optimizers.all_finite(c.f[0], c.n) if c.single else nn_optimizers.all_finite(c.d[0], c.n)
 
 
+def magnitude(x):
+    """Return 1 if x has NaN or infinity, 2 if the sum of its squares is 2^100 or more, else 0."""
+    cdef arrays_t c
+    parse(&c, b"x:n", (x,))
+    return nn_optimizers.magnitude(c.f[0], c.n) if c.single else nn_optimizers.magnitude(c.d[0], c.n)
+
+
 def dropout_forward(x, y, mask, double rate, unsigned long long seed, unsigned long long step, unsigned int layer):
     """y = mask x / (1 - rate), mask from (seed, step, layer, element)."""
     cdef arrays_t c

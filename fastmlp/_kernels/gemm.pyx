@@ -13,7 +13,7 @@ from libc.string cimport memcpy
 
 from .gemm_epilogue cimport (
     GENERIC, activation_pass, block_depth, block_t, epilogue_generic, epilogue_of, epilogue_t, epilogue_whole,
-    note_nonfinite, prepare_epilogue
+    note_magnitude, prepare_epilogue
 )
 from .gemm_gemv cimport gemv
 from .gemm_microkernel cimport HAS_ASM, has_asm, is_whole_tile, microkernel
@@ -250,7 +250,7 @@ cdef inline void loops_pc_ic(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_s
     cdef block_t block
     if not all_b:
         padded = NR
-    store(<real *> block.check, splat(0.0, like))
+    store(<real *> block.check, splat(1.0, like))
     while True:                      # once even where k is 0: the epilogue writes c
         k1 = min(k0 + pack_depth, g.k)
         if g.packed != NULL:
@@ -275,7 +275,7 @@ cdef inline void loops_pc_ic(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_s
         k0 = k1
         if k0 >= g.k:
             break
-    note_nonfinite(g, &block, scratch, like)
+    note_magnitude(g, &block, i0, i1, j0, j1 - j0, scratch, like)
 
 
 cdef Py_ssize_t panel_width(const real *like) noexcept nogil:

@@ -8,6 +8,7 @@ tiles with fewer columns, go through `epilogue_generic` by vectors of columns.
 from libc.math cimport INFINITY
 
 from .nn_activations cimport IDENTITY, LEAKY_RELU, RELU, RELU_BY_SIGN, activation_backward, activation_forward
+from .nn_optimizers cimport LARGE, magnitude, most_squares
 from .vm cimport extension_t
 from .simd cimport (
     KC, NV, fma, forceinline_void, if_at_least, if_less, if_unsigned, lanes, launder, load, load_n, real, rows_t, splat,
@@ -43,7 +44,7 @@ cdef struct gemm_t:
     double alpha                 # slope of leaky_relu below zero
     double at_zero               # derivative of ReLU at zero
     const extension_t *extension
-    Py_ssize_t *bad              # set to 1 where c is not finite; may be NULL
+    Py_ssize_t *bad              # where to note that c is not finite, or large, as `magnitude` does; may be NULL
 
 
 cdef struct block_t:
@@ -52,7 +53,7 @@ cdef struct block_t:
     const Py_ssize_t *row_offsets
     const Py_ssize_t *k_offsets
     Py_ssize_t i0, rows, k0, depth
-    double[8] check              # a vector: 0 times all that was written, so NaN where that was not finite
+    double[8] check              # a vector: 1, and the squares of all that was written
 
 
 cdef inline Py_ssize_t block_depth(Py_ssize_t k) noexcept nogil:
@@ -102,7 +103,7 @@ cdef struct epilogue_t:
     # What the epilogue of a whole tile needs, in memory: the micro-kernel leaves no registers.
     double[NV][8] bias           # vectors, added to each column
     double[8] lower              # a vector, the lower bound of every number
-    bint checks                  # whether to note what is not finite
+    bint checks                  # whether to add up squares
 
 
 cdef inline void prepare_epilogue(const gemm_t *g, const block_t *block, Py_ssize_t j, const real *scalar,
@@ -134,13 +135,14 @@ cdef inline forceinline_void epilogue_whole(const gemm_t *g, block_t *block, int
     cdef Py_ssize_t r, v, W = lanes(like), ldc = g.ldc, ldz
     cdef const real *a
     cdef vec[NV] bias
-    cdef vec lower, total, column, zero = splat(0.0, like)
+    cdef vec lower, total, column, zero = splat(0.0, like), one
     if end.checks:
         total = load(<const real *> block.check, like)
+        one = splat(1.0, like)         # sums begin with 1, so that none is subnormal, which is slow
         for v in range(NV):
-            column = zero
+            column = one
             for r in range(sizeof(rows_t)):
-                column = fma(acc[r * NV + v], zero, column)
+                column = fma(acc[r * NV + v], acc[r * NV + v], column)
             total = total + column
         store(<real *> block.check, total)
     c, end = <real *> launder(c), <const epilogue_t *> launder(<void *> end)
@@ -228,7 +230,7 @@ cdef inline void epilogue_generic(const gemm_t *g, block_t *block, Py_ssize_t i,
         if g.bad != NULL:
             total = load(<const real *> block.check, acc[0])
             for r in range(sizeof(rows_t)):
-                total = fma(acc[r], splat(0.0, total), total)
+                total = fma(acc[r], acc[r], total)
             store(<real *> block.check, total)
         affine(g, j, n, acc, scalar, height)
         if g.a_of_z != NULL:
@@ -246,12 +248,17 @@ cdef inline void epilogue_generic(const gemm_t *g, block_t *block, Py_ssize_t i,
         put(c + r * g.ldc, acc[r], n)
 
 
-cdef inline void note_nonfinite(const gemm_t *g, const block_t *block, const real *scalar, vec like) noexcept nogil:
-    """Set `bad` where a number that was written was not finite."""
-    cdef Py_ssize_t k
+cdef inline void note_magnitude(const gemm_t *g, const block_t *block, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j,
+                                Py_ssize_t n, const real *scalar, vec like) noexcept nogil:
+    """Note in `bad` what was written to rows i0 .. i1, columns j .. j + n, if the sum of its squares is large."""
+    cdef Py_ssize_t k, i
+    cdef bint large = False
     for k in range(lanes(like)):
-        if (<const real *> block.check)[k] != 0:
-            g.bad[0] = 1
+        large |= not (<const real *> block.check)[k] < most_squares()
+    if large:
+        g.bad[0] |= LARGE
+        for i in range(i0, i1):
+            g.bad[0] |= magnitude(<const real *> g.c + i * g.ldc + j, n)
 
 
 cdef inline void activation_pass(const gemm_t *g, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0, Py_ssize_t j1,

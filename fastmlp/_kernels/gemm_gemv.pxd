@@ -2,7 +2,7 @@
 from .simd cimport (
     MR, NV, fma, lanes, load, load_n, prefetch_read, real, rows_1, rows_full, rows_t, splat, store, store_n, vec
 )
-from .gemm_epilogue cimport activation_pass, block_depth, block_t, epilogue_generic, gemm_t, note_nonfinite
+from .gemm_epilogue cimport activation_pass, block_depth, block_t, epilogue_generic, gemm_t, note_magnitude
 
 
 cdef inline void add_rows_of_b(const gemm_t *g, const block_t *block, Py_ssize_t k, Py_ssize_t j, Py_ssize_t n,
@@ -44,7 +44,7 @@ cdef inline void gemv(const gemm_t *g, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n,
     cdef vec[1] acc
     cdef block_t block
     block.i0, block.rows, block.k0, block.a, block.row_offsets = i, 1, 0, g.a, g.row_offsets + i
-    store(<real *> block.check, splat(0.0, like))
+    store(<real *> block.check, splat(1.0, like))
     while True:
         block.depth, block.k_offsets = min(depth, g.k - block.k0), g.k_offsets + block.k0
         for at in range(n):
@@ -64,5 +64,5 @@ cdef inline void gemv(const gemm_t *g, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n,
         block.k0 += block.depth
         if block.k0 >= g.k:
             break
-    note_nonfinite(g, &block, sums, like)
+    note_magnitude(g, &block, i, i + 1, j, n, sums, like)
     activation_pass(g, i, i + 1, j, j + n, sums)

@@ -1,7 +1,7 @@
 """Updates of built-in optimizers: element by element, so that any division of the arena gives the same bits."""
 from libc.math cimport pow, sqrt, sqrtf
 
-from .simd cimport across_sum, lane, lanes, load, load_n, real, splat, splat_f32, splat_f64, vec
+from .simd cimport across_sum, fma, lane, lanes, load, load_n, real, splat, splat_f32, splat_f64, vec
 
 
 cdef void sgd_update(real *w, const real *g, real *velocity, Py_ssize_t n, double learning_rate, double momentum,
@@ -66,3 +66,46 @@ cdef bint all_finite(const real *x, Py_ssize_t n) noexcept nogil:
         return finite_over(x, n, splat_f32(0))
     else:
         return finite_over(x, n, splat_f64(0))
+
+
+cdef inline double squares_over(const real *x, Py_ssize_t n, vec like) noexcept nogil:
+    """Return more than the sum of squares; each of four sums begins with 1, so that none is subnormal, which is slow."""
+    cdef vec one = splat(1.0, like), a = one, b = one, c = one, d = one, y
+    cdef Py_ssize_t W = lanes(like), i = 0
+    while i + 4 * W <= n:
+        y = load(x + i, like)
+        a = fma(y, y, a)
+        y = load(x + i + W, like)
+        b = fma(y, y, b)
+        y = load(x + i + 2 * W, like)
+        c = fma(y, y, c)
+        y = load(x + i + 3 * W, like)
+        d = fma(y, y, d)
+        i += 4 * W
+    while i < n:
+        y = load_n(x + i, min(W, n - i), like)
+        a = fma(y, y, a)
+        i += W
+    return lane(across_sum((a + b) + (c + d)), 0)
+
+
+cdef Py_ssize_t magnitude(const real *x, Py_ssize_t n) noexcept nogil:
+    """Return NONFINITE if x has NaN or infinity, LARGE if the sum of squares is 2^100 or more, else 0."""
+    cdef double squares
+    if real is float:
+        squares = squares_over(x, n, splat_f32(0))
+    else:
+        squares = squares_over(x, n, splat_f64(0))
+    if squares < most_squares():
+        return 0
+    return LARGE if all_finite(x, n) else NONFINITE
+
+
+cdef bint within(const real *x, Py_ssize_t n, double least, double most) noexcept nogil:
+    """Return whether least <= x <= most everywhere; NaN is not."""
+    cdef Py_ssize_t i
+    cdef real low = <real> least, high = <real> most
+    cdef bint fine = True
+    for i in range(n):
+        fine &= (x[i] >= low) & (x[i] <= high)
+    return fine

@@ -5,5 +5,5 @@ from .simd cimport real
 cdef enum:
     CHUNK = 1024         # numbers whose terms are summed together; it decides the bits of a penalty
 
-cdef bint penalty(const program_t *program, const real *w, real *g, Py_ssize_t n, Py_ssize_t first, Py_ssize_t last,
-                  double scale, double *sums) noexcept nogil
+cdef Py_ssize_t penalty(const program_t *program, const real *w, real *g, Py_ssize_t n, Py_ssize_t first, Py_ssize_t last,
+                        double scale, double *sums) noexcept nogil

@@ -10,7 +10,8 @@ cdef class Run:
     cdef bint[N_ARENAS] bound
     cdef op_t *ops
     cdef Py_ssize_t n_ops, capacity
-    cdef readonly Py_ssize_t n_hyper
+    cdef readonly Py_ssize_t n_hyper, overflow
+    cdef readonly bint large
     cdef Py_buffer ops_view, table_view, index_view, counters_view
     cdef Py_ssize_t *counters
     cdef object hyper
@@ -28,5 +29,7 @@ cdef class Run:
     cdef int prepare(self, int threads) except -1
     cdef void open(self, const Py_ssize_t *index, Py_ssize_t batch) noexcept nogil
     cdef void go(self, Py_ssize_t first, Py_ssize_t last, int threads) noexcept nogil
-    cdef bint finite(self, int threads) noexcept nogil
+    cdef bint look_at_state(self) noexcept nogil
+    cdef void take_back(self, Py_ssize_t first, Py_ssize_t last) noexcept nogil
+    cdef Py_ssize_t findings(self, Py_ssize_t first, Py_ssize_t last, int threads) noexcept nogil
     cdef void count(self) noexcept nogil

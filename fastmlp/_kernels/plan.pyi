@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,10 @@ class Run:
     @property
     def n_hyper(self) -> int: ...
     @property
+    def large(self) -> bool: ...
+    @property
+    def overflow(self) -> int: ...
+    @property
     def loss(self) -> float: ...
     @loss.setter
     def loss(self, value: float) -> None: ...
@@ -27,7 +32,14 @@ class Run:
     def begin(
         self, offset: int, batch: int, seed: int, hyper: NDArray[np.float64] | None = None, kept_row: int = 0
     ) -> None: ...
-    def execute(self, first: int, last: int, threads: int, counts: bool = False) -> bool: ...
+    def execute(
+        self,
+        first: int,
+        last: int,
+        threads: int,
+        counts: bool = False,
+        staged: Sequence[tuple[str, NDArray[Any], NDArray[Any]]] = (),
+    ) -> bool: ...
     def timed(self, first: int, last: int, threads: int) -> float: ...
     def schedule(
         self, first: int, last: int, batch: int, threads: int, fused: NDArray[np.intp], threads_of: NDArray[np.intp]

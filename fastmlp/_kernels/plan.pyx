@@ -7,9 +7,10 @@ from .plan_autotune cimport now
 from .plan_chunks cimport STRIDE
 from .plan_dense cimport most_blocks as blocks_at_most
 from .plan_dispatch cimport prepack_bytes, scratch_bytes
-from .plan_ops cimport ADAM, KEPT, N_ARENAS, SGD, TRACED_UPDATE, op_t, run_t
+from .nn_optimizers cimport LARGE, NONFINITE, OVERFLOW
+from .plan_ops cimport KEPT, N_ARENAS, NONE, op_t, ref_t, run_t
 from .plan_schedule cimport run_ops, schedule, start
-from .plan_update cimport SEGMENT, n_hyper
+from .plan_update cimport SEGMENT, is_update, n_hyper, restore_update, state_in_range
 from .random cimport permutation
 from .simd cimport has_openmp
 
@@ -26,8 +27,9 @@ cdef class Run:
         Operations, laid out as the table in `plan_ops` says.
     table : ndarray of int64
         Row offsets, segments and parameters of activations, by the operations' indices.
-    counters : ndarray of int64 ``(3,)``
-        Steps of the network and of the optimizer, and epochs: a step counts up in the same call that commits it.
+    counters : ndarray of int64 ``(4,)``
+        Steps of the network and of the optimizer, and epochs: a step counts up in the same call that commits it. The
+        last is not 0 where others than updates may have written the optimizer's state.
     capacity : int
         Rows of the largest batch.
     double_precision : bool
@@ -36,6 +38,10 @@ cdef class Run:
     ----------
     n_hyper : int
         The least length of a vector of hyper-parameters.
+    large : bool
+        Whether the update of the step at hand might give NaN or infinity, so that it must be guarded.
+    overflow : int
+        A reference to the first number that a guarded update would have made NaN or infinite.
 
     Notes
     -----
@@ -134,7 +140,7 @@ cdef class Run:
         cdef Py_ssize_t i, k
         for i in range(self.n_ops):
             op = &self.ops[i]
-            if op.head.code == SGD or op.head.code == ADAM or op.head.code == TRACED_UPDATE:
+            if is_update(op):
                 for k in range(op.update.n_segments):
                     self.n_hyper = max(self.n_hyper,
                                        self.run.table[op.update.segments + SEGMENT * k + 2] + n_hyper(op))
@@ -155,7 +161,35 @@ cdef class Run:
             self.run.scratch = <char *> self.raw_scratch + (64 - <size_t> self.raw_scratch % 64) % 64
             self.scratch_threads = threads
         memset(self.run.bad, 0, threads * sizeof(Py_ssize_t))
+        self.run.state_in_range = self.n_hyper == 0 or self.counters[3] == 0 or self.look_at_state()
         return 0
+
+    cdef bint look_at_state(self) noexcept nogil:
+        """Return whether the optimizer's state, which others may have written, is in range."""
+        cdef Py_ssize_t i
+        cdef bint fine = True
+        for i in range(self.n_ops):
+            if is_update(&self.ops[i]):
+                if self.double_precision:
+                    fine &= state_in_range(&self.ops[i], &self.run, <const double *> NULL)
+                else:
+                    fine &= state_in_range(&self.ops[i], &self.run, <const float *> NULL)
+        if fine and self.counters[3] == 1:      # nobody else can write it from now on
+            self.counters[3] = 0
+        return fine
+
+    cdef void take_back(self, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+        """Put back what guarded updates among operations first .. last wrote."""
+        cdef Py_ssize_t i
+        cdef ref_t found
+        self.overflow = NONE
+        for i in range(first, last):
+            if self.double_precision:
+                found = restore_update(&self.ops[i], &self.run, <const double *> NULL)
+            else:
+                found = restore_update(&self.ops[i], &self.run, <const float *> NULL)
+            if self.overflow == NONE:
+                self.overflow = <Py_ssize_t> found
 
     cdef void go(self, Py_ssize_t first, Py_ssize_t last, int threads) noexcept nogil:
         """Run operations first .. last."""
@@ -166,6 +200,7 @@ cdef class Run:
 
     cdef void open(self, const Py_ssize_t *index, Py_ssize_t batch) noexcept nogil:
         """Begin a step over the rows that `index` names."""
+        self.large = False
         self.run.index = index
         self.run.batch = batch
         self.run.step = self.counters[0]
@@ -207,13 +242,14 @@ cdef class Run:
         with nogil:
             self.open(<const Py_ssize_t *> self.index_view.buf + offset, batch)
 
-    cdef bint finite(self, int threads) noexcept nogil:
-        """Return whether no thread of the team has met a number that is not finite."""
-        cdef Py_ssize_t k
+    cdef Py_ssize_t findings(self, Py_ssize_t first, Py_ssize_t last, int threads) noexcept nogil:
+        """Return what the team has noted in a run of these operations; an update that is not finite is taken back."""
+        cdef Py_ssize_t k, found = 0
         for k in range(threads):
-            if self.run.bad[k]:
-                return False
-        return True
+            found |= self.run.bad[k]
+        if found & OVERFLOW:
+            self.take_back(first, last)
+        return found
 
     cdef void count(self) noexcept nogil:
         """Count a step."""
@@ -226,17 +262,24 @@ cdef class Run:
             raise IndexError(f"operations {first} .. {last} of {self.n_ops}")
         return 0
 
-    def execute(self, Py_ssize_t first, Py_ssize_t last, int threads, bint counts=False):
+    def execute(self, Py_ssize_t first, Py_ssize_t last, int threads, bint counts=False, staged=()):
         """Run operations first .. last, all compiled; return False if a number that is not finite stopped them.
 
-        `counts` if they complete a step.
+        `counts` if they complete a step: then the values in `staged` are copied too, ``(key, array, value)`` each, with
+        no moment between for a signal. An update is guarded if arenas "undo ..." are bound, which is a must where the
+        sections before have found `large`.
         """
+        cdef Py_ssize_t found
         self.check_ops(first, last)
         self.prepare(threads)
         with nogil:
             self.go(first, last, threads)
-        if not self.finite(threads):
+            found = self.findings(first, last, threads)
+        self.large |= (found & LARGE) != 0
+        if found & (NONFINITE | OVERFLOW):
             return False
+        for _, array, value in staged:
+            array[...] = value
         if counts:
             self.count()
         return True
@@ -294,8 +337,9 @@ cdef class Run:
 
         Returns
         -------
-        (offset, finite) : tuple of int and bool
-            The row reached, and whether all numbers were finite.
+        (offset, fine) : tuple of int and bool
+            The row reached, and whether no step was refused: where numbers were not finite, or too large to be sure
+            of the update.
         """
         cdef Py_ssize_t done = 0, rows = hyper.shape[0] if hyper is not None else 0
         cdef bint fine = True, updates = not evaluating and self.n_hyper > 0
@@ -321,7 +365,7 @@ cdef class Run:
                     self.run.hyper = &hyper[done, 0]
                 self.run.kept_row = offset - kept_from
                 self.go(first, last, threads)
-                fine = evaluating or self.finite(threads)
+                fine = evaluating or self.findings(first, last, threads) == 0
                 if fine:
                     totals[0] += self.run.loss
                     totals[1] += self.run.metric

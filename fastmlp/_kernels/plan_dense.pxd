@@ -3,7 +3,7 @@ from libc.string cimport memcpy, memset
 
 from .gemm cimport gemm, gemm_chunks, gemm_t
 from .nn_batchnorm cimport column_sums
-from .nn_optimizers cimport all_finite
+from .nn_optimizers cimport magnitude
 from .plan_chunks cimport chunks_of, chunks_t, claim, n_chunks
 from .plan_ops cimport X, at, d_kernel_op_t, gradient, has, ref_t, run_t
 from .simd cimport KC, LINE_NUMBERS, real, share
@@ -70,7 +70,7 @@ cdef inline void d_kernel_blocks(const d_kernel_op_t *op, const run_t *run, chun
 
 cdef inline void d_kernel(const d_kernel_op_t *op, run_t *run, int tid, int team, Py_ssize_t *claimed,
                           real *scratch) noexcept nogil:
-    """d_kernel = x^T d, d_bias = sum of d over the batch; notes what is not finite, if asked to."""
+    """d_kernel = x^T d, d_bias = sum of d over the batch; notes what is not finite or large, if asked to."""
     cdef gemm_t g
     cdef Py_ssize_t first, last
     if by_blocks(op, run):
@@ -83,8 +83,8 @@ cdef inline void d_kernel(const d_kernel_op_t *op, run_t *run, int tid, int team
     if has(op.bias):
         share(op.units, LINE_NUMBERS, tid, team, &first, &last)
         column_sums(<const real *> g.b, op.ldd, run.batch, first, last, gradient(run, op.bias, scratch))
-        if op.checks and not all_finite(gradient(run, op.bias, scratch) + first, last - first):
-            run.bad[tid] = 1
+        if op.checks:
+            run.bad[tid] |= magnitude(gradient(run, op.bias, scratch) + first, last - first)
 
 
 cdef inline void sum_blocks(const d_kernel_op_t *op, run_t *run, const real *of, Py_ssize_t blocks, Py_ssize_t n,
@@ -96,8 +96,8 @@ cdef inline void sum_blocks(const d_kernel_op_t *op, run_t *run, const real *of,
         of += op.ld_blocks
         for j in range(n):
             to[j] += of[j]
-    if op.checks and not all_finite(to, n):
-        run.bad[tid] = 1
+    if op.checks:
+        run.bad[tid] |= magnitude(to, n)
 
 
 cdef inline void d_kernel_sum(const d_kernel_op_t *op, run_t *run, int tid, int team, const real *like) noexcept nogil:

@@ -13,14 +13,14 @@ from .nn_dropout cimport dropout_backward, dropout_forward
 from .nn_layernorm cimport layernorm_backward_rows, layernorm_gradients, layernorm_rows
 from .nn_loss_batch cimport loss_t
 from .nn_losses cimport NO_METRIC, accuracy_rows, loss_rows, refuse_rows
-from .nn_optimizers cimport all_finite
+from .nn_optimizers cimport LARGE, NONFINITE, all_finite, magnitude, most_squares, within
 from .nn_parametric cimport parametric_backward, parametric_forward, parametric_scratch, parametric_sums, parametric_t
 from .nn_softmax_crossentropy cimport softmax_backward, softmax_forward
 from .plan_chunks cimport chunks_of
 from .plan_dense cimport d_kernel, d_kernel_sum, x_offsets_of
 from .plan_ops cimport (
     ABORT_IF_NONFINITE, ACTIVATION, ACTIVATION_BACKWARD, ADAM, ADD, BATCHNORM, BATCHNORM_BACKWARD,
-    BATCHNORM_BACKWARD_SUMS, BATCHNORM_FOLD, BATCHNORM_RUNNING, BATCHNORM_STATISTICS, BATCHNORM_UPDATE, CHECK, D_INPUT,
+    BATCHNORM_BACKWARD_SUMS, BATCHNORM_FOLD, BATCHNORM_RUNNING, BATCHNORM_STATISTICS, BATCHNORM_UPDATE, BUFFERS, CHECK, D_INPUT,
     D_KERNEL, D_KERNEL_SUM, DENSE, DROPOUT, DROPOUT_BACKWARD, GATHER, KEEP_OUTPUT, KEPT, LAYERNORM, LAYERNORM_BACKWARD,
     LAYERNORM_SUMS, LOSS, LOSS_SUM, PARAMETRIC, PARAMETRIC_BACKWARD, PARAMETRIC_SUMS, PENALTY, PENALTY_SUM, SGD,
     SOFTMAX, SOFTMAX_BACKWARD, TARGET, TRACED_UPDATE, WEIGHT, X, activation_backward_op_t, activation_op_t, at,
@@ -29,7 +29,7 @@ from .plan_ops cimport (
     gather_op_t, gradient, has, keep_output_op_t, loss_op_t, parametric_backward_op_t, parametric_op_t,
     parametric_sums_op_t, softmax_backward_op_t
 )
-from .plan_update cimport check_chunks, penalize, penalty_sum, update_chunks
+from .plan_update cimport check_chunks, note_overflow, penalize, penalty_sum, save, update_chunks
 from .simd cimport LINE_NUMBERS, real, share
 from .simd_sums cimport sum_of
 from .vm cimport extension_t, program_t
@@ -102,7 +102,7 @@ cdef void gather(const gather_op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1
     for i in range(i0, i1):
         memcpy(a + i * op.lda, <const real *> run.base[X] + run.x_offsets[i], op.units * sizeof(real))
         if not all_finite(a + i * op.lda, op.units):
-            run.bad[tid] = 1
+            run.bad[tid] |= NONFINITE
 
 
 cdef void batchnorm(const batchnorm_op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1,
@@ -273,15 +273,22 @@ cdef inline bint columns_of(Py_ssize_t units, int tid, int team, Py_ssize_t *fir
 
 cdef void take_statistics(const batchnorm_statistics_op_t *op, run_t *run, int tid, int team,
                           const real *like) noexcept nogil:
-    """Compute mean, var and inv of the batch."""
+    """Compute mean, var and inv of the batch.
+
+    An infinite variance would make outputs of 0, and stay in the running one. Below 2^100, running statistics stay
+    finite, since half the distance from the largest float to the one before is 2^103.
+    """
     cdef Py_ssize_t first, n
+    cdef real *mean = at(run, op.mean, like)
     cdef real *var = at(run, op.var, like)
     if not columns_of(op.units, tid, team, &first, &n):
         return
-    batchnorm_statistics(at(run, op.x, like), op.ldx, run.batch, first, first + n, op.epsilon, at(run, op.mean, like),
-                         var, at(run, op.inv, like))
-    if not all_finite(var + first, n):      # an infinite one would make outputs of 0, and stay in the running one
-        run.bad[tid] = 1
+    batchnorm_statistics(at(run, op.x, like), op.ldx, run.batch, first, first + n, op.epsilon, mean, var,
+                         at(run, op.inv, like))
+    if not magnitude(mean + first, n) | magnitude(var + first, n):
+        return
+    if not within(mean + first, n, -most_squares(), most_squares()) or not within(var + first, n, 0, most_squares()):
+        run.bad[tid] |= LARGE if all_finite(var + first, n) else NONFINITE
 
 
 cdef void take_running(const batchnorm_running_op_t *op, run_t *run, int tid, int team,
@@ -316,9 +323,15 @@ cdef void update_running(const batchnorm_update_op_t *op, run_t *run, int tid, i
                          const real *like) noexcept nogil:
     """running = momentum running + (1 - momentum) batch; nothing from a single row, whose variance nobody knows."""
     cdef Py_ssize_t first, n
+    cdef real *mean = at(run, op.running_mean, like)
+    cdef real *var = at(run, op.running_var, like)
     if run.batch != 1 and columns_of(op.units, tid, team, &first, &n):
-        batchnorm_update(at(run, op.mean, like) + first, at(run, op.var, like) + first, op.momentum,
-                         at(run, op.running_mean, like) + first, at(run, op.running_var, like) + first, n)
+        save(run, BUFFERS, mean + first, n)
+        save(run, BUFFERS, var + first, n)
+        batchnorm_update(at(run, op.mean, like) + first, at(run, op.var, like) + first, op.momentum, mean + first,
+                         var + first, n)
+        note_overflow(run, tid, mean + first, n)
+        note_overflow(run, tid, var + first, n)
 
 
 # All operations
@@ -328,7 +341,7 @@ cdef void sum_losses(bint metric, run_t *run) noexcept nogil:
     run.loss = sum_of(run.row_loss, run.batch)
     run.metric = sum_of(run.row_metric, run.batch) if metric else 0.0
     if not isfinite(run.loss):
-        run.bad[0] = 1
+        run.bad[0] |= NONFINITE
 
 
 cdef void run_rows(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, int tid, prepacked_t *prepacked,

@@ -199,7 +199,7 @@ cdef class TrainFastPath(FastPath):
                 self.run.go(0, self.run.n_ops, threads)
                 self.close()
                 self.run.run.hyper = self.run.no_hyper
-                fine = self.run.finite(threads)
+                fine = self.run.findings(0, self.run.n_ops, threads) == 0
                 if fine:
                     self.run.count()
         finally:

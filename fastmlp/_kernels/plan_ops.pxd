@@ -23,7 +23,8 @@ cdef enum:
     WEIGHT = 7
     OUT = 8
     KEPT = 9             # outputs that an epoch keeps
-    N_ARENAS = 10
+    UNDO = 10            # UNDO + an arena: what a guarded update overwrites there; NULL where updates are not guarded
+    N_ARENAS = 14
 
 cpdef enum:
     SHIFT = 48
@@ -436,8 +437,9 @@ cdef struct check_op_t:
     Py_ssize_t size
 
 cdef struct abort_if_nonfinite_op_t:
-    # ends the run if a number was not finite; all threads have met before
+    # ends the run if a number was not finite, or the update that follows might give one; all threads have met before
     head_t head
+    Py_ssize_t updates              # whether the operation behind it is an update that need not be guarded
 
 cdef struct batchnorm_update_op_t:
     # running = momentum running + (1 - momentum) batch
@@ -456,6 +458,8 @@ cdef struct update_t:
     Py_ssize_t size                 # numbers of an arena
     Py_ssize_t segments             # index into the table
     Py_ssize_t n_segments
+    Py_ssize_t guarded_segments     # the same for guarded updates: without the zeros between two parameters
+    Py_ssize_t n_guarded
     Py_ssize_t slot_stride          # numbers from one slot of optimizer state to the next
 
 cdef struct sgd_op_t:
@@ -471,6 +475,7 @@ cdef struct adam_op_t:
 cdef struct traced_update_op_t:
     # hyper: learning_rate, then the program's scalars after learning rate and step
     update_t update
+    ref_t ranges                    # in the table: of the slots, see `state_in_range`; NONE if it must be guarded
     Py_ssize_t program
     Py_ssize_t n_slots
 
@@ -530,7 +535,8 @@ cdef struct run_t:
     char *scratch                   # scratch_bytes for each thread
     Py_ssize_t scratch_bytes
     Py_ssize_t prepack_offset       # where in a thread's scratch the kernels lie that it packs once
-    Py_ssize_t *bad                 # for each thread, whether it met a number that is not finite
+    Py_ssize_t *bad                 # for each thread, bits: NONFINITE, LARGE, OVERFLOW
+    bint state_in_range             # the optimizer's state is as `stays_finite` needs it
     barrier_t barrier
     Py_ssize_t *claimed             # counters of chunks, for each operation and thread
     int cpu                         # the processor of thread 0

@@ -106,6 +106,7 @@ add_all()
 ARENAS = {
     "parameters": PARAMETERS, "gradients": GRADIENTS, "state": STATE, "buffers": BUFFERS, "work": WORK, "x": X,
     "target": TARGET, "weight": WEIGHT, "out": OUT, "kept": KEPT,
+    "undo parameters": UNDO + PARAMETERS, "undo state": UNDO + STATE, "undo buffers": UNDO + BUFFERS,
 }
 
 # Codes of activations, losses and metrics. The last of the first two is what has no kernel: see vm.pxd.

@@ -6,10 +6,12 @@ through all operations of the group while these rows are in cache.
 from cython.parallel cimport parallel
 from libc.string cimport memset
 
+from .nn_optimizers cimport LARGE
 from .plan_autotune cimport autotune_t, chooses_team, matches, now, record_time
 from .plan_chunks cimport STRIDE, chunks_of, chunks_t, claim, n_chunks
 from .plan_dispatch cimport prepacked_t, run_rows, run_shared
 from .plan_ops cimport ABORT_IF_NONFINITE, WEIGHT, X, op_t, run_t
+from .plan_update cimport stays_finite
 from .simd cimport MR, enter_fp, leave_cpu, leave_fp, real, share, team_barrier, team_size, this_cpu, thread_id
 
 cdef enum:
@@ -67,9 +69,22 @@ cdef void run_group(const op_t *ops, Py_ssize_t n, run_t *run, chunks_t chunks, 
             first = end
 
 
+cdef inline bint aborts(const op_t *op, run_t *run, int tid, int team) noexcept nogil:
+    """Return whether the run ends here: a number was not finite, or the update might give one; all threads agree."""
+    cdef Py_ssize_t k
+    if op.abort_if_nonfinite.updates and not stays_finite(op + 1, run):
+        if tid == 0:                    # the others don't look at its note: they have found the same
+            run.bad[0] |= LARGE
+        return True
+    for k in range(team):
+        if run.bad[k]:
+            return True
+    return False
+
+
 cdef void run_thread(const op_t *ops, Py_ssize_t n, run_t *run, int tid, int team, const real *like) noexcept nogil:
     """Run one thread's part of all operations; where one says so, all threads leave if a number was not finite."""
-    cdef Py_ssize_t i = 0, k, count
+    cdef Py_ssize_t i = 0, count
     cdef unsigned long fp = enter_fp()
     cdef int active
     cdef Py_ssize_t *claimed
@@ -87,11 +102,8 @@ cdef void run_thread(const op_t *ops, Py_ssize_t n, run_t *run, int tid, int tea
         i += count
         if team > 1 and (ops[i - 1].head.barrier or i == n):     # the last too: OpenMP's own barrier spins for longer
             team_barrier(&run.barrier, team)
-        if ops[i - 1].head.code == ABORT_IF_NONFINITE:
-            for k in range(team):
-                if run.bad[k]:
-                    leave_fp(fp)
-                    return
+        if ops[i - 1].head.code == ABORT_IF_NONFINITE and aborts(&ops[i - 1], run, tid, team):
+            break
     leave_fp(fp)
 
 

@@ -349,6 +349,12 @@ def all_finite(x: Array) -> bool:
     return bool(np.isfinite(x).all())
 
 
+def magnitude(x: Array) -> int:
+    """Return 1 if x (n,) has NaN or infinity, 2 if the sum of its squares is 2^100 or more, else 0."""
+    large = 2 if np.square(x, dtype=np.float64).sum() >= 2.0**100 else 0
+    return large if all_finite(x) else 1
+
+
 def philox(seed: int, step: int, stream: int, block0: int) -> list[list[int]]:
     """Return words 0 to 3 (rows) of the blocks block0 .. block0 + 15 (columns) of Philox4x32-10.
 

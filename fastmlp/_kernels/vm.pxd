@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t
 from .simd cimport real
 
 cdef enum:
-    BLOCK = 64           # vectors that go through the whole program at a time: all registers stay in L1
+    BLOCK = 64           # vectors that go through the whole program at a time, at most
     INPUTS = 8
     OUTPUTS = 4
     UNIFORMS = 64

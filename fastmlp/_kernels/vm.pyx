@@ -1,8 +1,10 @@
 """The virtual machine of traced programs, elementwise and a block of numbers at a time; and native activations.
 
 A program is a list of instructions on slots: inputs, uniform numbers, registers, outputs. An instruction goes over a
-block of BLOCK vectors before the next one does, so that dispatch costs little and all registers stay in L1. An element
-of the result depends on the elements at its place alone: where a run of numbers is cut changes no bit.
+block of up to BLOCK vectors before the next one does, so that dispatch costs little and all registers stay in L1. An
+element of the result depends on the elements at its place alone: where a run of numbers is cut changes no bit.
+
+All memory of a run is on the stack, of which threads may have little: REGISTERS_DOUBLES, and a few kilobytes.
 """
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t
@@ -14,10 +16,12 @@ from .vm_ops cimport (
     IF_AT_LEAST, IF_EQUAL, IF_LESS, LESS, LOG, LOG1P, MAX, MIN, MUL, N_CODES, NEG, POW, ROUND, SELECT, SIGMOID, SIGN, SIN, SINH,
     SOFTPLUS, SQRT, SUB, TANH, of_more, of_one, of_two, operands
 )
-from .simd cimport MAX_LANES, lanes, load, load_n, noclone_void, real, splat, splat_f32, splat_f64, store, store_n, vec
+from .simd cimport VBYTES, lanes, load, load_n, noclone_void, real, splat, splat_f32, splat_f64, store, store_n, vec
 
 cdef enum:
     NATIVE_CHUNK = 1024         # numbers that a native function gets at once
+    DOUBLES = VBYTES // 8       # numbers of double in a vector
+    REGISTERS_DOUBLES = 2048    # 16 kB for all registers of a program; where it has many, blocks are shorter
 
 
 cdef int[N_CODES] OPERANDS
@@ -42,40 +46,42 @@ cdef noclone_void block(const program_t *p, real **at, const Py_ssize_t *step, P
 
 cdef inline void uniforms(const program_t *p, const double *scalars, real *vectors, vec like) noexcept nogil:
     """vectors = the uniform numbers of a run: its scalars, constants, and what is computed from them, in double."""
-    cdef double[UNIFORMS * MAX_LANES] memory
+    cdef double[UNIFORMS * DOUBLES] memory
     cdef double *at[SLOTS]
     cdef Py_ssize_t[SLOTS] step
-    cdef Py_ssize_t k
+    cdef Py_ssize_t k, W = lanes(splat_f64(0))
     cdef program_t first = p[0]
     for k in range(p.uniforms):
-        at[p.inputs + k], step[p.inputs + k] = memory + k * MAX_LANES, 0
-        store(memory + k * MAX_LANES, splat(scalars[k] if k < p.scalars else p.values[k], splat_f64(0)))
+        at[p.inputs + k], step[p.inputs + k] = memory + k * W, 0
+        store(memory + k * W, splat(scalars[k] if k < p.scalars else p.values[k], splat_f64(0)))
     first.code, first.n = p.first, p.n_first
     block(&first, at, step, 1, splat_f64(0))
     for k in range(p.uniforms):
-        store(vectors + k * MAX_LANES, splat(memory[k * MAX_LANES], like))
+        store(vectors + k * lanes(like), splat(memory[k * W], like))
 
 
 cdef inline void run_over(const program_t *p, const real **inputs, real **outputs, Py_ssize_t n, const double *scalars,
                           vec like) noexcept nogil:
     cdef Py_ssize_t W = lanes(like), i = 0, k, m, first_out = p.inputs + p.uniforms + p.registers
-    cdef real[UNIFORMS * MAX_LANES] own
-    cdef real[REGISTERS * BLOCK * MAX_LANES] registers
-    cdef real[(INPUTS + OUTPUTS) * MAX_LANES] rest
+    cdef Py_ssize_t most = min(<Py_ssize_t> BLOCK, REGISTERS_DOUBLES // (max(p.registers, 1) * DOUBLES))
+    cdef double[UNIFORMS * DOUBLES] own                     # vectors of W numbers, as the next two
+    cdef double[REGISTERS_DOUBLES] registers
+    cdef double[(INPUTS + OUTPUTS) * DOUBLES] rest
+    cdef real *reals = <real *> rest
     cdef real *at[SLOTS]
     cdef Py_ssize_t[SLOTS] step
     cdef real *vectors = <real *> p.vectors
     if vectors == NULL:
-        vectors = own
-        uniforms(p, scalars, own, like)
+        vectors = <real *> own
+        uniforms(p, scalars, vectors, like)
     for k in range(first_out + p.outputs):
         step[k] = W
     for k in range(p.uniforms):
-        at[p.inputs + k], step[p.inputs + k] = vectors + k * MAX_LANES, 0
+        at[p.inputs + k], step[p.inputs + k] = vectors + k * W, 0
     for k in range(p.registers):
-        at[p.inputs + p.uniforms + k] = registers + k * BLOCK * W
+        at[p.inputs + p.uniforms + k] = <real *> registers + k * most * W
     while i + W <= n:
-        m = min(BLOCK, (n - i) // W)
+        m = min(most, (n - i) // W)
         for k in range(p.inputs):
             at[k] = <real *> inputs[k] + i
         for k in range(p.outputs):
@@ -85,10 +91,10 @@ cdef inline void run_over(const program_t *p, const real **inputs, real **output
     if i == n:
         return
     for k in range(p.inputs):
-        at[k] = rest + k * W
+        at[k] = reals + k * W
         store(at[k], load_n(inputs[k] + i, n - i, like))
     for k in range(p.outputs):
-        at[first_out + k] = rest + (p.inputs + k) * W
+        at[first_out + k] = reals + (p.inputs + k) * W
     block(p, at, step, 1, like)
     for k in range(p.outputs):
         store_n(outputs[k] + i, load(at[first_out + k], like), n - i)
@@ -175,7 +181,7 @@ cdef class Program:
         self.double_precision = double_precision
         if scalars > 0:
             return
-        self.memory = calloc(max(uniform, 1) * MAX_LANES, sizeof(double))
+        self.memory = calloc(max(uniform, 1), VBYTES)
         if self.memory == NULL:
             raise MemoryError()
         if double_precision:

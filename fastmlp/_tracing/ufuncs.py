@@ -34,6 +34,15 @@ def composed(graph: Graph) -> dict[str, Callable[..., int]]:
             return a("softplus", y if graph.number(x) == 0 else x)
         return a("add", y, a("softplus", a("sub", x, y)))
 
+    def hypot(x: int, y: int) -> int:
+        squares = a("add", a("mul", x, x), a("mul", y, y))
+        ordinary = a("mul", a("less", c(1e-30), squares), a("less", squares, c(1e30)))
+        x, y = a("abs", x), a("abs", y)
+        most, least = a("max", x, y), a("min", x, y)
+        ratio = choose("equal", most, c(0), c(0), a("div", least, most))
+        scaled = a("mul", most, a("sqrt", a("add", one, a("mul", ratio, ratio))))
+        return a("select", ordinary, a("sqrt", squares), scaled)  # else squares may have over- or underflown
+
     def trunc(x: int) -> int:
         return a("copysign", floor(a("abs", x)), x)
 
@@ -50,7 +59,7 @@ def composed(graph: Graph) -> dict[str, Callable[..., int]]:
         "log2": lambda x: a("mul", a("log", x), c(1 / math.log(2))),
         "log10": lambda x: a("mul", a("log", x), c(1 / math.log(10))),
         "logaddexp": logaddexp,
-        "hypot": lambda x, y: a("sqrt", a("add", a("mul", x, x), a("mul", y, y))),
+        "hypot": hypot,
         "tan": lambda x: a("div", a("sin", x), a("cos", x)),
         "floor": floor,
         "ceil": lambda x: a("neg", floor(a("neg", x))),

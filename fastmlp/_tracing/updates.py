@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .assembly import Assembled, assemble
+from .bounds import ranges_of_state
 from .cache import CHANGES, attributes
 from .comparison import check_same, run
 from .graph import Graph
@@ -33,6 +34,7 @@ class TracedUpdate(NamedTuple):
 
     program: Assembled
     slots: int  # arrays of state
+    ranges: tuple[int, ...] | None  # of the state, in which it and the parameter stay finite; None if nothing is known
 
 
 class _Update(NamedTuple):
@@ -81,7 +83,7 @@ def traced(
             _compare(make, found, program, scheduled, dtype)
     except ValueError as error:
         raise Untraceable(str(error)) from None
-    return TracedUpdate(program, len(found.names))
+    return TracedUpdate(program, len(found.names), ranges_of_state(found.graph, found.outputs, found.names))
 
 
 def _first_state(owner: Any, param: NDArray[Any]) -> dict[str, NDArray[Any]]:

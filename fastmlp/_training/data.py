@@ -150,7 +150,7 @@ def _labels(array: NDArray[Any], units: int, loss: Loss) -> NDArray[Any]:
     if array.dtype.kind == "f" and array.size and not (array == np.floor(array)).all():
         raise ValueError("y: expected whole numbers as labels, got fractions or NaN")
     check_meaning(array, units, loss)
-    return np.ascontiguousarray(array, dtype=np.int64)
+    return np.require(array, np.int64, ["C", "A"])
 
 
 def check_weights(

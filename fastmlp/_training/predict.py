@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["predict"]
 
-PREDICT_ROWS = 1024  # rows of a prediction that are in flight at a time
+PREDICT_ROWS = 1024  # rows of a prediction that are in flight at a time, at most where all operations are compiled
 
 
 def predict(compiled: Compiled, x: Any, batch_size: int | None, out: NDArray[Any] | None) -> NDArray[Any]:
@@ -34,7 +34,12 @@ def predict(compiled: Compiled, x: Any, batch_size: int | None, out: NDArray[Any
     if not len(rows):
         return out
     with compiled.guard.reading("predict"):
-        executable = compiled.take_predicting(min(chunk, len(rows)))
+        executable = compiled.take_predicting(min(chunk, len(rows), PREDICT_ROWS))
+        if executable.compiled:
+            chunk = min(chunk, PREDICT_ROWS)  # no row's outputs depend on the rows beside it
+        else:  # code in Python sees the batches that were asked for
+            compiled.give_predicting(executable)
+            executable = compiled.take_predicting(min(chunk, len(rows)))
         try:
             for at in range(0, len(rows), chunk):
                 part = rows[at : at + chunk]

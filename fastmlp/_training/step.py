@@ -49,19 +49,35 @@ class Restore:
         }
 
 
-def step(compiled: Compiled, executable: Executable, offset: int, batch: int) -> bool:
+AS_BEFORE = "; the network is as it was after the step before"
+
+
+def step(compiled: Compiled, executable: Executable, offset: int, batch: int, kept_row: int = 0) -> bool:
     """Do a whole step over rows that are bound; raise before anything of it is kept.
 
     False, and no step, if the weights of the batch sum to 0: then no row of it counts.
     """
-    executable.begin(offset, batch, compiled.hyperparameters(1)[0])
+    executable.begin(offset, batch, compiled.hyperparameters(1)[0], kept_row)
     if executable.run.weight == 0:
         return False
     with compiled.guard.stepping(), kept_buffers(compiled, executable):
         if not executable.execute(batch, "forward", "backward", "transform", "check"):
             raise non_finite(compiled, executable, batch)
-        executable.commit()
+        commit(compiled, executable)
     return True
+
+
+def commit(compiled: Compiled, executable: Executable) -> None:
+    """Update and count the step at hand; raise, and change nothing, if that gave NaN or infinity."""
+    key = executable.commit()
+    if key is not None:
+        layer, step = key.rpartition(".")[0], compiled.steps + 1
+        raise NonFiniteError(
+            f"the update of {key!r} gives NaN or infinity at step {step}: lower the learning rate, scale the data, or "
+            f"look at the optimizer's hyper-parameters and state{AS_BEFORE}",
+            layer=layer,
+            step=step,
+        )
 
 
 def kept_buffers(compiled: Compiled, executable: Executable, *, always: bool = False) -> Restore:
@@ -101,12 +117,11 @@ def non_finite(compiled: Compiled, executable: Executable, batch: int) -> ValueE
     """Return the error for the step at hand, with the place where NaN or infinity began."""
     where = executable.locate_nonfinite(batch)
     step = compiled.steps + 1
-    kept = "; the network is as it was after the step before"
     if isinstance(where, int):
         key = compiled.network.layers[where].key
         return NonFiniteError(
             f"NaN or infinity in the output of layer {key!r} at step {step}: lower the learning rate, scale the "
-            f"inputs, or look at the parameters{kept}",
+            f"inputs, or look at the parameters{AS_BEFORE}",
             layer=key,
             step=step,
         )
@@ -114,20 +129,22 @@ def non_finite(compiled: Compiled, executable: Executable, batch: int) -> ValueE
         try:  # which is NaN where a target was written to
             check_meaning(executable.target(batch)[0], compiled.units, compiled.objective()[0])
         except ValueError as error:
-            return ValueError(f"{error}, in the batch of step {step}; it has changed since it was checked{kept}")
+            return ValueError(f"{error}, in the batch of step {step}; it has changed since it was checked{AS_BEFORE}")
     if where in ("loss", "gradients") and executable.suspect is not None:
         what, number = executable.suspect
         return NonFiniteError(
-            f"NaN or infinity from {what} at step {step}, where all that it was given is finite{kept}",
+            f"NaN or infinity from {what} at step {step}, where all that it was given is finite{AS_BEFORE}",
             layer=None if number is None else compiled.network.layers[number].key,
             step=step,
         )
     if where in ("loss", "gradients"):
         return NonFiniteError(
-            f"NaN or infinity in the {where} at step {step}: lower the learning rate, or scale the data{kept}",
+            f"NaN or infinity in the {where} at step {step}: lower the learning rate, or scale the data{AS_BEFORE}",
             step=step,
         )
-    return NonFiniteError(f"NaN or infinity in {where}, in the batch of step {step}: clean the data{kept}", step=step)
+    return NonFiniteError(
+        f"NaN or infinity in {where}, in the batch of step {step}: clean the data{AS_BEFORE}", step=step
+    )
 
 
 def train_on_batch(compiled: Compiled, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
@@ -191,4 +208,6 @@ def apply_gradients(compiled: Compiled, gradients: Mapping[str, Any]) -> None:
         with compiled.guard.stepping(), Restore({key: compiled.memory.buffers[key] for key in buffers}, always=False):
             for key, array in buffers.items():
                 compiled.memory.buffers[key][...] = array
-            executable.commit()
+            if not executable.execute(0, "transform", "check"):
+                raise non_finite(compiled, executable, 0)
+            commit(compiled, executable)

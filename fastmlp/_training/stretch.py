@@ -77,13 +77,14 @@ def _run_compiled(stretch: _Stretch, at: int, end: int, kept_from: int = 0) -> i
     while at < end:
         seconds = COME_BACK if deadline == math.inf else min(COME_BACK, deadline - time.monotonic())
         begun = compiled.steps if training else 0
-        at, finite = run.epoch(
+        at, fine = run.epoch(
             *(first, last, at, end, size, compiled.seed, hyper, team(), means.sums, seconds, not training, kept_from)
         )
-        if not finite:
+        if not fine:  # do that step again, with a look at its update; or see what is not finite
             batch = min(size, end - at)
-            executable.begin(at, batch)
-            raise steps.non_finite(compiled, executable, batch)
+            if steps.step(compiled, executable, at, batch, at - kept_from):
+                means.sums += run.loss, run.metric, run.weight
+            at += batch
         if at == end or stretch.ends():
             break
         hyper = None if hyper is None else hyper[compiled.steps - begun :]

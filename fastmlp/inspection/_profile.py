@@ -204,7 +204,7 @@ class _Bench:
         if not self.executable.execute(self.batch, *before) and self.training:
             raise steps.non_finite(self.compiled, self.executable, self.batch)
         if self.training:
-            self.executable.commit()
+            steps.commit(self.compiled, self.executable)
 
     def repeat(self, repeats: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the seconds of each operation, and of the whole in one go, by repetition."""

@@ -34,6 +34,8 @@ class KernelSpec(NamedTuple):
         Of SGD, static.
     program : Assembled or None
         Of a traced update.
+    ranges : tuple of int or None
+        Of the state of a traced update that is known to stay finite, see `fastmlp._tracing.bounds`.
     """
 
     name: str
@@ -42,6 +44,12 @@ class KernelSpec(NamedTuple):
     has_velocity: bool = False
     nesterov: bool = False
     program: Assembled | None = None
+    ranges: tuple[int, ...] | None = None
+
+    @property
+    def guarded(self) -> bool:
+        """Whether nothing is known about what its program makes of finite numbers."""
+        return self.program is not None and self.ranges is None
 
 
 def execution_of(optimizer: Optimizer) -> Execution[KernelSpec]:
@@ -77,7 +85,8 @@ def _traced(optimizer: Optimizer) -> Execution[KernelSpec]:
         return twin
 
     found = traced(make, {name: _schedule(optimizer, name) for name in scheduled})
-    spec = KernelSpec("traced_update", ("learning_rate", *scheduled), found.slots, program=found.program)
+    names = ("learning_rate", *scheduled)
+    spec = KernelSpec("traced_update", names, found.slots, program=found.program, ranges=found.ranges)
     return Execution("traced", spec)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ...optimizers import execution_of
 from ...user_code import read_only
 from ..plan import Call, Note
@@ -29,42 +31,47 @@ def add_update(to: Lowering, optimizer: Optimizer) -> None:
             "call compile again"
         )
     width = len(spec.hyperparameters)
-    segments = [(first, last, group * width) for first, last, group in to.memory.segments(to.trainable)]
-    if not segments:
+    merged, alone = (
+        [(first, last, group * width) for first, last, group in to.memory.segments(to.trainable, merged=merged)]
+        for merged in (spec.program is None, False)
+    )
+    if not merged:
         return
-    fields: dict[str, Any] = {"segments": to.entries(segments), "n_segments": len(segments), "slot_stride": size}
+    fields: dict[str, Any] = {"segments": to.entries(merged), "n_segments": len(merged), "slot_stride": size}
+    fields |= {"guarded_segments": to.entries(alone), "n_guarded": len(alone)}
     if spec.program is not None:
         fields |= {"program": to.load(spec.program), "n_slots": spec.slots}
+        if spec.ranges is not None:
+            fields["ranges"] = to.entries([spec.ranges])
     elif spec.name == "sgd":
         fields |= {"nesterov": spec.nesterov, "has_velocity": spec.has_velocity}
     to.emit(spec.name, Note((size,)), size=size, cost=32 * size, **fields)
 
 
 def _call(keys: frozenset[str]) -> Call:
-    """Return a call of ``optimizer.update`` for some parameters; if one fails or spoils its state, all are put back."""
+    """Return a call of ``optimizer.update`` for some parameters.
+
+    It changes copies, which take the place of the numbers once the whole step is sure to be kept (`Executable.commit`).
+    """
+    copies: dict[str, tuple[Any, dict[str, Any]]] = {}  # the same in each step, as an optimizer may expect
 
     def call(executable: Any, batch: int) -> None:
         arenas, optimizer = executable.arenas, executable.optimizer
         stepped = optimizer.at_step(executable.iteration)
-        parameters = arenas.flat_parameters.copy()
-        states = {key: dict(state) for key, state in arenas.state.items()}
-        values = {key: {name: array.copy() for name, array in state.items()} for key, state in states.items()}
-        try:
-            for key, parameter in arenas.parameters.items():
-                if key not in keys:
-                    continue
-                gradient, state = read_only(executable.gradients[key]), arenas.state[key]
-                learning_rate = float(executable.hyper[arenas.group_of(key)])
-                answer = stepped.update(parameter, gradient, state, learning_rate, executable.iteration)
-                _check_update(optimizer, key, answer, states[key], state)
-        except BaseException:
-            arenas.flat_parameters[:] = parameters
-            for key, state in states.items():
-                for name, array in state.items():
-                    array[...] = values[key][name]
-                arenas.state[key].clear()
-                arenas.state[key].update(state)
-            raise
+        for key in filter(keys.__contains__, arenas.parameters):
+            parameter, state = arenas.parameters[key], arenas.state[key]
+            if key not in copies:
+                copies[key] = parameter.copy(), {name: array.copy() for name, array in state.items()}
+            copy, kept = copies[key]
+            targets = [(copy, parameter), *((kept[name], array) for name, array in state.items())]
+            for value, target in targets:
+                value[...] = target
+            gradient, given = read_only(executable.gradients[key]), dict(kept)
+            learning_rate = float(executable.hyper[arenas.group_of(key)])
+            with np.errstate(all="ignore"):  # what is not finite is told by an error of ours
+                answer = stepped.update(copy, gradient, given, learning_rate, executable.iteration)
+            _check_update(optimizer, key, answer, kept, given)
+            executable.staged += [(key, target, value) for value, target in targets]
 
     return call
 
