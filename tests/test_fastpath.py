@@ -731,14 +731,14 @@ def asked():
     """Return which threads have been asked for their number of threads."""
     found = []
 
-    def team():
+    def count():
         found.append(threading.get_ident())
-        return threads.team()
+        return threads.count_for_kernels()
 
-    _kernels.concurrency.set_thread_source(team)
+    _kernels.concurrency.set_thread_source(count)
     _kernels.concurrency.forget_thread_count()
     yield found
-    _kernels.concurrency.set_thread_source(threads.team)
+    _kernels.concurrency.set_thread_source(threads.count_for_kernels)
     _kernels.concurrency.forget_thread_count()
 
 

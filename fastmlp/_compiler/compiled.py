@@ -16,7 +16,7 @@ from ..registry import metrics as metric_registry
 from . import fastpath
 from .executable import Executable
 from .lower import Lowering
-from .memory import Arenas, ArrayMap
+from .memory import Arenas, ArrayMap, State
 from .network import Network, build_network
 from .settings import Current, TrainingSettings, forward_settings, is_compiled, training_settings, with_update
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Compiled", "metric_name"]
+
+FirstState = tuple[State, "NDArray[Any]"]
 
 NOT_BUILT = "the network has no parameters yet: give input_dim, call build(n), or pass data to it first"
 
@@ -56,17 +58,31 @@ class Compiled:
         self.gradient_transforms: tuple[Callable[[Lowering], None], ...] = ()
         self.stop_training = False  # asked of `fit`
         self._arenas: Arenas | None = None
-        self._drop_executables()
+        self._forward_settings: Current[tuple[Any, ...]]
+        self._training_settings: Current[TrainingSettings]
+        self._lowered_from: object
+        self.for_training: Executable | None  # the last one, which fast paths try first
+        self._evaluating: Executable | None
+        self._applying: Executable | None
+        self.for_predictions: list[Executable]  # idle ones: several threads may predict at once
+        self._pulling_back: dict[bool, list[Executable]]  # idle ones of `vjp`, by training
+        self._become()
 
-    def _drop_executables(self) -> None:
-        self._forward_settings = Current(lambda: forward_settings(self))
-        self._training_settings = Current(lambda: training_settings(self), lambda found: with_update(self, found))
-        self._lowered_from: object = None
-        self.for_training: Executable | None = None  # the last one, which fast paths try first
-        self._evaluating: Executable | None = None
-        self._applying: Executable | None = None
-        self.for_predictions: list[Executable] = []  # idle ones: several threads may predict at once
-        self._pulling_back: dict[bool, list[Executable]] = {False: [], True: []}  # idle ones of `vjp`, by training
+    def _become(self, arenas: Arenas | None = None, state: FirstState | None = None, **attributes: Any) -> None:
+        """Change attributes, and forget all executables; with `state`, the optimizer begins anew.
+
+        All of it at once: wherever Ctrl-C comes, it finds everything as before or everything as after.
+        """
+        attributes |= {
+            "_forward_settings": Current(lambda: forward_settings(self)),
+            "_training_settings": Current(lambda: training_settings(self), lambda found: with_update(self, found)),
+            **dict.fromkeys(("_lowered_from", "for_training", "_evaluating", "_applying")),
+            **{"for_predictions": [], "_pulling_back": {False: [], True: []}},
+        }
+        change = vars(self).update
+        if arenas is not None and state is not None:
+            (arenas.state, arenas.flat_state), arenas.counters[1] = state, 0
+        change(attributes)  # nothing was called since the line above, so that Python has looked for no signal
 
     # -- building ------------------------------------------------------------------------------------------------
 
@@ -102,25 +118,26 @@ class Compiled:
     def build(self, input_dim: int) -> None:
         """Lay out and initialize the parameters for `input_dim` features."""
         inputs = check_integer("input_dim", input_dim, 1)
+        self.build_for(inputs, lambda network: None)
+        if inputs != self.input_dim:
+            raise ValueError(f"already built for {self.input_dim} features, got {inputs}")
+
+    def build_for(self, inputs: int, check: Callable[[Network], Any]) -> None:
+        """Build for the data of a first call, unless another thread has: one of them builds, and the others wait.
+
+        `check` may refuse the data, by an exception: then the network stays unbuilt, since its number of features may
+        be the mistake.
+        """
         if not self.layers:
             raise ValueError("a network needs at least one layer")
-        if self.built:
-            if inputs != self.input_dim:
-                raise ValueError(f"already built for {self.input_dim} features, got {inputs}")
-            return
-        with self.guard.changing("build"):
-            network = build_network(self.layers, inputs)
-            arenas = Arenas(network, self.dtype)
-            arenas.initialize(network, self.seed)
-            self._network, self._arenas = network, arenas
-            self._drop_executables()
-            if self.optimizer is not None:
-                self._reset_optimizer(self.optimizer)
-
-    def unbuild(self) -> None:
-        """Go back to before `build`, for a first call that was refused."""
-        self._network = self._arenas = None
-        self._drop_executables()
+        with self.guard.building(lambda: self.built) as must_build:
+            if must_build:
+                network = build_network(self.layers, inputs)
+                check(network)
+                arenas = Arenas(network, self.dtype)
+                arenas.initialize(network, self.seed)
+                state = None if self.optimizer is None else _first_state(arenas, self.optimizer)
+                self._become(arenas, state, _network=network, _arenas=arenas)
 
     # -- what to train for ---------------------------------------------------------------------------------------
 
@@ -131,21 +148,14 @@ class Compiled:
         metrics: tuple[metrics.Metric, ...],
     ) -> None:
         """Choose optimizer, loss and metrics; the optimizer's state starts anew."""
-        with self.guard.changing("compile"):
-            if self.built:
-                self._reset_optimizer(optimizer)
-            self.optimizer, self.loss, self.metrics = optimizer, loss, metrics
-            self._drop_executables()
+        with self.guard.stepping("compile"):
+            state = None if self._arenas is None else _first_state(self._arenas, optimizer)
+            self._become(self._arenas, state, optimizer=optimizer, loss=loss, metrics=metrics)
 
     def transform_gradients(self, *transforms: Callable[[Lowering], None]) -> None:
         """Choose what adds operations between the way back and the update, in this order; see `Lowering`."""
         with self.guard.changing("transform_gradients"):
-            self.gradient_transforms = transforms
-            self._drop_executables()
-
-    def _reset_optimizer(self, optimizer: optimizers.Optimizer) -> None:
-        self.memory.reset_state(optimizer, optimizers.execution_of(optimizer).mode != "python")
-        self.iterations = 0
+            self._become(gradient_transforms=transforms)
 
     def objective(self) -> tuple[losses.Loss, optimizers.Optimizer]:
         """Return loss and optimizer of a network that is compiled for training."""
@@ -348,6 +358,10 @@ class Compiled:
     def optimizer_state(self) -> dict[str, ArrayMap]:
         """What the optimizer keeps, by key of the parameter, then by name."""
         return {key: ArrayMap(state) for key, state in self.memory.state.items()}
+
+
+def _first_state(arenas: Arenas, optimizer: optimizers.Optimizer) -> FirstState:
+    return arenas.first_state(optimizer, optimizers.execution_of(optimizer).mode != "python")
 
 
 def metric_name(metric: metrics.Metric) -> str:

@@ -82,6 +82,8 @@ class Executable:
         self.step = 0
         self._segments = {name: self._split(*bounds) for name, bounds in plan.sections.items()}
         self.compiled = not plan.calls
+        commit = plan.sections.get("commit", (0, 0))
+        self.updates_in_python = any(at in plan.calls for at in range(*commit))
         self.fastpath: Any = None  # the fast path through it, if there is one
 
     def serves(self, rows: int, settings: object) -> bool:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Arenas", "ArrayMap", "aligned"]
 
 CACHE_LINE = 64  # bytes
+State = dict[str, dict[str, "NDArray[Any]"]]  # of an optimizer: arrays by parameter, then by name
 
 
 def aligned(numbers: int, dtype: Any) -> NDArray[Any]:
@@ -112,7 +113,7 @@ class Arenas:
         self.parameters = self._views(self.flat_parameters, shapes)
         self.gradients = self._views(self.flat_gradients, shapes)
         self.buffers = self._views(self.flat_buffers, buffer_shapes)
-        self.state: dict[str, dict[str, NDArray[Any]]] = {key: {} for key in shapes}
+        self.state: State = {key: {} for key in shapes}
         for key, spec in buffers.items():
             self.buffers[key][...] = spec.value
         for place in network.layers:
@@ -174,19 +175,24 @@ class Arenas:
                 drawn = spec.initializer(spec.shape, rng, self.dtype)
                 self.parameters[key][...] = _checked_draw(drawn, key, spec, self.dtype)
 
-    def reset_state(self, optimizer: Optimizer, compiled: bool) -> None:
-        """State as the optimizer begins: of a compiled one slot after slot in one arena, others keep their arrays."""
+    def first_state(self, optimizer: Optimizer, compiled: bool) -> tuple[State, NDArray[Any]]:
+        """Return state as the optimizer begins, by key and name, and the arena that it lies in, slot after slot.
+
+        An optimizer in Python keeps its own arrays.
+        """
         states = {key: _checked_state(optimizer, view) for key, view in self.parameters.items()}
-        self.state = states
-        if not compiled:
-            return
-        names = list(next(iter(states.values()), {}))
-        self.flat_state = aligned(len(names) * self.size, self.dtype)
+        names = list(next(iter(states.values()), {})) if compiled else []
+        flat = aligned(len(names) * self.size, self.dtype)
         for slot, name in enumerate(names):
-            views = self.views_of(self.flat_state[slot * self.size : (slot + 1) * self.size])
+            views = self.views_of(flat[slot * self.size : (slot + 1) * self.size])
             for key, view in views.items():
                 view[...] = states[key][name]
                 states[key][name] = view
+        return states, flat
+
+    def updated(self) -> list[NDArray[Any]]:
+        """Return what the update of an optimizer in Python may write to: parameters and state."""
+        return [self.flat_parameters, *(array for state in self.state.values() for array in state.values())]
 
     def clone(self) -> Arenas:
         """Return a copy for runs that are not kept, in memory of its own; the layers' views stay with the original."""

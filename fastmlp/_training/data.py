@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -13,18 +13,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .._compiler.compiled import Compiled
+    from .._compiler.network import Network
     from ..losses import Loss
 
 __all__ = [
     "Dataset",
-    "UnbuiltIfRefused",
+    "Given",
+    "arguments",
     "as_rows",
+    "built_for",
+    "check_features",
     "check_targets",
     "check_weights",
+    "checked",
+    "checked_for",
+    "converted",
     "prepare",
     "readable_rows",
-    "rows_of",
 ]
+
+
+Checked = TypeVar("Checked")
 
 
 class Dataset(NamedTuple):
@@ -61,19 +70,23 @@ class Dataset(NamedTuple):
         return Dataset(self.x[rows], y, weight).readable(dtype)
 
 
-def as_rows(x: object, inputs: int | None, *, empty: bool = False, name: str = "x") -> NDArray[Any]:
-    """Return `x` as an array ``(n, inputs)``, of whatever dtype and layout it has."""
+def as_rows(x: object, *, empty: bool = False, name: str = "x") -> NDArray[Any]:
+    """Return `x` as an array ``(n, features)``, of whatever dtype and layout it has."""
     array = real_array(name, x)
     if array.ndim != 2:
         hint = "; one sample is x[None, :], one feature x[:, None]" if array.ndim == 1 else ""
         raise ValueError(f"{name}: expected 2 dimensions (samples, features), got shape {array.shape}{hint}")
-    if inputs is not None and array.shape[1] != inputs:
-        raise ValueError(f"{name}: expected {inputs} features, got {array.shape[1]} (shape {array.shape})")
     if array.shape[1] == 0:
         raise ValueError(f"{name}: expected at least one feature, got shape {array.shape}")
     if len(array) == 0 and not empty:
         raise ValueError(f"{name}: no samples, got shape {array.shape}")
     return array
+
+
+def check_features(rows: NDArray[Any], network: Network, name: str = "x") -> None:
+    """Refuse rows of another number of features than a network takes."""
+    if rows.shape[1] != network.inputs:
+        raise ValueError(f"{name}: expected {network.inputs} features, got {rows.shape[1]} (shape {rows.shape})")
 
 
 def check_targets(y: object, n: int, units: int, loss: Loss, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -167,47 +180,73 @@ def _class_factors(class_weight: Mapping[int, float], y: NDArray[Any], loss: Los
     return factors
 
 
-class UnbuiltIfRefused:
-    """Leave no parameters behind a first call that is refused: its number of features may be the mistake."""
-
-    def __init__(self, compiled: Compiled) -> None:
-        self._compiled = compiled
-        self._fresh = not compiled.built
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if self._fresh and kind is not None and issubclass(kind, Exception):
-            self._compiled.unbuild()
-
-
-def rows_of(compiled: Compiled, x: Any, *, empty: bool = False) -> NDArray[Any]:
-    """Return `x` as rows of the network's features; build a network that has waited for its first data."""
-    rows = as_rows(x, compiled.input_dim, empty=empty)
-    if not compiled.built:
-        compiled.build(rows.shape[1])
-    return rows
-
-
 def readable_rows(rows: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return rows that the kernels can read: these, or a copy."""
     return rows if in_place(rows, dtype) else cast(rows, dtype)
 
 
-def prepare(
+class Given(NamedTuple):
+    """The arguments of a call as arrays: nothing of the user's runs any more where they are read."""
+
+    x: NDArray[Any]
+    y: NDArray[Any]
+    sample_weight: NDArray[Any] | None
+    class_weight: Mapping[int, float] | None
+
+
+def converted(
     compiled: Compiled,
     x: Any,
     y: Any,
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | None = None,
-) -> Dataset:
-    """Return the checked data of a call; the inputs keep their dtype."""
+) -> Given:
+    """Return arguments as arrays, before the call uses the network: converting them may run any code, also its own."""
+    compiled.objective()
+    return Given(
+        as_rows(x),
+        real_array("y", y),
+        None if sample_weight is None else real_array("sample_weight", sample_weight),
+        dict(class_weight) if isinstance(class_weight, Mapping) else class_weight,
+    )
+
+
+def checked(compiled: Compiled, given: Given) -> Dataset:
+    """Return the checked data of a call that has the network to itself, and builds it if need be.
+
+    The inputs keep their dtype.
+    """
+    return built_for(compiled, given.x, lambda network: checked_for(compiled, network, given))
+
+
+def arguments(compiled: Compiled, x: Any, y: Any, sample_weight: Any = None) -> Given:
+    """Return arguments as arrays, and build a network that has waited for them, before the call has it to itself.
+
+    Then first calls of several threads wait for each other, where later ones would be refused.
+    """
+    given = converted(compiled, x, y, sample_weight)
+    if not compiled.built:
+        checked(compiled, given)
+    return given
+
+
+def prepare(compiled: Compiled, *arguments: Any) -> Dataset:
+    """Return arguments of a call, converted and checked in one go: for a thread that has the network already."""
+    return checked(compiled, converted(compiled, *arguments))
+
+
+def checked_for(compiled: Compiled, network: Network, given: Given) -> Dataset:
+    """Return the data as `checked`, for a network that may not be built yet."""
     loss, _ = compiled.objective()
-    with UnbuiltIfRefused(compiled):
-        rows = rows_of(compiled, x)
-        check_range(rows, compiled.dtype)
-        units = compiled.units
-        targets = check_targets(y, len(rows), units, loss, compiled.dtype)
-        weight = check_weights(sample_weight, class_weight, targets, units, loss, compiled.dtype)
-    return Dataset(rows, targets, weight)
+    x, units, dtype = given.x, network.units, compiled.dtype
+    check_features(x, network)
+    check_range(x, dtype)
+    targets = check_targets(given.y, len(x), units, loss, dtype)
+    return Dataset(x, targets, check_weights(given.sample_weight, given.class_weight, targets, units, loss, dtype))
+
+
+def built_for(compiled: Compiled, rows: NDArray[Any], check: Callable[[Network], Checked]) -> Checked:
+    """Return what `check` returns; a network that has waited for its first data is built, unless it refuses these."""
+    if not compiled.built:
+        compiled.build_for(rows.shape[1], check)
+    return check(compiled.network)

@@ -8,10 +8,12 @@ import numpy as np
 
 from .._compiler.compiled import Compiled
 from ..checks import check_count, check_out
-from .data import UnbuiltIfRefused, readable_rows, rows_of
+from .data import as_rows, built_for, check_features, readable_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from .._compiler.network import Network
 
 __all__ = ["predict"]
 
@@ -21,19 +23,25 @@ PREDICT_ROWS = 1024  # rows of a prediction that are in flight at a time
 def predict(compiled: Compiled, x: Any, batch_size: int | None, out: NDArray[Any] | None) -> NDArray[Any]:
     """Return the outputs of the rows of `x`, in pieces that bound the memory."""
     chunk = PREDICT_ROWS if batch_size is None else check_count("batch_size", batch_size)
-    dtype = compiled.dtype
-    with UnbuiltIfRefused(compiled):
-        rows = rows_of(compiled, x, empty=True)
-        units = compiled.units
+    rows = as_rows(x, empty=True)
+
+    def check(network: Network) -> None:
+        check_features(rows, network)
         if out is not None:
-            check_out(out, (len(rows), units), dtype)
+            check_out(out, (len(rows), network.units), compiled.dtype)
+
+    built_for(compiled, rows, check)
+    with compiled.guard.reading("predict"):
+        return _predict(compiled, rows, chunk, out)
+
+
+def _predict(compiled: Compiled, rows: NDArray[Any], chunk: int, out: NDArray[Any] | None) -> NDArray[Any]:
+    dtype = compiled.dtype
     if out is None:
-        out = np.empty((len(rows), units), dtype)
+        out = np.empty((len(rows), compiled.units), dtype)
     elif np.may_share_memory(out, rows):
         rows = rows.copy()  # outputs would be written over rows that are still to be read
-    if not len(rows):
-        return out
-    with compiled.guard.reading("predict"):
+    if len(rows):
         executable = compiled.take_predicting(min(chunk, len(rows)))
         try:
             for at in range(0, len(rows), chunk):

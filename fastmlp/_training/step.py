@@ -12,25 +12,10 @@ from .._compiler.compiled import Compiled
 from .._compiler.executable import Executable
 from ..checks import cast, real_array
 from ..errors import NonFiniteError
-from .data import prepare
+from .data import arguments, checked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-class Restore:
-    """Put an array back to what it was, if the block fails or in any case."""
-
-    def __init__(self, array: NDArray[Any] | None, always: bool) -> None:
-        self._array, self._always = array, always
-        self._kept = None if array is None else array.copy()
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, *rest: Any) -> None:
-        if self._array is not None and (self._always or kind is not None):
-            self._array[...] = self._kept
 
 
 def step(compiled: Compiled, executable: Executable, offset: int, batch: int) -> bool:
@@ -41,16 +26,23 @@ def step(compiled: Compiled, executable: Executable, offset: int, batch: int) ->
     executable.begin(offset, batch, compiled.hyperparameters(1)[0])
     if executable.run.weight == 0:
         return False
-    with compiled.guard.stepping(), kept_buffers(compiled, executable):
+    arrays = written_by_layers(compiled, executable) + written_by_update(compiled, executable)
+    with compiled.guard.stepping("step", arrays=arrays, counters=compiled.memory.counters):
         if not executable.execute(batch, "forward", "backward", "transform", "check"):
             raise non_finite(compiled, executable, batch)
         executable.commit()
     return True
 
 
-def kept_buffers(compiled: Compiled, executable: Executable, *, always: bool = False) -> Restore:
-    """Put buffers that layers in Python may have written back if the step fails."""
-    return Restore(None if executable.compiled else compiled.memory.flat_buffers, always)
+def written_by_layers(compiled: Compiled, executable: Executable) -> list[NDArray[Any]]:
+    """Return the arrays that layers of users may write to: buffers."""
+    buffers = compiled.memory.flat_buffers
+    return [] if executable.compiled or not buffers.size else [buffers]
+
+
+def written_by_update(compiled: Compiled, executable: Executable) -> list[NDArray[Any]]:
+    """Return the arrays that an optimizer of users may write to: parameters and state."""
+    return compiled.memory.updated() if executable.updates_in_python else []
 
 
 def logs(compiled: Compiled, executable: Executable, batch: int) -> dict[str, float]:
@@ -99,9 +91,10 @@ def non_finite(compiled: Compiled, executable: Executable, batch: int) -> NonFin
 
 def train_on_batch(compiled: Compiled, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
     """Do one step on one batch; return the loss and the metrics, of before the update."""
-    data = prepare(compiled, x, y, sample_weight).readable(compiled.dtype)
-    batch = len(data.x)
+    given = arguments(compiled, x, y, sample_weight)
     with compiled.guard.changing("train_on_batch"):
+        data = checked(compiled, given).readable(compiled.dtype)
+        batch = len(data.x)
         executable = compiled.training(batch)
         executable.bind(*data)
         try:
@@ -115,14 +108,16 @@ def loss_and_gradients(
     compiled: Compiled, x: Any, y: Any, sample_weight: Any = None
 ) -> tuple[float, dict[str, NDArray[Any]]]:
     """Return the loss that `fit` minimises and its gradients, in training mode, without a side effect."""
-    data = prepare(compiled, x, y, sample_weight).readable(compiled.dtype)
-    batch = len(data.x)
+    given = arguments(compiled, x, y, sample_weight)
     with compiled.guard.changing("loss_and_gradients"):
+        data = checked(compiled, given).readable(compiled.dtype)
+        batch = len(data.x)
         executable = compiled.training(batch)
         executable.bind(*data)
         try:
             executable.begin(0, batch)
-            with compiled.guard.stepping(), kept_buffers(compiled, executable, always=True):
+            buffers = written_by_layers(compiled, executable)
+            with compiled.guard.stepping("loss_and_gradients", arrays=buffers, always=True):
                 if not executable.execute(batch, "forward", "backward", "check"):
                     raise non_finite(compiled, executable, batch)
             loss = executable.run.loss / executable.run.weight
@@ -161,5 +156,6 @@ def apply_gradients(compiled: Compiled, gradients: Mapping[str, Any]) -> None:
             views[key][...] = array
         executable = compiled.applying()
         executable.begin(0, 0, compiled.hyperparameters(1)[0])
-        with compiled.guard.stepping():
+        written, counters = written_by_update(compiled, executable), compiled.memory.counters
+        with compiled.guard.stepping("apply_gradients", arrays=written, counters=counters):
             executable.commit()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..threads import team
@@ -74,12 +75,16 @@ def _run_compiled(stretch: _Stretch, at: int, end: int, kept_from: int = 0) -> i
     run, sections, size = executable.run, executable.plan.sections, block.batch_size
     first, last = sections["forward"][0], sections["commit" if training else "forward"][1]
     hyper = compiled.hyperparameters(-(-(end - at) // size)) if training else None
+    # Between two calls, others may read the network; an evaluation leaves it as it is.
+    holding = compiled.guard.changing("fit") if training else nullcontext()
     while at < end:
         seconds = COME_BACK if deadline == math.inf else min(COME_BACK, deadline - time.monotonic())
         begun = compiled.steps if training else 0
-        at, finite = run.epoch(
-            *(first, last, at, end, size, compiled.seed, hyper, team(), means.sums, seconds, not training, kept_from)
-        )
+        with holding:
+            at, finite = run.epoch(
+                *(first, last, at, end, size, compiled.seed, hyper, team(), means.sums, seconds, not training),
+                kept_from,
+            )
         if not finite:
             batch = min(size, end - at)
             executable.begin(at, batch)

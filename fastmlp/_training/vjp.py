@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from threading import Lock
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .._compiler.compiled import Compiled
 from .._compiler.executable import Executable
+from .._kernels import concurrency
 from ..checks import cast, real_array
-from .data import readable_rows, rows_of
-from .step import kept_buffers
+from .data import as_rows, built_for, check_features, readable_rows
+from .step import written_by_layers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,8 +23,9 @@ __all__ = ["Pullback", "vjp"]
 class Pullback:
     """What `vjp` returns beside the outputs: ``backward(dy) -> (gradients keyed as parameters, d_input)``.
 
-    It may be called more than once, and by several threads, before the parameters change. What the way forward left is
-    kept for it alone; once nobody has it any more, its memory serves the next call of `vjp`.
+    It may be called more than once, and by several threads, one after the other, as long as no step has changed the
+    parameters. What the way forward left is kept for it alone; once nobody has it any more, its memory serves the next
+    call of `vjp`.
 
     Parameters
     ----------
@@ -35,7 +39,8 @@ class Pullback:
 
     def __init__(self, compiled: Compiled, executable: Executable, batch: int, training: bool) -> None:
         self._compiled, self._executable, self._batch, self._training = compiled, executable, batch, training
-        self._lock = Lock()  # of the memory that the gradients are made in
+        self._guard = concurrency.AccessGuard()  # of the memory that the gradients are made in
+        self._steps = compiled.steps
 
     def __call__(self, dy: Any) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
         compiled, executable, batch = self._compiled, self._executable, self._batch
@@ -45,8 +50,11 @@ class Pullback:
         target = executable.view(d_out, batch)
         if dy.shape != target.shape:
             raise ValueError(f"dy: expected shape {target.shape}, got {dy.shape}")
-        with compiled.guard.reading("vjp"), self._lock:
-            target[...] = cast(dy, compiled.dtype, "dy")
+        dy = cast(dy, compiled.dtype, "dy")
+        with compiled.guard.reading("backward"), self._guard.stepping("backward", patient=True):
+            if executable.arenas is not compiled.memory or compiled.steps != self._steps:
+                raise RuntimeError("backward: the parameters are no longer those of the outputs; call vjp again")
+            target[...] = dy
             executable.execute(batch, "backward")
             gradients = {key: view.copy() for key, view in executable.gradients.items()}
             return gradients, executable.view(d_input, batch).copy()
@@ -58,13 +66,23 @@ class Pullback:
 
 def vjp(compiled: Compiled, x: Any, *, training: bool = False) -> tuple[NDArray[Any], Pullback]:
     """Run the way forward, and return the outputs and what takes their gradient back."""
-    rows = readable_rows(rows_of(compiled, x), compiled.dtype)
+    rows = as_rows(x)
+    built_for(compiled, rows, lambda network: check_features(rows, network))
+    kept = readable_rows(rows, compiled.dtype)
+    if np.may_share_memory(kept, rows):
+        kept = rows.copy()  # the way back reads them once more
     batch = len(rows)
     with compiled.guard.reading("vjp"):
         executable = compiled.take_pulling_back(batch, training=training)
         backward = Pullback(compiled, executable, batch, training)
-        executable.bind(rows)
+        executable.bind(kept)
         executable.begin(0, batch)
-        with kept_buffers(compiled, executable, always=True):
+        with _harmless(compiled, executable, training=training):
             executable.execute(batch, "forward")
         return executable.view(executable.plan.out, batch).copy(), backward
+
+
+def _harmless(compiled: Compiled, executable: Executable, *, training: bool) -> AbstractContextManager[Any]:
+    """Put back what layers of users write to; meanwhile nobody else may read it."""
+    buffers = written_by_layers(compiled, executable) if training else []
+    return compiled.guard.stepping("vjp", arrays=buffers, always=True) if buffers else nullcontext()

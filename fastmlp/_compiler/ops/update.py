@@ -41,30 +41,18 @@ def add_update(to: Lowering, optimizer: Optimizer) -> None:
 
 
 def _call(keys: frozenset[str]) -> Call:
-    """Return a call of ``optimizer.update`` for some parameters; if one fails or spoils its state, all are put back."""
+    """Return a call of ``optimizer.update`` for some parameters; the step puts back what one that fails has written."""
 
     def call(executable: Any, batch: int) -> None:
         arenas, optimizer = executable.arenas, executable.optimizer
         stepped = optimizer.at_step(executable.iteration)
-        parameters = arenas.flat_parameters.copy()
-        states = {key: dict(state) for key, state in arenas.state.items()}
-        values = {key: {name: array.copy() for name, array in state.items()} for key, state in states.items()}
-        try:
-            for key, parameter in arenas.parameters.items():
-                if key not in keys:
-                    continue
-                gradient, state = read_only(executable.gradients[key]), arenas.state[key]
-                learning_rate = float(executable.hyper[arenas.group_of(key)])
-                answer = stepped.update(parameter, gradient, state, learning_rate, executable.iteration)
-                _check_update(optimizer, key, answer, states[key], state)
-        except BaseException:
-            arenas.flat_parameters[:] = parameters
-            for key, state in states.items():
-                for name, array in state.items():
-                    array[...] = values[key][name]
-                arenas.state[key].clear()
-                arenas.state[key].update(state)
-            raise
+        for key, parameter in arenas.parameters.items():
+            if key not in keys:
+                continue
+            gradient, state = read_only(executable.gradients[key]), dict(arenas.state[key])
+            learning_rate = float(executable.hyper[arenas.group_of(key)])
+            answer = stepped.update(parameter, gradient, state, learning_rate, executable.iteration)
+            _check_update(optimizer, key, answer, arenas.state[key], state)
 
     return call
 
