@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from threading import local
 
 from ._kernels import concurrency, plan
+from .forks import Fork
 
 __all__ = ["get_num_threads", "num_threads", "set_num_threads"]
 
 MOST = 1024  # a mistyped number must not ask the system for a million threads
 
-_forked = False
+_fork = Fork()
 
 
 class _Chosen(local):
@@ -87,13 +88,10 @@ def get_num_threads() -> int:
 
     It is what `set_num_threads` has set, or else ``FASTMLP_NUM_THREADS``. Where nobody has chosen, it is
     ``OMP_NUM_THREADS`` or the processors that this process may use, and at most what OpenMP allows this thread of
-    Python: ``threadpoolctl.threadpool_limits`` holds for fastmlp too. In a process that was forked from one that had
-    imported fastmlp, it is 1.
+    Python: ``threadpoolctl.threadpool_limits`` holds for fastmlp too. In a forked process, it is 1.
     """
-    if _forked:
-        return 1
     count, chosen = _count()
-    return count if chosen else min(count, plan.openmp_limit())
+    return 1 if count > 1 and _fork.happened() else count if chosen else min(count, plan.openmp_limit())
 
 
 def set_num_threads(n: int) -> None:
@@ -123,37 +121,26 @@ def _choose(count: int | None) -> None:
     _chosen.count = count
 
 
-_warned = False
-
-
 def count_for_kernels() -> tuple[int, bool]:
     """Return how many threads a run gets, as `_count`; 1, with one warning, in a forked process.
 
     The kernels ask once in each thread of Python, and again where `_choose` or a fork tells them to.
     """
     count, chosen = _count()
-    if not _forked:
+    if count == 1 or not _fork.happened():
         return count, chosen
-    if count > 1 and not _warned:
-        _warn_forked()
+    if _fork.is_news():
+        warnings.warn(
+            "this process was forked from one that had OpenMP loaded, and goes on with one thread: OpenMP's threads do "
+            "not survive a fork (use the 'spawn' or 'forkserver' start method for more)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     return 1, True
 
 
-def _warn_forked() -> None:
-    global _warned
-    _warned = True
-    warnings.warn(
-        "this process was forked from one that had imported fastmlp, and goes on with one thread: OpenMP's threads do "
-        "not survive a fork (use the 'spawn' or 'forkserver' start method for more, or set_num_threads(1) before)",
-        RuntimeWarning,
-        stacklevel=3,
-    )
-
-
 def _after_fork() -> None:
-    """Use one thread from now on: OpenMP, whoever used it before, would wait for threads that are gone."""
-    global _forked
-    _forked = True
+    _fork.happens()
     concurrency.after_fork_in_child()
     concurrency.forget_thread_count()
 

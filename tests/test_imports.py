@@ -129,6 +129,7 @@ ORDER = """
 errors checks configurable _version _source_tree
 registry
 _kernels
+forks
 threads
 _tracing
 activations initializers regularizers constraints schedules losses metrics optimizers

@@ -12,7 +12,7 @@ from .plan_ops cimport ADAM, KEPT, N_ARENAS, SGD, TRACED_UPDATE, op_t, run_t
 from .plan_schedule cimport run_ops, schedule, start
 from .plan_update cimport SEGMENT, n_hyper
 from .random cimport permutation
-from .simd cimport has_openmp, most_threads
+from .simd cimport has_openmp, most_threads, openmp_code
 
 cdef enum:
     PREPACK_BYTES = 384 << 10    # of packed kernels that a thread keeps for a fused group: they should stay in its L2
@@ -378,6 +378,11 @@ def team():
 def openmp_limit():
     """Return how many threads OpenMP allows the calling thread, as `threadpoolctl` and ``omp_set_num_threads`` set it."""
     return most_threads()
+
+
+def openmp_address():
+    """Return where the library of OpenMP lies in memory: an address of its code, or 0 without OpenMP."""
+    return openmp_code()
 
 
 def openmp():

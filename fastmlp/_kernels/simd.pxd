@@ -114,6 +114,7 @@ cdef extern from "simd.h" nogil:
     Py_ssize_t fetch_add(Py_ssize_t *)
     int team_size()
     int most_threads()
+    size_t openmp_code()
     int thread_id()
     bint has_openmp()
     ctypedef struct barrier_t:
