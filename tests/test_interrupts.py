@@ -1,15 +1,12 @@
 """What comes in between: callbacks that raise or use the network, other threads, Ctrl-C."""
 
-import contextlib
-import dis
 import functools
 import json
-import os
-import sys
 import threading
 
 import numpy as np
 import pytest
+from interrupter import interrupted
 
 import fastmlp as fm
 
@@ -327,54 +324,6 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize("call", ["predict", "evaluate"])
 def test_interrupted_predict_and_evaluate(call, run_python):
     assert float(run_python(INTERRUPTED_EVALUATION, arguments=[call])) < 1.5
-
-
-class Interrupter:
-    """A trace function that raises KeyboardInterrupt where Python itself would, at the n-th such place in fastmlp.
-
-    Signals are answered where a function begins, where a loop goes back, and after a call of something compiled.
-    """
-
-    FOLDERS = (os.path.dirname(fm.__file__), contextlib.__file__)
-
-    def __init__(self, at):
-        self.left = at
-        self.calling = set()  # frames whose last operation was a call that has not entered Python
-
-    def __call__(self, frame, event, argument):
-        if event == "call":
-            self.calling.discard(frame.f_back)
-            code = frame.f_code
-            if not code.co_filename.startswith(self.FOLDERS) or code.co_name == "<genexpr>":
-                return None  # an interrupt in the closing of a generator is only printed
-            frame.f_trace_opcodes = True
-            self.place()
-        elif event == "opcode":
-            name = dis.opname[frame.f_code.co_code[frame.f_lasti]]
-            if frame in self.calling or name.startswith("JUMP_BACKWARD"):
-                self.place()
-            self.calling.discard(frame)
-            if name.startswith("CALL") and "INTRINSIC" not in name:
-                self.calling.add(frame)
-        return self
-
-    def place(self):
-        self.left -= 1
-        if self.left == 0:
-            raise KeyboardInterrupt
-
-
-def interrupted(at, call):
-    """Whether a call has so many places where it could be interrupted; it was, if so."""
-    before = sys.gettrace()
-    sys.settrace(Interrupter(at))
-    try:
-        call()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
 
 
 INTERRUPTIBLE = {

@@ -326,21 +326,17 @@ class Compiled:
         """Take back an executable of predictions."""
         self.for_predictions.append(executable)
 
-    def take_pulling_back(self, rows: int, *, training: bool) -> Executable:
-        """Return an executable of a vector-Jacobian product that nobody uses; `give_pulling_back` it back.
+    def lend_pulling_back(self, rows: int, *, training: bool) -> tuple[Executable, concurrency.Loan]:
+        """Return an executable of a vector-Jacobian product that nobody uses, and what gives it back.
 
         It has gradients of its own, so several may be in use at a time.
         """
-        settings = self._forward_settings.get()
-        executable = _taken(self._pulling_back[training], rows, settings)
+        settings, idle = self._forward_settings.get(), self._pulling_back[training]
+        executable = _taken(idle, rows, settings)
         if executable is None:
             plan = self.lowering(rows, training=training).vjp()
             executable = Executable(plan, self.memory, self.seed, settings, own_gradients=True)
-        return executable
-
-    def give_pulling_back(self, executable: Executable, *, training: bool) -> None:
-        """Take back an executable of a vector-Jacobian product."""
-        self._pulling_back[training].append(executable)
+        return executable, concurrency.Loan(idle, executable)
 
     # -- what it holds -------------------------------------------------------------------------------------------
 

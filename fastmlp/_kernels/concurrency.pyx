@@ -325,6 +325,19 @@ cdef class Stepping(Changing):
             self.guard.stop_changing()
 
 
+cdef class Loan:
+    """Puts something back into a list once nobody has this any more. Compiled: an exception would be lost there."""
+    cdef list home
+    cdef object thing
+
+    def __init__(self, list home not None, thing):
+        self.home, self.thing = home, thing
+
+    def __del__(self):
+        if self.home is not None:
+            self.home.append(self.thing)
+
+
 # The number of threads is chosen in Python (fastmlp.threads), for each thread that calls. The answer is cached here, in
 # thread-local storage, until it is forgotten; 0 stands for none, and a number that somebody has chosen is negative.
 cdef Py_tss_t cached_count

@@ -32,13 +32,14 @@ class Pullback:
     compiled : Compiled
     executable : Executable
         Which has run the way forward.
+    loan : Loan
+        Gives the executable back when this is gone.
     batch : int
         Rows.
-    training : bool
     """
 
-    def __init__(self, compiled: Compiled, executable: Executable, batch: int, training: bool) -> None:
-        self._compiled, self._executable, self._batch, self._training = compiled, executable, batch, training
+    def __init__(self, compiled: Compiled, executable: Executable, loan: concurrency.Loan, batch: int) -> None:
+        self._compiled, self._executable, self._loan, self._batch = compiled, executable, loan, batch
         self._guard = concurrency.AccessGuard()  # of the memory that the gradients are made in
         self._steps = compiled.steps
 
@@ -59,10 +60,6 @@ class Pullback:
             gradients = {key: view.copy() for key, view in executable.gradients.items()}
             return gradients, executable.view(d_input, batch).copy()
 
-    def __del__(self) -> None:
-        self._executable.unbind()
-        self._compiled.give_pulling_back(self._executable, training=self._training)
-
 
 def vjp(compiled: Compiled, x: Any, *, training: bool = False) -> tuple[NDArray[Any], Pullback]:
     """Run the way forward, and return the outputs and what takes their gradient back."""
@@ -73,8 +70,8 @@ def vjp(compiled: Compiled, x: Any, *, training: bool = False) -> tuple[NDArray[
         kept = rows.copy()  # the way back reads them once more
     batch = len(rows)
     with compiled.guard.reading("vjp"):
-        executable = compiled.take_pulling_back(batch, training=training)
-        backward = Pullback(compiled, executable, batch, training)
+        executable, loan = compiled.lend_pulling_back(batch, training=training)
+        backward = Pullback(compiled, executable, loan, batch)
         executable.bind(kept)
         executable.begin(0, batch)
         with _harmless(compiled, executable, training=training):
