@@ -13,7 +13,7 @@ static _Thread_local int tid, team = 1;
 
 int omp_get_thread_num(void) { return tid; }
 int omp_get_num_threads(void) { return team; }
-int omp_get_max_threads(void) { return team; }
+int omp_get_max_threads(void) { return 64; }
 
 static void *run(void *argument) {
     const thread_t *thread = argument;

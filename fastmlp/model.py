@@ -457,7 +457,7 @@ class Sequential:
         --------
         >>> net.predict(x[:1])
         """
-        outputs = fastpath.predict(self.engine.for_predictions, x, batch_size, out)
+        outputs = fastpath.predict(self.engine.executables.for_predictions, x, batch_size, out)
         return _training.predict(self.engine, x, batch_size, out) if outputs is None else outputs
 
     def __call__(self, x: Any) -> NDArray[Any]:
@@ -498,7 +498,7 @@ class Sequential:
         >>> for x, y in batches:
         ...     logs = net.train_on_batch(x, y)
         """
-        logs = fastpath.train(self.engine.for_training, x, y) if sample_weight is None else None
+        logs = fastpath.train(self.engine.executables.for_training, x, y) if sample_weight is None else None
         return _training.train_on_batch(self.engine, x, y, sample_weight) if logs is None else logs
 
     def loss_and_gradients(self, x: Any, y: Any, sample_weight: Any = None) -> tuple[float, Gradients]:
@@ -586,7 +586,9 @@ class Sequential:
         y : ndarray ``(n, units)``
         backward : callable
             ``backward(dy) -> (gradients, d_input)`` for `dy` ``(n, units)``: a dict of new arrays keyed as
-            `parameters`, and ``(n, features)``. It may be called more than once, before the parameters change.
+            `parameters`, and ``(n, features)``. It may be called more than once, also by several threads (one waits for
+            the other), until a step changes the parameters: from then on it is a RuntimeError. Don't write to
+            parameters between the two: that is not found out.
 
         Raises
         ------
@@ -685,7 +687,11 @@ class Sequential:
         Notes
         -----
         Whatever ends the training, ``on_train_end`` of the callbacks is called; an exception goes on to the caller
-        afterwards. During the call the network belongs to this thread: another one that uses it gets a RuntimeError.
+        afterwards. During the call the network belongs to this thread. Another one may read it meanwhile (`predict`,
+        `vjp`, `save`, copies): it is let in between two steps, and while callbacks run, and waits for that, 5 seconds
+        at most; the training waits until it is done. Whatever else another thread tries (a second `fit`, `evaluate`,
+        `compile`) is a RuntimeError there, and never ends this call. Views of `parameters` can be read at any time,
+        but show half a step if a step is under way.
 
         Examples
         --------

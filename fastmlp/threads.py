@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import local
 
-from ._kernels import concurrency
+from ._kernels import concurrency, plan
+from .forks import Fork
 
 __all__ = ["get_num_threads", "num_threads", "set_num_threads"]
 
 MOST = 1024  # a mistyped number must not ask the system for a million threads
 
-_forked = False
+_fork = Fork()
 
 
 class _Chosen(local):
@@ -53,32 +54,44 @@ def _quota() -> int | None:
     return max(1, -(-int(quota) // int(period)))
 
 
-def _default() -> int:
-    """Return ``FASTMLP_NUM_THREADS``, else ``OMP_NUM_THREADS``, else what affinity and control group allow."""
+def _default() -> tuple[int, bool]:
+    """Return ``FASTMLP_NUM_THREADS``, else ``OMP_NUM_THREADS``, else what affinity and control group allow.
+
+    And whether it is the first of these.
+    """
     for name in ("FASTMLP_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(name, "").split(",")[0].strip()
         if text.isdigit() and 1 <= int(text) <= MOST:
-            return int(text)
+            return int(text), name == "FASTMLP_NUM_THREADS"
         if text:
             raise ValueError(f"{name}: expected an integer of at least 1 and at most {MOST}, got {text!r}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota()
-    return cores if quota is None else min(cores, quota)
+    return cores if quota is None else min(cores, quota), False
 
 
-_default_count: int | None = None
+_default_count: tuple[int, bool] | None = None
 
 
-def get_num_threads() -> int:
-    """Threads that calls from this thread of Python use (the result never depends on it)."""
+def _count() -> tuple[int, bool]:
+    """Return the number of threads, and whether somebody has chosen it for fastmlp: then OpenMP doesn't bound it."""
     global _default_count
-    if _forked:
-        return 1
     if _chosen.count is not None:
-        return _chosen.count
+        return _chosen.count, True
     if _default_count is None:
         _default_count = _default()
     return _default_count
+
+
+def get_num_threads() -> int:
+    """Return how many threads calls from this thread of Python use; no result depends on it.
+
+    It is what `set_num_threads` has set, or else ``FASTMLP_NUM_THREADS``. Where nobody has chosen, it is
+    ``OMP_NUM_THREADS`` or the processors that this process may use, and at most what OpenMP allows this thread of
+    Python: ``threadpoolctl.threadpool_limits`` holds for fastmlp too. In a forked process, it is 1.
+    """
+    count, chosen = _count()
+    return 1 if count > 1 and _fork.happened() else count if chosen else min(count, plan.openmp_limit())
 
 
 def set_num_threads(n: int) -> None:
@@ -108,43 +121,31 @@ def _choose(count: int | None) -> None:
     _chosen.count = count
 
 
-_ran_team = False  # whether several threads may have run
-_warned = True  # nothing to warn of, so far
+def count_for_kernels() -> tuple[int, bool]:
+    """Return how many threads a run gets, as `_count`; 1, with one warning, in a forked process.
 
-
-def team() -> int:
-    """Return how many threads a run gets; 1, with one warning, in a child of a process that has run threads.
-
-    The kernels ask once, and again where `_choose` or a fork tells them to.
+    The kernels ask once in each thread of Python, and again where `_choose` or a fork tells them to.
     """
-    global _ran_team
-    count = get_num_threads()
-    if count > 1:
-        _ran_team = True
-    if _forked and not _warned:
-        _warn_forked()
-    return count
-
-
-def _warn_forked() -> None:
-    global _warned
-    _warned = True
-    warnings.warn(
-        "this process was forked from one that has run fastmlp on several threads: it goes on with one thread "
-        "(use the 'spawn' or 'forkserver' start method for more)",
-        RuntimeWarning,
-        stacklevel=3,
-    )
+    count, chosen = _count()
+    if count == 1 or not _fork.happened():
+        return count, chosen
+    if _fork.is_news():
+        warnings.warn(
+            "this process was forked from one that had OpenMP loaded, and goes on with one thread: OpenMP's threads do "
+            "not survive a fork (use the 'spawn' or 'forkserver' start method for more)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return 1, True
 
 
 def _after_fork() -> None:
-    """Use one thread from now on: OpenMP's don't survive a fork, and asking for them again would hang."""
-    global _forked, _warned
-    if _ran_team and not _forked:
-        _forked, _warned = True, False
-        concurrency.forget_thread_count()
+    _fork.happens()
+    concurrency.after_fork_in_child()
+    concurrency.forget_thread_count()
 
 
-concurrency.set_thread_source(team)
+team = plan.team  # how many threads a run gets
+concurrency.set_thread_source(count_for_kernels)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

@@ -80,7 +80,7 @@ def slow(monkeypatch):
 
 def without_fast_path(net):
     """Return a network whose calls all take the usual way."""
-    engine = net.engine
+    executables = net.engine.executables
 
     def without(make):
         def made(rows):
@@ -90,8 +90,11 @@ def without_fast_path(net):
 
         return made
 
-    engine.training, engine.take_predicting = without(engine.training), without(engine.take_predicting)
-    for executable in filter(None, (engine.for_training, *engine.for_predictions)):
+    executables.training, executables.take_predicting = (
+        without(executables.training),
+        without(executables.take_predicting),
+    )
+    for executable in filter(None, (executables.for_training, *executables.for_predictions)):
         executable.fastpath = None
     return net
 
@@ -735,14 +738,14 @@ def asked():
     """Return which threads have been asked for their number of threads."""
     found = []
 
-    def team():
+    def count():
         found.append(threading.get_ident())
-        return threads.team()
+        return threads.count_for_kernels()
 
-    _kernels.concurrency.set_thread_source(team)
+    _kernels.concurrency.set_thread_source(count)
     _kernels.concurrency.forget_thread_count()
     yield found
-    _kernels.concurrency.set_thread_source(threads.team)
+    _kernels.concurrency.set_thread_source(threads.count_for_kernels)
     _kernels.concurrency.forget_thread_count()
 
 
@@ -871,7 +874,7 @@ def test_nothing_keeps_the_arrays():
 
 def test_a_network_is_freed_with_its_fast_path():
     net = warm(network(), X, LABELS)
-    gone = [weakref.ref(thing) for thing in (net, net.engine, net.engine.training(N), net.optimizer)]
+    gone = [weakref.ref(thing) for thing in (net, net.engine, net.engine.executables.training(N), net.optimizer)]
     arena = weakref.ref(net.engine.memory.flat_parameters)
     del net
     gc.collect()

@@ -131,6 +131,7 @@ errors checks configurable copies _version _source_tree
 user_code
 registry
 _kernels
+forks
 threads
 _tracing
 activations initializers regularizers constraints schedules losses metrics optimizers

@@ -177,12 +177,12 @@ def test_what_runs_in_python_is_named():
 
 def test_it_is_the_plan_that_runs(make):
     net = make()
-    plan = net.engine.training(N).plan
+    plan = net.engine.executables.training(N).plan
     name_of = {spec.code: name for name, spec in OPS.items()}
     records = plan.ops.view(np.dtype(OPS["python"].layout))[:, 0]  # they differ behind what all have
     assert [o.name for o in net.plan(N)] == [name_of[code] for code in records["code"].tolist()]
     assert _listing.listing(net.engine, plan, N, True) == net.plan(N)
-    plan = net.engine.take_predicting(N).plan
+    plan = net.engine.executables.take_predicting(N).plan
     assert _listing.listing(net.engine, plan, N, False) == net.plan(N, training=False)
 
 

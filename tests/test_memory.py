@@ -104,10 +104,10 @@ def test_steps_go_on_in_the_same_memory():
     x, y = data(600)
     net.train_on_batch(x, y)
     first = {key: view.ctypes.data for key, view in net.parameters.items()}
-    executable = net.engine.training(5)
+    executable = net.engine.executables.training(5)
     for n in (600, 5, 600):
         net.train_on_batch(x[:n], y[:n])
-        assert net.engine.training(5) is executable
+        assert net.engine.executables.training(5) is executable
     assert first == {key: view.ctypes.data for key, view in net.parameters.items()}
 
 

@@ -12,8 +12,8 @@ the file that defines it.
   lies in: ``fastmlp._kernels`` for all of fastmlp, ``fastmlp.layers._dense`` for ``fastmlp.layers``. Tests may import
   any.
 
-Excepted are the methods of named tuples, and names with an underscore at both ends, which Python and ctypes give a
-meaning.
+Excepted are the methods of named tuples, ``os._exit``, which has no other name, and names with an underscore at both
+ends, which Python and ctypes give a meaning.
 """
 
 import ast
@@ -23,12 +23,12 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parent.parent
-NAMED_TUPLES = {"_asdict", "_field_defaults", "_fields", "_make", "_replace"}
+PUBLIC = {"_exit", "_asdict", "_field_defaults", "_fields", "_make", "_replace"}
 BY_NAME = {"delattr", "delitem", "getattr", "hasattr", "setattr"}
 
 
 def is_private(name):
-    return name.startswith("_") and not name.endswith("_") and name not in NAMED_TUPLES
+    return name.startswith("_") and not name.endswith("_") and name not in PUBLIC
 
 
 def defined_in(tree):

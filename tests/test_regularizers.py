@@ -391,7 +391,7 @@ def test_ways_through_a_step_give_the_same_bits(same):
             part = slice(at, at + 20)
             nets[0].train_on_batch(x[part], y[part])
             nets[1].train_on_batch(x[part], y[part], np.ones(20))
-    assert nets[0].engine.training(20).fastpath is not None
+    assert nets[0].engine.executables.training(20).fastpath is not None
     nets[2].fit(x, y, epochs=2, batch_size=20, shuffle=False)
     nets[3].fit(x, y, epochs=2, batch_size=20, shuffle=False, callbacks=[Watch()])
     nets[4].fit(x.astype("f8"), y.astype("f8"), epochs=2, batch_size=20, shuffle=False)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp._compiler import compiled, executable
+from fastmlp._compiler import executable, executables
 from fastmlp.layers import BatchNorm, Dense
 
 FEATURES, UNITS = 4, 3
@@ -36,7 +36,7 @@ def data(n):
 
 
 def kept(net):
-    return net.engine.kept_bytes()
+    return net.engine.executables.kept_bytes()
 
 
 def test_predictions_keep_what_1024_rows_need():
@@ -65,7 +65,7 @@ def test_layers_in_python_see_the_batches_that_were_asked_for():
 
 def test_a_large_workspace_is_given_up_once_batches_are_small(monkeypatch):
     monkeypatch.setattr(executable, "KEPT_BYTES", 100_000)
-    monkeypatch.setattr(compiled, "KEPT_BYTES", 100_000)
+    monkeypatch.setattr(executables, "KEPT_BYTES", 100_000)
     net, twin = network(), network()
     x, y = data(4000)
     for each in (net, twin):
@@ -73,17 +73,17 @@ def test_a_large_workspace_is_given_up_once_batches_are_small(monkeypatch):
         each.evaluate(x, y, batch_size=4000)
     large = kept(net)
     for k in range(40):  # as long as large batches come too, it stays
-        each = net.engine.for_training
+        each = net.engine.executables.for_training
         net.train_on_batch(x[:10], y[:10])
         if k % 10 == 9:
             net.train_on_batch(x, y)
-        assert net.engine.for_training is each
+        assert net.engine.executables.for_training is each
     for _ in range(40):
         net.train_on_batch(x[:10], y[:10])
         net.evaluate(x[:10], y[:10], batch_size=10)
     assert kept(net) < large / 50
-    steps = net.engine.for_training
-    assert net.train_on_batch(x[:10], y[:10]) and net.engine.for_training is steps
+    steps = net.engine.executables.for_training
+    assert net.train_on_batch(x[:10], y[:10]) and net.engine.executables.for_training is steps
     for k in range(40):
         twin.train_on_batch(x[:10], y[:10])
         if k % 10 == 9:
@@ -95,7 +95,7 @@ def test_a_large_workspace_is_given_up_once_batches_are_small(monkeypatch):
 
 
 def test_idle_executables_are_bounded(monkeypatch):
-    monkeypatch.setattr(compiled, "IDLE_BYTES", 200_000)
+    monkeypatch.setattr(executables, "IDLE_BYTES", 200_000)
     net = network()
     x, _ = data(100)
     for count in (2, 12):

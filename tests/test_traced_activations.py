@@ -110,7 +110,7 @@ def data(rows=50, dtype="float64"):
 
 
 def kinds(net, training=False):
-    return net.engine.lowering(8, training=training).predict().names
+    return net.engine.executables.lowering(8, training=training).predict().names
 
 
 # Traced

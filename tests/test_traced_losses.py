@@ -200,7 +200,7 @@ def test_accuracy_is_compiled_beside_it(units):
     y = (y > 0.5).astype(float)
     assert net.evaluate(x, y)["accuracy"] == other.evaluate(x, y)["accuracy"]
     assert net.train_on_batch(x, y)["accuracy"] == other.train_on_batch(x, y)["accuracy"]
-    assert net.engine.training(40).fastpath is not None
+    assert net.engine.executables.training(40).fastpath is not None
 
 
 @pytest.mark.parametrize("first", ["train_on_batch", "fit", "evaluate", "loss_and_gradients"])

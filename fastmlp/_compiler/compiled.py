@@ -15,21 +15,19 @@ from ..errors import NotBuiltError
 from ..frames import Names, check_names
 from ..layers import Layer
 from ..metrics import metric_name
-from . import fastpath
 from .contents import restore, snapshot
-from .executable import KEPT_BYTES, Executable
+from .executables import Executables
 from .lower import Lowering
-from .memory import Arenas, ArrayMap
+from .memory import Arenas, ArrayMap, FirstState
 from .network import Network, build_network
 from .outputs import check_objective
-from .settings import Current, TrainingSettings, forward_settings, is_compiled, training_settings, with_update
+from .settings import is_compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Compiled"]
 
-IDLE_BYTES = 256 << 20  # of idle executables for predictions, one for each thread, and as many for `vjp`
 NOT_BUILT = "the network has no parameters yet: give input_dim, call build(n), or pass data to it first"
 
 
@@ -37,9 +35,7 @@ class Compiled:
     """A network ready to run.
 
     It owns the layers, their memory, the guard against use while the network changes, the counters, the optimizer, the
-    loss, the metrics, and every executable: for training, evaluation, prediction, the optimizer alone, and
-    vector-Jacobian products. One rule says when an executable is stale: when what it was lowered from is no longer what
-    is set (`TrainingSettings`), or when a batch is larger than it has memory for.
+    loss, the metrics, and the executables.
 
     Parameters
     ----------
@@ -66,17 +62,19 @@ class Compiled:
         self._checks = True
         self.told_of_statistics = False  # that a plain mapping of gradients leaves the running ones as they are
         self._arenas: Arenas | None = None
-        self._drop_executables()
+        self.executables: Executables
+        self._become()
 
-    def _drop_executables(self) -> None:
-        self._forward_settings = Current(lambda: forward_settings(self))
-        self._training_settings = Current(lambda: training_settings(self), lambda found: with_update(self, found))
-        self._lowered_from: object = None
-        self.for_training: Executable | None = None  # the last one, which fast paths try first
-        self._evaluating: Executable | None = None
-        self._applying: dict[bool, Executable] = {}  # of the optimizer alone, and with statistics of a batch
-        self.for_predictions: list[Executable] = []  # idle ones: several threads may predict at once
-        self._pulling_back: dict[bool, list[Executable]] = {False: [], True: []}  # idle ones of `vjp`, by training
+    def _become(self, arenas: Arenas | None = None, state: FirstState | None = None, **attributes: Any) -> None:
+        """Change attributes, and forget all executables; with `state`, the optimizer begins anew.
+
+        All of it at once: wherever Ctrl-C comes, it finds everything as before or everything as after.
+        """
+        attributes["executables"] = Executables(self)
+        change = vars(self).update
+        if arenas is not None and state is not None:
+            (arenas.state, arenas.flat_state), arenas.counters[1], arenas.counters[3] = state, 0, 1
+        change(attributes)  # nothing was called since the line above, so that Python has looked for no signal
 
     # -- copies --------------------------------------------------------------------------------------------------
     # Objects are copied by Python's own protocols; arrays as they are at one moment, into memory of the copy's own.
@@ -122,24 +120,43 @@ class Compiled:
     def build(self, input_dim: int) -> None:
         """Lay out and initialize the parameters for `input_dim` features."""
         inputs = check_integer("input_dim", input_dim, 1)
+        self.build_for(inputs, lambda network: None)
+        if inputs != self.input_dim:
+            raise ValueError(f"already built for {self.input_dim} features, got {inputs}")
+
+    def build_for(self, inputs: int, check: Callable[[Network], Any]) -> None:
+        """Build for the data of a first call, unless another thread has: one of them builds, and the others wait.
+
+        `check` may refuse the data, by an exception: then the network stays unbuilt, since its number of features may
+        be the mistake.
+        """
         if not self.layers:
             raise ValueError("a network needs at least one layer")
-        if self.built:
-            if inputs != self.input_dim:
-                raise ValueError(f"already built for {self.input_dim} features, got {inputs}")
-            return
+        with self.guard.building(lambda: self.built) as must_build:
+            if must_build:
+                network = self._network_for(inputs)
+                check(network)
+                arenas = Arenas(network, self.dtype)
+                arenas.initialize(network, self.seed)
+                state = None if self.optimizer is None else _first_state(arenas, self.optimizer)
+                self._become_built(network, arenas, state)
+
+    def _become_built(self, network: Network, arenas: Arenas, state: FirstState | None = None) -> None:
+        """Have parameters from now on, and tell the layers."""
+        try:
+            network.mark_built(True)
+            self._become(arenas, state, _network=network, _arenas=arenas)
+        except BaseException:
+            network.mark_built(self._network is network)
+            raise
+
+    def _network_for(self, inputs: int) -> Network:
+        """Build the layers for so many features, unless their names or the loss do not fit."""
         if self.feature_names is not None and inputs != len(self.feature_names):
             raise ValueError(f"feature_names: there are {len(self.feature_names)}, but {inputs} features")
-        with self.guard.changing("build"):
-            network = build_network(self.layers, inputs)
-            self._check_objective(network, self.loss, self.metrics)
-            arenas = Arenas(network, self.dtype)
-            arenas.initialize(network, self.seed)
-            self._network, self._arenas = network, arenas
-            self._drop_executables()
-            network.mark_built(True)
-            if self.optimizer is not None:
-                self._reset_optimizer(self.optimizer)
+        network = build_network(self.layers, inputs)
+        self._check_objective(network, self.loss, self.metrics)
+        return network
 
     def build_unfilled(self, input_dim: int, check: Callable[[Network], None] | None = None) -> None:
         """Lay out the parameters for values that are stored, and that the caller puts there: none are drawn.
@@ -150,16 +167,7 @@ class Compiled:
             network = build_network(self.layers, input_dim)
             if check is not None:
                 check(network)
-            self._network, self._arenas = network, Arenas(network, self.dtype)
-            self._drop_executables()
-            network.mark_built(True)
-
-    def unbuild(self) -> None:
-        """Go back to before `build`, for a first call that was refused."""
-        if self._network is not None:
-            self._network.mark_built(False)
-        self._network = self._arenas = None
-        self._drop_executables()
+            self._become_built(network, Arenas(network, self.dtype))
 
     def set_names(self, *, feature_names: Iterable[str | int] | None, target_names: Iterable[str | int] | None) -> None:
         """Set the names of columns, checked: as many as there are features and outputs, where these are known."""
@@ -177,13 +185,11 @@ class Compiled:
         metrics: tuple[metrics.Metric, ...],
     ) -> None:
         """Choose optimizer, loss and metrics; the optimizer's state starts anew."""
-        self._check_objective(self._network, loss, metrics)
-        with self.guard.changing("compile"):
-            if self.built:
-                self._reset_optimizer(optimizer)
-            self.optimizer, self.loss, self.metrics = optimizer, loss, metrics
+        with self.guard.stepping("compile"):
+            self._check_objective(self._network, loss, metrics)
+            state = None if self._arenas is None else _first_state(self._arenas, optimizer)
             optimizer.in_use = True
-            self._drop_executables()
+            self._become(self._arenas, state, optimizer=optimizer, loss=loss, metrics=metrics)
 
     @contextmanager
     def checks_later(self) -> Iterator[None]:
@@ -211,12 +217,7 @@ class Compiled:
     def transform_gradients(self, *transforms: Callable[[Lowering], None]) -> None:
         """Choose what adds operations between the way back and the update, in this order; see `Lowering`."""
         with self.guard.changing("transform_gradients"):
-            self.gradient_transforms = transforms
-            self._drop_executables()
-
-    def _reset_optimizer(self, optimizer: optimizers.Optimizer) -> None:
-        self.memory.reset_state(optimizer, optimizers.execution_of(optimizer).mode != "python")
-        self.iterations = 0
+            self._become(gradient_transforms=transforms)
 
     def objective(self) -> tuple[losses.Loss, optimizers.Optimizer]:
         """Return loss and optimizer of a network that is compiled for training."""
@@ -237,7 +238,7 @@ class Compiled:
         named: list[tuple[str, metrics.Metric | None]] = []
         loss, _ = self.objective()
         for metric in self.metrics:
-            by_kernel = is_compiled(metric) and not self.settings().loss_runs_in_python
+            by_kernel = is_compiled(metric) and not self.executables.settings().loss_runs_in_python
             named.append((metric_name(metric), None if by_kernel else metric.for_loss(loss, self.units)))
         return named
 
@@ -294,7 +295,7 @@ class Compiled:
 
         A row has them all for each multiplier of the learning rate, which comes first.
         """
-        optimizer, update = self.optimizer, self.settings().update
+        optimizer, update = self.optimizer, self.executables.settings().update
         assert optimizer is not None
         names = optimizer.hyperparameters[:1] if update.kernel is None else update.kernel.hyperparameters
         if not self.follows_schedule():
@@ -320,109 +321,12 @@ class Compiled:
             return True
         return any(map(callable, _values_of(optimizer, optimizer.hyperparameters)))
 
-    # -- executables ---------------------------------------------------------------------------------------------
-
-    def settings(self) -> TrainingSettings:
-        """Return what plans of training and evaluation depend on, as it is set now."""
-        return self._training_settings.get()
-
-    def lowering(self, capacity: int, *, training: bool) -> Lowering:
-        """Return what makes one plan for batches of up to `capacity` rows."""
-        forward = self._forward_settings.get()
-        if forward is not self._lowered_from:  # activations run as they did for earlier plans only if they are the same
-            self.memory.executions.clear()
-            self._lowered_from = forward
-        return Lowering(self.network, self.memory, capacity, training=training, transforms=self.gradient_transforms)
-
-    def training(self, rows: int) -> Executable:
-        """Return the executable of a training step for batches of up to `rows`.
-
-        Where a metric is computed in NumPy, it can keep the outputs of its steps (`Executable.bind_kept`).
-        """
-        loss, optimizer = self.objective()
-        settings = self.settings()
-        if _is_unfit(self.for_training, rows, settings):
-            lowering, kept = self.lowering(rows, training=True), self.has_metrics_in_numpy()
-            plan = lowering.train(loss, self.accuracy_kind(), optimizer, keep_outputs=kept)
-            self.for_training = Executable(plan, self.memory, self.seed, settings, optimizer)
-            if self.for_training.bytes <= KEPT_BYTES:  # else each batch comes here, and may find it far too large
-                fastpath.add_to_training(self, self.for_training)
-        assert self.for_training is not None
-        return self.for_training
-
-    def evaluating(self, rows: int) -> Executable:
-        """Return the executable of an evaluation for batches of up to `rows`; as `training`, it can keep outputs."""
-        (loss, _), settings = self.objective(), self.settings()
-        if _is_unfit(self._evaluating, rows, settings):
-            lowering, kept = self.lowering(rows, training=False), self.has_metrics_in_numpy()
-            plan = lowering.evaluate(loss, self.accuracy_kind(), keep_outputs=kept)
-            self._evaluating = Executable(plan, self.memory, self.seed, settings)
-        assert self._evaluating is not None
-        return self._evaluating
-
-    def applying(self, *, statistics: bool) -> Executable:
-        """Return the executable of the optimizer, and of what moves running statistics; it runs on no rows."""
-        assert self.optimizer is not None
-        settings = self.settings()
-        found = self._applying.get(statistics)
-        if found is None or not found.serves(0, settings):
-            plan = self.lowering(0, training=True).step(self.optimizer, statistics=statistics)
-            found = Executable(plan, self.memory, self.seed, settings, self.optimizer)
-            found.bind(np.empty((0, 1), self.dtype))
-            self._applying[statistics] = found  # now, since Ctrl-C may come between two lines
-        return found
-
-    def take_predicting(self, rows: int) -> Executable:
-        """Return an idle executable of predictions for batches of up to `rows`; `give_predicting` takes it back."""
-        settings = self._forward_settings.get()
-        executable = _taken(self.for_predictions, rows, settings)
-        if executable is None:
-            plan = self.lowering(rows, training=False).predict()
-            executable = Executable(plan, self.memory, self.seed, settings)
-            fastpath.add_to_predicting(self, executable)
-        return executable
-
-    def predicts_by(self, executable: Executable) -> bool:
-        """Return whether an executable of predictions is right for what is set now."""
-        return executable.serves(0, self._forward_settings.get())
-
-    def give_predicting(self, executable: Executable) -> None:
-        """Take back an executable of predictions."""
-        self._give(self.for_predictions, executable)
-
-    def take_pulling_back(self, rows: int, *, training: bool) -> Executable:
-        """Return an executable of a vector-Jacobian product that nobody uses; `give_pulling_back` it back.
-
-        It has gradients of its own, so several may be in use at a time.
-        """
-        settings = self._forward_settings.get()
-        executable = _taken(self._pulling_back[training], rows, settings)
-        if executable is None:
-            plan = self.lowering(rows, training=training).vjp()
-            executable = Executable(plan, self.memory, self.seed, settings, own_gradients=True)
-        return executable
-
-    def give_pulling_back(self, executable: Executable, *, training: bool) -> None:
-        """Take back an executable of a vector-Jacobian product."""
-        self._give(self._pulling_back[training], executable)
-
-    def _give(self, idle: list[Executable], executable: Executable) -> None:
-        """Keep an idle executable if its plan is right; of all that are idle the latest ones, up to IDLE_BYTES."""
-        if self.built and self.predicts_by(executable):
-            idle.append(executable)
-        while len(idle) > 1 and sum(each.bytes for each in idle) > IDLE_BYTES:
-            del idle[:1]  # nothing, if another thread was faster
-
-    def kept_bytes(self) -> int:
-        """Return the bytes of all workspaces that are kept for later calls."""
-        idle = (*self.for_predictions, *self._pulling_back[False], *self._pulling_back[True])
-        others = (self.for_training, self._evaluating, *self._applying.values())
-        return sum(each.bytes for each in (*others, *idle) if each is not None)
+    # -- memory --------------------------------------------------------------------------------------------------
 
     def release(self) -> None:
         """Give back all memory but that of parameters, gradients, state and buffers."""
         with self.guard.changing("release"):
-            self._drop_executables()
+            self._become()
 
     # -- what it holds -------------------------------------------------------------------------------------------
 
@@ -442,22 +346,10 @@ class Compiled:
         return {key: ArrayMap(state) for key, state in self.memory.state.items()}
 
 
+def _first_state(arenas: Arenas, optimizer: optimizers.Optimizer) -> FirstState:
+    return arenas.first_state(optimizer, optimizers.execution_of(optimizer).mode != "python")
+
+
 def _values_of(optimizer: optimizers.Optimizer, names: tuple[str, ...]) -> list[Any]:
     attributes = vars(optimizer)  # past the descriptors, which are Python: some microseconds in each call of `fit`
     return [attributes[name] if name in attributes else getattr(optimizer, name) for name in names]
-
-
-def _is_unfit(executable: Executable | None, rows: int, settings: object) -> bool:
-    """Return whether another executable is needed for batches of so many rows."""
-    return executable is None or not executable.serves(rows, settings) or executable.outgrows(rows)
-
-
-def _taken(idle: list[Executable], rows: int, settings: object) -> Executable | None:
-    """Take an idle executable that fits so many rows; those that no longer do are forgotten."""
-    while True:
-        try:
-            executable = idle.pop()  # one call, so that two threads never get the same
-        except IndexError:
-            return None
-        if not _is_unfit(executable, rows, settings):
-            return executable

@@ -37,7 +37,7 @@ def add_to_predicting(compiled: Compiled, executable: Executable) -> None:
 
     def refresh() -> bool:
         """Return whether the plan is right for what is set now."""
-        return compiled.predicts_by(executable)
+        return compiled.executables.predicts_by(executable)
 
     if executable.compiled:
         executable.fastpath = kernels.PredictFastPath(*_common(compiled, executable, refresh), empty=np.empty)
@@ -66,7 +66,7 @@ def add_to_training(compiled: Compiled, executable: Executable) -> None:
 
     def refresh() -> bool:
         """Return whether the plan is right for what is set now, with the hyper-parameters up to date."""
-        if not executable.serves(0, compiled.settings()):
+        if not executable.serves(0, compiled.executables.settings()):
             return False
         follow_optimizer(executable.fastpath)
         return True

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from ..activations import Activation, KernelSpec
     from ..optimizers import Optimizer
 
-__all__ = ["Arenas", "ArrayMap", "aligned"]
+__all__ = ["Arenas", "ArrayMap", "FirstState", "aligned"]
 
 CACHE_LINE = 64  # bytes
+State = dict[str, dict[str, "NDArray[Any]"]]  # of an optimizer: arrays by parameter, then by name
+FirstState = tuple[State, "NDArray[Any]"]
 
 
 def aligned(numbers: int, dtype: Any) -> NDArray[Any]:
@@ -114,7 +116,7 @@ class Arenas:
         self.parameters = self._views(self.flat_parameters, shapes)
         self.gradients = self._views(self.flat_gradients, shapes)
         self.buffers = self._views(self.flat_buffers, buffer_shapes)
-        self.state: dict[str, dict[str, NDArray[Any]]] = {key: {} for key in shapes}
+        self.state: State = {key: {} for key in shapes}
         for key, spec in buffers.items():
             self.buffers[key][...] = spec.value
         for place in network.layers:
@@ -181,9 +183,8 @@ class Arenas:
     def key_at(self, reference: int) -> str:
         """Return the array in which a number lies that a reference points to."""
         arena, at = reference >> SHIFT, reference & ((1 << SHIFT) - 1)
-        return max((offset, key) for key, (found, offset) in self._offsets.items() if found == arena and offset <= at)[
-            1
-        ]
+        before = [(offset, key) for key, (found, offset) in self._offsets.items() if found == arena and offset <= at]
+        return max(before)[1]
 
     def state_written(self, *, again: bool) -> None:
         """Tell the kernels that others than updates have written the state of the optimizer, and may do so `again`.
@@ -192,28 +193,28 @@ class Arenas:
         """
         self.counters[3] = 2 if again else max(1, self.counters[3])
 
-    def reset_state(self, optimizer: Optimizer, compiled: bool) -> None:
-        """State as the optimizer begins: of a compiled one slot after slot in one arena, others keep their arrays."""
+    def first_state(self, optimizer: Optimizer, compiled: bool) -> FirstState:
+        """Return state as the optimizer begins, by key and name, and the arena that it lies in, slot after slot.
+
+        An optimizer in Python keeps its own arrays.
+        """
         states = {
             key: _checked_state(optimizer, key, view, same_shape=compiled) for key, view in self.parameters.items()
         }
-        names = list(next(iter(states.values()), {}))
+        names = list(next(iter(states.values()), {})) if compiled else []
         for key, state in states.items():
             if compiled and state.keys() != set(names):
                 raise ValueError(
                     f"init_state of {optimizer!r}: expected the same names for all parameters, since it is "
                     f"elementwise, got {names}, and {list(state)} for {key!r}"
                 )
-        self.state = states
-        self.counters[3] = 1  # how it begins, is the optimizer's choice
-        if not compiled:
-            return
-        self.flat_state = aligned(len(names) * self.size, self.dtype)
+        flat = aligned(len(names) * self.size, self.dtype)
         for slot, name in enumerate(names):
-            views = self.views_of(self.flat_state[slot * self.size : (slot + 1) * self.size])
+            views = self.views_of(flat[slot * self.size : (slot + 1) * self.size])
             for key, view in views.items():
                 view[...] = states[key][name]
                 states[key][name] = view
+        return states, flat
 
     def clone(self) -> Arenas:
         """Return a copy for runs that are not kept, in memory of its own; the layers' views stay with the original."""

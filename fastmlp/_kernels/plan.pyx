@@ -3,6 +3,7 @@ from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
+from ..concurrency cimport thread_count   # compiled once for all levels, in the package above
 from .plan_autotune cimport now
 from .plan_chunks cimport STRIDE
 from .plan_dense cimport most_blocks as blocks_at_most
@@ -12,7 +13,7 @@ from .plan_ops cimport KEPT, N_ARENAS, NONE, op_t, ref_t, run_t
 from .plan_schedule cimport run_ops, schedule, start
 from .plan_update cimport SEGMENT, is_update, n_hyper, restore_update, state_in_range
 from .random cimport permutation
-from .simd cimport has_openmp
+from .simd cimport has_openmp, most_threads, openmp_code
 
 cdef enum:
     PREPACK_BYTES = 384 << 10    # of packed kernels that a thread keeps for a fused group: they should stay in its L2
@@ -411,6 +412,21 @@ def shuffle(Py_ssize_t[::1] order, seed, Py_ssize_t epoch):
 def most_blocks(Py_ssize_t capacity):
     """Return how many blocks, each with gradients of its own, a batch of so many rows has at most."""
     return blocks_at_most(capacity)
+
+
+def team():
+    """Return how many threads a run gets that the calling thread starts."""
+    return thread_count(most_threads())
+
+
+def openmp_limit():
+    """Return how many threads OpenMP allows the calling thread, as `threadpoolctl` and ``omp_set_num_threads`` set it."""
+    return most_threads()
+
+
+def openmp_address():
+    """Return where the library of OpenMP lies in memory: an address of its code, or 0 without OpenMP."""
+    return openmp_code()
 
 
 def openmp():

@@ -14,6 +14,7 @@ from libc.string cimport memset
 from ..concurrency cimport AccessGuard, thread_count   # compiled once for all levels, in the package above
 from .plan_ops cimport KEPT, OUT, TARGET, WEIGHT, X
 from .plan cimport Run
+from .simd cimport most_threads
 
 
 cdef bint in_place(const Py_buffer *rows, Py_ssize_t columns) noexcept:
@@ -190,7 +191,7 @@ cdef class TrainFastPath(FastPath):
                 return False
             if self.fill is not None:
                 self.fill(self.run.counters[1] + 1)
-            threads = thread_count()
+            threads = thread_count(most_threads())
             self.run.prepare(threads)
             with nogil:
                 self.lend(TARGET, y)
@@ -255,7 +256,7 @@ cdef class PredictFastPath(FastPath):
         try:
             if not self.is_current():
                 return False
-            threads = thread_count()
+            threads = thread_count(most_threads())
             self.run.prepare(threads)
             with nogil:
                 self.lend(OUT, out)

@@ -378,15 +378,19 @@ FASTMLP_INLINE void *launder(void *p) {
     return p;
 }
 
-/* The team of a parallel region; one thread where OpenMP is absent. */
+/* The team of a parallel region, one thread where OpenMP is absent; and how many OpenMP allows the calling thread. */
 #if defined(_OPENMP)
 #include <omp.h>
 FASTMLP_INLINE int team_size(void) { return omp_get_num_threads(); }
 FASTMLP_INLINE int thread_id(void) { return omp_get_thread_num(); }
+FASTMLP_INLINE int most_threads(void) { return omp_get_max_threads(); }
+FASTMLP_INLINE size_t openmp_code(void) { return (size_t)omp_get_max_threads; }
 FASTMLP_INLINE int has_openmp(void) { return 1; }
 #else
 FASTMLP_INLINE int team_size(void) { return 1; }
 FASTMLP_INLINE int thread_id(void) { return 0; }
+FASTMLP_INLINE int most_threads(void) { return 1 << 30; }
+FASTMLP_INLINE size_t openmp_code(void) { return 0; }
 FASTMLP_INLINE int has_openmp(void) { return 0; }
 #endif
 

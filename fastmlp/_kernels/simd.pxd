@@ -113,6 +113,8 @@ cdef extern from "simd.h" nogil:
     void prefetch_read(const void *)
     Py_ssize_t fetch_add(Py_ssize_t *)
     int team_size()
+    int most_threads()
+    size_t openmp_code()
     int thread_id()
     bint has_openmp()
     ctypedef struct barrier_t:

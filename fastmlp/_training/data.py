@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from ..checks import cast, check_number, check_range, in_place, real_array
 from ..errors import NonFiniteError
-from .names import ForgetNamesIfRefused, check_columns
+from .names import Columns, check_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .._compiler.compiled import Compiled
+    from .._compiler.network import Network
     from ..losses import Loss
 
 __all__ = [
     "Dataset",
-    "UnbuiltIfRefused",
+    "Given",
+    "arguments",
     "as_rows",
+    "built_for",
     "check_meaning",
     "check_targets",
     "check_weights",
+    "checked",
+    "checked_for",
+    "converted",
     "prepare",
     "readable_rows",
+    "remember",
     "rows_of",
 ]
 
 FEW = 8192  # numbers, of which the sum of squares is found faster than a look at each, without threads of BLAS
 CHECKED_BYTES = 1 << 20  # of rows that are looked at together, which bounds the memory that it takes
+
+
+Checked = TypeVar("Checked")
 
 
 class Dataset(NamedTuple):
@@ -91,19 +101,23 @@ class Dataset(NamedTuple):
         return Dataset(self.x[rows], y, weight).readable(dtype)
 
 
-def as_rows(x: object, inputs: int | None, *, empty: bool = False, name: str = "x") -> NDArray[Any]:
-    """Return `x` as an array ``(n, inputs)``, of whatever dtype and layout it has."""
+def as_rows(x: object, *, empty: bool = False, name: str = "x") -> NDArray[Any]:
+    """Return `x` as an array ``(n, features)``, of whatever dtype and layout it has."""
     array = real_array(name, x)
     if array.ndim != 2:
         hint = "; one sample is x[None, :], one feature x[:, None]" if array.ndim == 1 else ""
         raise ValueError(f"{name}: expected 2 dimensions (samples, features), got shape {array.shape}{hint}")
-    if inputs is not None and array.shape[1] != inputs:
-        raise ValueError(f"{name}: expected {inputs} features, got {array.shape[1]} (shape {array.shape})")
     if array.shape[1] == 0:
         raise ValueError(f"{name}: expected at least one feature, got shape {array.shape}")
     if len(array) == 0 and not empty:
         raise ValueError(f"{name}: no samples, got shape {array.shape}")
     return array
+
+
+def check_features(rows: NDArray[Any], network: Network, name: str = "x") -> None:
+    """Refuse rows of another number of features than a network takes."""
+    if rows.shape[1] != network.inputs:
+        raise ValueError(f"{name}: expected {network.inputs} features, got {rows.shape[1]} (shape {rows.shape})")
 
 
 def check_targets(y: object, n: int, units: int, loss: Loss, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -213,55 +227,120 @@ def _class_factors(class_weight: Mapping[int, float], y: NDArray[Any], loss: Los
     return factors
 
 
-class UnbuiltIfRefused:
-    """Leave no parameters behind a first call that is refused: its number of features may be the mistake."""
-
-    def __init__(self, compiled: Compiled) -> None:
-        self._compiled = compiled
-        self._fresh = not compiled.built
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if self._fresh and kind is not None and issubclass(kind, Exception):
-            self._compiled.unbuild()
-
-
-def rows_of(compiled: Compiled, x: Any, *, empty: bool = False, remember: bool = False) -> NDArray[Any]:
-    """Return `x` as rows of the network's features; build a network that has waited for its first data."""
-    check_columns(compiled, "x", x, remember=remember)
-    rows = as_rows(x, compiled.input_dim, empty=empty)
-    if not compiled.built:
-        compiled.build(rows.shape[1])
-    return rows
-
-
 def readable_rows(rows: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return rows that the kernels can read: these, or a copy."""
     return rows if in_place(rows, dtype) else cast(rows, dtype)
 
 
-def prepare(
+class Given(NamedTuple):
+    """The arguments of a call as arrays: nothing of the user's runs any more where they are read."""
+
+    x: NDArray[Any]
+    y: NDArray[Any]
+    sample_weight: NDArray[Any] | None
+    class_weight: Mapping[int, float] | None
+    columns: Columns
+    weightless: bool
+
+
+def converted(
     compiled: Compiled,
     x: Any,
     y: Any,
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | None = None,
     *,
-    training: bool = False,
     weightless: bool = False,
-) -> Dataset:
-    """Return the checked data of a call; the inputs keep their dtype.
+) -> Given:
+    """Return arguments as arrays, before the call uses the network: converting them may run any code, also its own.
 
-    In training, names of columns are remembered. Weights may all be 0 where the data may be `weightless`.
+    Weights may all be 0 where the data may be `weightless`.
     """
+    compiled.objective()
+    return Given(
+        as_rows(x),
+        real_array("y", y),
+        None if sample_weight is None else real_array("sample_weight", sample_weight),
+        dict(class_weight) if isinstance(class_weight, Mapping) else class_weight,
+        Columns.given(x, y),
+        weightless,
+    )
+
+
+def checked(compiled: Compiled, given: Given, *, training: bool = False) -> Dataset:
+    """Return the checked data of a call that has the network to itself, and builds it if need be.
+
+    The inputs keep their dtype. In training, names of columns are remembered.
+    """
+    data = built_for(compiled, given.x, lambda network: checked_for(compiled, network, given))
+    if training:
+        remember(compiled, given)
+    return data
+
+
+def arguments(compiled: Compiled, x: Any, y: Any, sample_weight: Any = None) -> Given:
+    """Return arguments as arrays, and build a network that has waited for them, before the call has it to itself.
+
+    Then first calls of several threads wait for each other, where later ones would be refused.
+    """
+    given = converted(compiled, x, y, sample_weight)
+    if not compiled.built:
+        checked(compiled, given)
+    return given
+
+
+def prepare(
+    compiled: Compiled, x: Any, y: Any, sample_weight: Any = None, *, training: bool = False, weightless: bool = False
+) -> Dataset:
+    """Return arguments of a call, converted and checked in one go: for a thread that has the network already."""
+    given = converted(compiled, x, y, sample_weight, weightless=weightless)
+    return checked(compiled, given, training=training)
+
+
+def checked_for(compiled: Compiled, network: Network, given: Given, known: Columns | None = None) -> Dataset:
+    """Return the data as `checked`, for a network that may not be built yet, and will know these names of columns."""
     loss, _ = compiled.objective()
-    with UnbuiltIfRefused(compiled), ForgetNamesIfRefused(compiled):
-        rows = rows_of(compiled, x, remember=training)
-        check_columns(compiled, "y", y, remember=training)
-        check_range(rows, compiled.dtype)
-        units = compiled.units
-        targets = check_targets(y, len(rows), units, loss, compiled.dtype)
-        weight = check_weights(sample_weight, class_weight, targets, units, loss, compiled.dtype, weightless=weightless)
-    return Dataset(rows, targets, weight)
+    x, units, dtype = given.x, network.units, compiled.dtype
+    check_columns(given.columns, Columns.known(compiled) if known is None else known)
+    check_features(x, network)
+    check_range(x, dtype)
+    targets = check_targets(given.y, len(x), units, loss, dtype)
+    weight = check_weights(
+        *(given.sample_weight, given.class_weight, targets, units, loss, dtype), weightless=given.weightless
+    )
+    return Dataset(x, targets, weight)
+
+
+def remember(compiled: Compiled, given: Given) -> None:
+    """Let a network know the names of the columns that it is trained with."""
+    compiled.feature_names, compiled.target_names = Columns.known(compiled).learned(given.columns)
+
+
+def rows_of(
+    compiled: Compiled,
+    x: Any,
+    *,
+    empty: bool = False,
+    check: Callable[[Network, NDArray[Any]], object] | None = None,
+) -> NDArray[Any]:
+    """Return `x` as rows of the network's features, checked; a network that has waited for its first data is built.
+
+    `check` may refuse them too.
+    """
+    columns, rows = Columns.given(x), as_rows(x, empty=empty)
+
+    def check_all(network: Network) -> None:
+        check_columns(columns, Columns.known(compiled))
+        check_features(rows, network)
+        if check is not None:
+            check(network, rows)
+
+    built_for(compiled, rows, check_all)
+    return rows
+
+
+def built_for(compiled: Compiled, rows: NDArray[Any], check: Callable[[Network], Checked]) -> Checked:
+    """Return what `check` returns; a network that has waited for its first data is built, unless it refuses these."""
+    if not compiled.built:
+        compiled.build_for(rows.shape[1], check)
+    return check(compiled.network)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._compiler.compiled import Compiled
 from ..checks import check_count
-from .data import prepare
+from .data import arguments, checked
 from .means import RunningMeans
 from .source import ArraySource, Source
 from .stretch import run_stretch
@@ -20,15 +20,17 @@ __all__ = ["evaluate", "run_evaluation"]
 def evaluate(compiled: Compiled, x: Any, y: Any, *, batch_size: int, sample_weight: Any = None) -> dict[str, float]:
     """Return the means of loss and metrics over the data."""
     batch_size = check_count("batch_size", batch_size)
-    data = prepare(compiled, x, y, sample_weight)
-    data.check_finite("the data")
-    return run_evaluation(compiled, ArraySource(compiled, data, batch_size, once=True))
+    given = arguments(compiled, x, y, sample_weight)
+    with compiled.guard.claiming("evaluate"):
+        data = checked(compiled, given)
+        data.check_finite("the data")
+        return run_evaluation(compiled, ArraySource(compiled, data, batch_size, once=True))
 
 
 def run_evaluation(compiled: Compiled, source: Source, callbacks: CallbackList | None = None) -> dict[str, float]:
     """Evaluate the batches of a source; callbacks are told, of each batch if one of them listens."""
     watched = callbacks is not None and callbacks.watches_test_batches
-    with compiled.guard.changing("evaluate"):
+    with compiled.guard.claiming("evaluate"):
         means = RunningMeans(compiled)
         number = 0
         if callbacks is not None:

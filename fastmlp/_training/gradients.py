@@ -16,7 +16,7 @@ from ..errors import NonFiniteError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Gradients", "batch_statistics", "checked_arrays", "checked_statistics"]
+__all__ = ["Gradients", "batch_statistics", "changed_arrays", "checked_arrays", "checked_statistics"]
 
 
 class Gradients(dict[str, "NDArray[Any]"]):
@@ -51,6 +51,11 @@ def batch_statistics(executable: Executable, batch: int) -> dict[str, NDArray[An
     """Return copies of the statistics of the batch that was run forward; none of a single row."""
     found = executable.plan.statistics if batch > 1 else {}
     return {key: executable.view(tensor, 1)[0].copy() for key, tensor in found.items()}
+
+
+def changed_arrays(arrays: Mapping[str, NDArray[Any]], before: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return copies of the arrays that hold other bits than before."""
+    return {key: array.copy() for key, array in arrays.items() if array.tobytes() != before[key].tobytes()}
 
 
 def _tell_that_statistics_stay(compiled: Compiled) -> None:

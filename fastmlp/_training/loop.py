@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from .._compiler.compiled import Compiled
 from ..checks import check_count, check_integer, check_share
-from .data import Dataset, UnbuiltIfRefused, prepare
+from .data import Dataset, Given, built_for, checked_for, converted, remember
 from .evaluate import run_evaluation
 from .means import RunningMeans
-from .names import ForgetNamesIfRefused
+from .names import Columns
 from .position import Position
 from .progress import print_line, prints_lines
 from .source import ArraySource, Block, IterableSource, Source
 from .stretch import run_stretch
 
 if TYPE_CHECKING:
+    from .._compiler.network import Network
     from ..callbacks import CallbackList
 
 __all__ = ["Loop", "fit"]
@@ -60,11 +61,11 @@ class Loop:
     def run(self, epochs: int) -> None:
         """Train until so many epochs are done, or the training is asked to stop.
 
-        The network belongs to the calling thread all the time: a thread that wants to use it meanwhile gets a
-        RuntimeError, and does not end the training.
+        The network belongs to the calling thread all the time: another one may read it between two steps, and waits for
+        that, but gets a RuntimeError where it wants more. Nobody ends the training.
         """
         logs: dict[str, float] = {}
-        with self.compiled.guard.changing("fit"):
+        with self.compiled.guard.claiming("fit"):
             try:
                 self.callbacks.begin({"epochs": epochs, "steps": self.source.n_batches, "verbose": int(self.lines)})
                 while self.position.epoch < epochs:
@@ -177,8 +178,11 @@ def fit(
     limit = None if steps_per_epoch is None else check_count("steps_per_epoch", steps_per_epoch)
     compiled.objective()
     lines = prints_lines(verbose)
-    with UnbuiltIfRefused(compiled), ForgetNamesIfRefused(compiled):
-        data, held = _data(compiled, x, y, split, validation_data, sample_weight, class_weight)
+    given, given_held = _converted(compiled, x, y, split, validation_data, sample_weight, class_weight)
+    if not compiled.built:
+        _checked(compiled, given, given_held, split)  # before the call has the network to itself: see `arguments`
+    with compiled.guard.claiming("fit"):
+        data, held = _checked(compiled, given, given_held, split)
         source: Source
         if data is None:
             source = IterableSource(compiled, x, limit)
@@ -190,8 +194,10 @@ def fit(
             held.check_finite("the validation data")
             size = batch_size if callbacks.watches_test_batches else max(batch_size, VALIDATION_ROWS)
             validation = ArraySource(compiled, held, size)
-    compiled.stop_training = False
-    Loop(compiled, source, callbacks, Position(initial_epoch), validation=validation, lines=lines).run(epochs)
+        if given is not None:
+            remember(compiled, given)
+        compiled.stop_training = False
+        Loop(compiled, source, callbacks, Position(initial_epoch), validation=validation, lines=lines).run(epochs)
 
 
 def _check_batch_size(compiled: Compiled, batch_size: int) -> None:
@@ -203,7 +209,7 @@ def _check_batch_size(compiled: Compiled, batch_size: int) -> None:
         )
 
 
-def _data(
+def _converted(
     compiled: Compiled,
     x: Any,
     y: Any,
@@ -211,12 +217,12 @@ def _data(
     validation_data: Sequence[Any] | None,
     sample_weight: Any,
     class_weight: Mapping[int, float] | None,
-) -> tuple[Dataset | None, Dataset | None]:
-    """Return checked data for training (None: `x` is an iterable of batches) and for validation."""
-    data: Dataset | None = None
-    validation: Dataset | None = None
+) -> tuple[Given | None, Given | None]:
+    """Return arrays for training (None: `x` is an iterable of batches) and for validation."""
+    data: Given | None = None
+    validation: Given | None = None
     if y is not None:
-        data, validation = _split(prepare(compiled, x, y, sample_weight, class_weight, training=True), split)
+        data = converted(compiled, x, y, sample_weight, class_weight)
     elif sample_weight is not None or class_weight is not None or split:
         raise ValueError("fit: without y, weights come with the batches, and validation through validation_data")
     elif not isinstance(x, Iterable) or hasattr(x, "__array__") or hasattr(x, "shape"):
@@ -226,8 +232,27 @@ def _data(
             raise ValueError("fit: give validation_data or validation_split, not both")
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
             raise ValueError("validation_data: expected (x, y) or (x, y, sample_weight)")
-        validation = prepare(compiled, *validation_data)
+        validation = converted(compiled, *validation_data)
     return data, validation
+
+
+def _checked(
+    compiled: Compiled, given: Given | None, given_held: Given | None, split: float
+) -> tuple[Dataset | None, Dataset | None]:
+    """Return the data, checked; a network that they are the first for is built for all of them, or for none."""
+
+    def check(network: Network) -> tuple[Dataset | None, Dataset | None]:
+        data = held = None
+        if given is not None:
+            data, held = _split(checked_for(compiled, network, given), split)
+        if given_held is not None:
+            known = Columns.known(compiled)
+            known = known if given is None else known.learned(given.columns)
+            held = checked_for(compiled, network, given_held, known)
+        return data, held
+
+    first = given or given_held
+    return (None, None) if first is None else built_for(compiled, first.x, check)
 
 
 def _split(data: Dataset, share: float) -> tuple[Dataset, Dataset | None]:

@@ -2,46 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .._compiler.compiled import Compiled
-from ..frames import are_numbered, check_distinct, check_order, column_names
+from ..frames import Names, are_numbered, check_distinct, check_order, column_names
 
-__all__ = ["ForgetNamesIfRefused", "check_columns"]
+if TYPE_CHECKING:
+    from .._compiler.compiled import Compiled
 
-REMEMBERED_AS = {"x": "feature_names", "y": "target_names"}
-
-
-class ForgetNamesIfRefused:
-    """Leave no names of columns behind a call that is refused."""
-
-    def __init__(self, compiled: Compiled) -> None:
-        self._compiled = compiled
-        self._before = {attribute: getattr(compiled, attribute) for attribute in REMEMBERED_AS.values()}
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is not None:
-            for attribute, names in self._before.items():
-                setattr(self._compiled, attribute, names)
+__all__ = ["Columns", "check_columns"]
 
 
-def check_columns(compiled: Compiled, name: str, value: Any, *, remember: bool = False) -> None:
-    """Refuse a frame whose columns are others than those that the network was trained with, or in another order.
+class Columns(NamedTuple):
+    """Names of columns; None for arrays, which have none."""
 
-    With `remember`, a network without names gets those of the frame. Arrays, and frames whose columns are numbered
-    where the network knows names, have none, and are taken as they are; the name of a single target says nothing.
+    x: Names | None
+    y: Names | None
+
+    @classmethod
+    def given(cls, x: Any, y: Any = None) -> Columns:
+        """Return those of the arguments of a call; the name of a single target says nothing."""
+        targets = column_names(y)
+        return cls(column_names(x), None if targets is None or len(targets) < 2 else targets)
+
+    @classmethod
+    def known(cls, compiled: Compiled) -> Columns:
+        """Return those that a network remembers."""
+        return cls(compiled.feature_names, compiled.target_names)
+
+    def learned(self, given: Columns) -> Columns:
+        """Return what a network that knows these remembers once it was trained with `given`."""
+        return Columns(*map(_learned, self, given))
+
+
+def _learned(known: Names | None, given: Names | None) -> Names | None:
+    return known if known is not None or given is None or are_numbered(given) else given
+
+
+def check_columns(given: Columns, known: Columns) -> None:
+    """Refuse frames whose columns are others than those that a network knows, or in another order; ValueError.
+
+    Where it knows none, they must be such that it can remember them. Frames whose columns are numbered are taken as
+    arrays are, unless the network knows numbers.
     """
-    given = column_names(value)
-    if given is None or (name == "y" and len(given) < 2):
-        return
-    attribute = REMEMBERED_AS[name]
-    known = getattr(compiled, attribute)
-    if known is None:
-        if remember and not are_numbered(given):
-            check_distinct(name, given)
-            setattr(compiled, attribute, given)
-    elif not are_numbered(given) or all(isinstance(one, int) for one in known):
-        check_order(name, given, known, attribute)
+    for name, names, expected, attribute in zip("xy", given, known, ("feature_names", "target_names"), strict=True):
+        if names is None or (are_numbered(names) and not (expected and all(isinstance(one, int) for one in expected))):
+            continue
+        if expected is None:
+            check_distinct(name, names)
+        else:
+            check_order(name, names, expected, attribute)

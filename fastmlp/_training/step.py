@@ -12,41 +12,11 @@ from .._compiler.compiled import Compiled
 from .._compiler.executable import Executable
 from ..errors import NonFiniteError
 from ..user_code import returned_number
-from .data import check_meaning, prepare
-from .gradients import Gradients, batch_statistics, checked_arrays, checked_statistics
+from .data import arguments, check_meaning, checked
+from .gradients import Gradients, batch_statistics, changed_arrays, checked_arrays, checked_statistics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-class Restore:
-    """Put arrays back to what they were, if the block fails or in any case.
-
-    Parameters
-    ----------
-    arrays : mapping of str to ndarray
-    always : bool
-    """
-
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], *, always: bool) -> None:
-        self._arrays, self._always = arrays, always
-        self._before = {name: array.copy() for name, array in arrays.items()}
-
-    def __enter__(self) -> Restore:
-        return self
-
-    def __exit__(self, kind: Any, *rest: Any) -> None:
-        if self._always or kind is not None:
-            for name, array in self._arrays.items():
-                array[...] = self._before[name]
-
-    def changed(self) -> dict[str, NDArray[Any]]:
-        """Return copies of the arrays that hold other bits than before."""
-        return {
-            name: array.copy()
-            for name, array in self._arrays.items()
-            if array.tobytes() != self._before[name].tobytes()
-        }
 
 
 AS_BEFORE = "; the network is as it was after the step before"
@@ -60,7 +30,8 @@ def step(compiled: Compiled, executable: Executable, offset: int, batch: int, ke
     executable.begin(offset, batch, compiled.hyperparameters(1)[0], kept_row)
     if executable.run.weight == 0:
         return False
-    with compiled.guard.stepping(), kept_buffers(compiled, executable):
+    arrays, counters = written_by_layers(compiled, executable).values(), compiled.memory.counters
+    with compiled.guard.stepping("step", arrays=arrays, counters=counters):
         if not executable.execute(batch, "forward", "backward", "transform", "check"):
             raise non_finite(compiled, executable, batch)
         commit(compiled, executable)
@@ -80,9 +51,9 @@ def commit(compiled: Compiled, executable: Executable) -> None:
         )
 
 
-def kept_buffers(compiled: Compiled, executable: Executable, *, always: bool = False) -> Restore:
-    """Put buffers that layers in Python may have written back if the step fails."""
-    return Restore({} if executable.compiled else compiled.memory.buffers, always=always)
+def written_by_layers(compiled: Compiled, executable: Executable) -> dict[str, NDArray[Any]]:
+    """Return the arrays that layers of users may write to, by key: buffers."""
+    return {} if executable.compiled else compiled.memory.buffers
 
 
 def logs(compiled: Compiled, executable: Executable, batch: int) -> dict[str, float]:
@@ -149,10 +120,11 @@ def non_finite(compiled: Compiled, executable: Executable, batch: int) -> ValueE
 
 def train_on_batch(compiled: Compiled, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
     """Do one step on one batch; return the loss and the metrics, of before the update."""
-    data = prepare(compiled, x, y, sample_weight, training=True).readable(compiled.dtype)
-    batch = len(data.x)
+    given = arguments(compiled, x, y, sample_weight)
     with compiled.guard.changing("train_on_batch"):
-        executable = compiled.training(batch)
+        data = checked(compiled, given, training=True).readable(compiled.dtype)
+        batch = len(data.x)
+        executable = compiled.executables.training(batch)
         executable.bind(*data)
         try:
             step(compiled, executable, 0, batch)
@@ -163,17 +135,20 @@ def train_on_batch(compiled: Compiled, x: Any, y: Any, sample_weight: Any = None
 
 def loss_and_gradients(compiled: Compiled, x: Any, y: Any, sample_weight: Any = None) -> tuple[float, Gradients]:
     """Return the loss that `fit` minimises and its gradients, in training mode, without a side effect."""
-    data = prepare(compiled, x, y, sample_weight).readable(compiled.dtype)
-    batch = len(data.x)
+    given = arguments(compiled, x, y, sample_weight)
     with compiled.guard.changing("loss_and_gradients"):
-        executable = compiled.training(batch)
+        data = checked(compiled, given).readable(compiled.dtype)
+        batch = len(data.x)
+        executable = compiled.executables.training(batch)
         executable.bind(*data)
         try:
             executable.begin(0, batch)
-            with compiled.guard.stepping(), kept_buffers(compiled, executable, always=True) as buffers:
+            buffers = written_by_layers(compiled, executable)
+            before = {key: array.copy() for key, array in buffers.items()}
+            with compiled.guard.stepping("loss_and_gradients", arrays=buffers.values(), always=True):
                 if not executable.execute(batch, "forward", "backward", "check"):
                     raise non_finite(compiled, executable, batch)
-                written = buffers.changed()
+                written = changed_arrays(buffers, before)
             loss = executable.run.loss / executable.run.weight
         finally:
             executable.unbind()
@@ -196,7 +171,7 @@ def apply_gradients(compiled: Compiled, gradients: Mapping[str, Any]) -> None:
     arrays = checked_arrays(compiled, "gradient", gradients, views)
     statistics, buffers = checked_statistics(compiled, gradients)
     with compiled.guard.changing("apply_gradients"):
-        executable = compiled.applying(statistics=bool(statistics))
+        executable = compiled.executables.applying(statistics=bool(statistics))
         wanted = executable.plan.statistics
         if not wanted.keys() <= statistics.keys():
             raise ValueError(f"statistics of gradients: missing {sorted(wanted.keys() - statistics.keys())}")
@@ -205,7 +180,8 @@ def apply_gradients(compiled: Compiled, gradients: Mapping[str, Any]) -> None:
         for key, array in arrays.items():
             views[key][...] = array
         executable.begin(0, 0, compiled.hyperparameters(1)[0])
-        with compiled.guard.stepping(), Restore({key: compiled.memory.buffers[key] for key in buffers}, always=False):
+        changed, counters = [compiled.memory.buffers[key] for key in buffers], compiled.memory.counters
+        with compiled.guard.stepping("apply_gradients", arrays=changed, counters=counters):
             for key, array in buffers.items():
                 compiled.memory.buffers[key][...] = array
             if not executable.execute(0, "transform", "check"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..threads import team
@@ -40,7 +41,8 @@ def run_stretch(
     deadline = time.monotonic() + seconds if seconds < math.inf else math.inf
     block.check_loss(compiled)
     means.follow()
-    executable = compiled.training(size) if training else compiled.evaluating(size)
+    executables = compiled.executables
+    executable = executables.training(size) if training else executables.evaluating(size)
     stretch = _Stretch(compiled, executable, block, means, training, deadline)
     executable.bind(*block.data, block.order)
     try:
@@ -74,12 +76,16 @@ def _run_compiled(stretch: _Stretch, at: int, end: int, kept_from: int = 0) -> i
     run, sections, size = executable.run, executable.plan.sections, block.batch_size
     first, last = sections["forward"][0], sections["commit" if training else "forward"][1]
     hyper = compiled.hyperparameters(-(-(end - at) // size)) if training else None
+    # Between two calls, others may read the network; an evaluation leaves it as it is.
+    holding = compiled.guard.changing("fit") if training else nullcontext()
     while at < end:
         seconds = COME_BACK if deadline == math.inf else min(COME_BACK, deadline - time.monotonic())
         begun = compiled.steps if training else 0
-        at, fine = run.epoch(
-            *(first, last, at, end, size, compiled.seed, hyper, team(), means.sums, seconds, not training, kept_from)
-        )
+        with holding:
+            at, fine = run.epoch(
+                *(first, last, at, end, size, compiled.seed, hyper, team(), means.sums, seconds, not training),
+                kept_from,
+            )
         if not fine:  # do that step again, with a look at its update; or see what is not finite
             batch = min(size, end - at)
             if steps.step(compiled, executable, at, batch, at - kept_from):

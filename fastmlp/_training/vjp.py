@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from threading import Lock
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .._compiler.compiled import Compiled
 from .._compiler.executable import Executable
+from .._kernels import concurrency
 from ..checks import cast, real_array
 from .data import readable_rows, rows_of
-from .gradients import Gradients, batch_statistics
-from .step import kept_buffers
+from .gradients import Gradients, batch_statistics, changed_arrays
+from .step import written_by_layers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,23 +24,26 @@ __all__ = ["Pullback", "vjp"]
 class Pullback:
     """What `vjp` returns beside the outputs: ``backward(dy) -> (gradients keyed as parameters, d_input)``.
 
-    It may be called more than once, and by several threads, before the parameters change. What the way forward left is
-    kept for it alone; once nobody has it any more, its memory serves the next call of `vjp`.
+    It may be called more than once, and by several threads, one after the other, as long as no step has changed the
+    parameters. What the way forward left is kept for it alone; once nobody has it any more, its memory serves the next
+    call of `vjp`.
 
     Parameters
     ----------
     compiled : Compiled
     executable : Executable
         Which has run the way forward.
+    loan : Loan
+        Gives the executable back when this is gone.
     batch : int
         Rows.
-    training : bool
     """
 
-    def __init__(self, compiled: Compiled, executable: Executable, batch: int, training: bool) -> None:
-        self._compiled, self._executable, self._batch, self._training = compiled, executable, batch, training
+    def __init__(self, compiled: Compiled, executable: Executable, loan: concurrency.Loan, batch: int) -> None:
+        self._compiled, self._executable, self._loan, self._batch = compiled, executable, loan, batch
         self.written: dict[str, NDArray[Any]] = {}  # into buffers, by layers in Python
-        self._lock = Lock()  # of the memory that the gradients are made in
+        self._guard = concurrency.AccessGuard()  # of the memory that the gradients are made in
+        self._steps = compiled.steps
 
     def __call__(self, dy: Any) -> tuple[Gradients, NDArray[Any]]:
         compiled, executable, batch = self._compiled, self._executable, self._batch
@@ -47,28 +53,37 @@ class Pullback:
         target = executable.view(d_out, batch)
         if dy.shape != target.shape:
             raise ValueError(f"dy: expected shape {target.shape}, got {dy.shape}")
-        with compiled.guard.reading("vjp"), self._lock:
-            target[...] = cast(dy, compiled.dtype, "dy")
+        dy = cast(dy, compiled.dtype, "dy")
+        with compiled.guard.reading("backward"), self._guard.stepping("backward", patient=True):
+            if executable.arenas is not compiled.memory or compiled.steps != self._steps:
+                raise RuntimeError("backward: the parameters are no longer those of the outputs; call vjp again")
+            target[...] = dy
             executable.execute(batch, "backward")
             arrays = {key: view.copy() for key, view in executable.gradients.items()}
             gradients = Gradients(arrays, batch_statistics(executable, batch), self.written)
             return gradients, executable.view(d_input, batch).copy()
 
-    def __del__(self) -> None:
-        self._executable.unbind()
-        self._compiled.give_pulling_back(self._executable, training=self._training)
-
 
 def vjp(compiled: Compiled, x: Any, *, training: bool = False) -> tuple[NDArray[Any], Pullback]:
     """Run the way forward, and return the outputs and what takes their gradient back."""
-    rows = readable_rows(rows_of(compiled, x), compiled.dtype)
+    rows = rows_of(compiled, x)
+    kept = readable_rows(rows, compiled.dtype)
+    if np.may_share_memory(kept, rows):
+        kept = rows.copy()  # the way back reads them once more
     batch = len(rows)
     with compiled.guard.reading("vjp"):
-        executable = compiled.take_pulling_back(batch, training=training)
-        backward = Pullback(compiled, executable, batch, training)
-        executable.bind(rows)
+        executable, loan = compiled.executables.lend_pulling_back(batch, training=training)
+        backward = Pullback(compiled, executable, loan, batch)
+        executable.bind(kept)
         executable.begin(0, batch)
-        with kept_buffers(compiled, executable, always=True) as buffers:
+        buffers = written_by_layers(compiled, executable) if training else {}
+        before = {key: array.copy() for key, array in buffers.items()}
+        with _harmless(compiled, buffers):
             executable.execute(batch, "forward")
-            backward.written = buffers.changed()
+            backward.written = changed_arrays(buffers, before)
         return executable.view(executable.plan.out, batch).copy(), backward
+
+
+def _harmless(compiled: Compiled, buffers: dict[str, NDArray[Any]]) -> AbstractContextManager[Any]:
+    """Put back what layers of users write to; meanwhile nobody else may read it."""
+    return compiled.guard.stepping("vjp", arrays=buffers.values(), always=True) if buffers else nullcontext()

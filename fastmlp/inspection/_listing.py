@@ -194,9 +194,9 @@ def check_training(compiled: Compiled, training: object) -> bool:
 def lowered(compiled: Compiled, capacity: int, training: bool) -> Plan:
     """Return the plan of a step or of a prediction."""
     if not training:
-        return compiled.lowering(capacity, training=False).predict()
+        return compiled.executables.lowering(capacity, training=False).predict()
     loss, optimizer = compiled.objective()
-    return compiled.lowering(capacity, training=True).train(loss, compiled.accuracy_kind(), optimizer)
+    return compiled.executables.lowering(capacity, training=True).train(loss, compiled.accuracy_kind(), optimizer)
 
 
 def listing(compiled: Compiled, plan: Plan, batch: int, training: bool) -> Listing:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -158,7 +156,7 @@ def profile(compiled: Compiled, x: Any, y: Any = None, *, repeats: int = 9) -> P
         executable.bind(*data)
         if not training:
             executable.bind_out(np.empty((batch, compiled.units), compiled.dtype))
-        with compiled.guard.stepping(), _kept(compiled, executable):
+        with compiled.guard.stepping("profile", arrays=_written(compiled, executable), always=True):
             bench.first()
             times, whole = bench.repeat(repeats)
         rows = listing(compiled, plan, batch, training)
@@ -170,16 +168,13 @@ def _data(compiled: Compiled, x: Any, y: Any) -> Dataset:
     """Return the data, checked as the calls that are profiled check it."""
     if y is not None:
         return prepare(compiled, x, y).readable(compiled.dtype)
-    rows = rows_of(compiled, x)
-    return Dataset(readable_rows(rows, compiled.dtype))
+    return Dataset(readable_rows(rows_of(compiled, x), compiled.dtype))
 
 
-@contextmanager
-def _kept(compiled: Compiled, executable: Executable) -> Iterator[None]:
-    """Put back what layers in Python write into the network's own arrays, which they see."""
-    parameters = {} if executable.compiled else compiled.memory.parameters
-    with steps.kept_buffers(compiled, executable, always=True), steps.Restore(parameters, always=True):
-        yield
+def _written(compiled: Compiled, executable: Executable) -> list[NDArray[Any]]:
+    """Return what layers in Python may write to: they see the network's own arrays."""
+    memory = compiled.memory
+    return [] if executable.compiled else [memory.flat_parameters, memory.flat_buffers]
 
 
 class _Bench:

@@ -42,7 +42,7 @@ def describe(compiled: Compiled) -> str:
 
 def _where(compiled: Compiled) -> str:
     """Return what runs in Python, found by lowering."""
-    lowering = compiled.lowering(1, training=True)
+    lowering = compiled.executables.lowering(1, training=True)
     plan = lowering.predict() if compiled.loss is None else lowering.evaluate(compiled.loss, None)
     python = list(plan.python)
     if compiled.optimizer is not None and execution_of(compiled.optimizer).mode == "python":
