@@ -143,12 +143,16 @@ class BuildPython(build_py):
     """`build_py` that doesn't ship modules which have left the checkout, and doesn't list every file that it copies."""
 
     def run(self) -> None:
-        logging.getLogger().setLevel(logging.WARNING)  # errors that come later would drown in the list
         built = list(Path(self.build_lib).rglob("*"))
         ours = [path for path in built if path.suffix not in (".so", ".pyd")]  # the rest is BuildKernels'
         remove_others(ours, self.get_outputs(include_bytecode=False))
-        super().run()
-        logging.getLogger().setLevel(logging.INFO)
+        log = logging.getLogger()
+        level = log.level
+        log.setLevel(max(level, logging.WARNING))  # errors that come later would drown in the list
+        try:
+            super().run()
+        finally:
+            log.setLevel(level)
 
 
 class BuildKernels(build_ext):

@@ -104,7 +104,7 @@ def test_dead_objects_are_forgotten():
         owner = Owner()
         assert asked(owner)[1] == 1
         del owner
-        gc.collect(0)  # of this object alone: the whole heap of a test run takes a third of a second
+        gc.collect(0)  # young objects alone: the whole heap of a test run takes a third of a second
 
 
 def test_one_that_changes_itself_runs_in_python_for_good():
