@@ -270,7 +270,7 @@ def test_states_may_be_infinite_until_the_first_update(elementwise):
 def test_states_that_stay_infinite_are_refused(elementwise, begin, snapshot, same_bits):
     net = network("float32", optimizer=Least(elementwise, begin, used=False))
     before = snapshot(net)
-    with pytest.raises(fm.errors.NonFiniteError, match="update of '0.kernel'.*state"):
+    with pytest.raises(fm.errors.NonFiniteError, match=r"update of '0.kernel'.*state"):
         net.train_on_batch(X, Y)
     assert same_bits(snapshot(net), before)
 
