@@ -215,7 +215,8 @@ class Sum(fm.optimizers.Optimizer):
 
 STATES = {
     "NaN": lambda p: {"m": np.full(p.shape, np.nan)},
-    "infinity": lambda p: {"m": np.full(p.shape, np.inf)},
+    "one NaN": lambda p: {"m": np.where(np.arange(p.size) == p.size - 1, np.nan, 0).reshape(p.shape)},
+    "NaN beside infinity": lambda p: {"m": np.where(p == p.max(), np.nan, np.inf)},
     "complex": lambda p: {"m": np.zeros(p.shape, complex)},
     "objects": lambda p: {"m": np.zeros(p.shape, object)},
     "the parameter itself": lambda p: {"m": p},
@@ -236,6 +237,42 @@ def test_states_of_optimizers(what, elementwise, says, snapshot, same_bits):
     says(caught.value, r"init_state of Sum\(", "0.kernel|0.bias")
     assert same_bits(snapshot(net), before)
     assert net.train_on_batch(X, Y)["loss"] > 0
+
+
+class Least(fm.optimizers.Optimizer):
+    """Remembers the least gradient so far, which is infinite before there is one."""
+
+    def __init__(self, elementwise=True, begin=np.inf, used=True):
+        super().__init__(0.1)
+        self.elementwise, self.begin, self.used = elementwise, begin, used
+
+    def init_state(self, param):
+        return {"least": np.full_like(param, self.begin)}
+
+    def update(self, param, grad, state, learning_rate, step):
+        if self.used:
+            np.minimum(state["least"], np.abs(grad), out=state["least"])
+        param -= learning_rate * grad
+
+
+@pytest.mark.parametrize("elementwise", [True, False])
+def test_states_may_be_infinite_until_the_first_update(elementwise):
+    net = network("float32", optimizer=Least(elementwise))
+    assert ("Python" in repr(net)) != elementwise
+    gradients = net.loss_and_gradients(X, Y)[1]
+    net.train_on_batch(X, Y)
+    for key, gradient in gradients.items():
+        np.testing.assert_allclose(net.optimizer_state[key]["least"], np.abs(gradient), rtol=1e-6)
+
+
+@pytest.mark.parametrize("begin", [np.inf, -np.inf])
+@pytest.mark.parametrize("elementwise", [True, False])
+def test_states_that_stay_infinite_are_refused(elementwise, begin, snapshot, same_bits):
+    net = network("float32", optimizer=Least(elementwise, begin, used=False))
+    before = snapshot(net)
+    with pytest.raises(fm.errors.NonFiniteError, match=r"update of '0.kernel'.*state"):
+        net.train_on_batch(X, Y)
+    assert same_bits(snapshot(net), before)
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (4,)])

@@ -53,7 +53,12 @@ def _checked_state(optimizer: Optimizer, key: str, view: NDArray[Any], *, same_s
     for name, array in state.items():
         if not isinstance(name, str) or not isinstance(array, np.ndarray):
             raise TypeError(f"{what}: expected arrays by name, got {type(array).__name__} as {name!r}")
-        returned(array, f"{what}, {name!r}", view.shape if same_shape else array.shape, finite=True)
+        values = returned(array, f"{what}, {name!r}", view.shape if same_shape else array.shape)
+        if np.isnan(values).any():
+            raise ValueError(
+                f"{what}, {name!r}: expected finite numbers, or infinity until the first update, got NaN; begin with "
+                "zeros, as np.zeros_like does"
+            )
         others = [view, *(other for other_name, other in state.items() if other_name != name)]
         if any(np.may_share_memory(array, other) for other in others) or not array.flags.writeable:
             raise ValueError(f"{what}: expected a new array of its own as {name!r}; copy it, as np.zeros_like does")

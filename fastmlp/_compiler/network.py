@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -52,10 +53,13 @@ class Network(NamedTuple):
         All of them, in the order in which they run; a layer's number there keys its random numbers.
     chain : tuple of BuiltLayer
         Those that stand in no branch of another.
+    described : tuple of Layer
+        All layers that it has been built of, those that others stand for included.
     """
 
     layers: list[BuiltLayer]
     chain: tuple[BuiltLayer, ...]
+    described: tuple[Layer, ...]
 
     @property
     def inputs(self) -> int:
@@ -68,10 +72,9 @@ class Network(NamedTuple):
         return self.chain[-1].units
 
     def mark_built(self, built: bool) -> None:
-        """Tell the layers, and those that they are a part of, that a network has been built of them, or is no more."""
-        for place in self.layers:
-            for layer in (place.layer, *place.frozen_by):
-                layer.built = built
+        """Tell the layers that a network has been built of them, or is no more."""
+        for layer in self.described:
+            layer.built = built
 
     def specs(self, which: str) -> Mapping[str, Any]:
         """Return what layers asked for, by full key; `which` is ``"parameter"`` or ``"buffer"``."""
@@ -96,7 +99,13 @@ def build_network(layers: Iterable[Layer], input_dim: int) -> Network:
     """Build each layer on the outputs of the one before it."""
     builder = _Builder()
     chain = builder.chain(list(layers), "", input_dim, ())
-    return Network(builder.built, tuple(chain))
+    described = tuple(builder.described)
+    if not chain:
+        raise ValueError(f"a network needs at least one layer, but {described!r} stand for none")
+    twice = [layer for layer, times in Counter(described).items() if times > 1]
+    if twice:
+        raise ValueError(f"{twice[0]!r} stands twice in the network, in layers that stand for others; make two")
+    return Network(builder.built, tuple(chain), described)
 
 
 class _Builder:
@@ -104,6 +113,7 @@ class _Builder:
 
     def __init__(self) -> None:
         self.built: list[BuiltLayer] = []
+        self.described: list[Layer] = []
 
     def chain(self, layers: Sequence[Layer], prefix: str, inputs: int, inside: tuple[Layer, ...]) -> list[BuiltLayer]:
         """Build layers one after the other; composed ones are replaced by their parts."""
@@ -112,11 +122,13 @@ class _Builder:
         for index, layer in enumerate(layers):
             key = f"{prefix}{layer.name or index}"
             layer.begin_build()
+            self.described.append(layer)
             parts = layer.compose(inputs)
             if parts is not None:
                 check_layers(f"compose of {layer!r}", parts)
-                chain += self.chain(parts, f"{key}.", inputs, (*inside, layer))
-                inputs = chain[-1].units if parts else inputs
+                inner = self.chain(parts, f"{key}.", inputs, (*inside, layer))
+                chain += inner
+                inputs = inner[-1].units if inner else inputs
                 _tell_units(layer, inputs)
                 continue
             layer.recommended_initializer = recommended[index]
@@ -150,14 +162,14 @@ def _tell_units(layer: Layer, units: int) -> None:
 
 
 def _recommended(layers: Sequence[Layer]) -> list[str]:
-    """Return the initializer for each layer: its own activation's, or that of the next one past layers that don't
-    matter.
-    """
+    """Return the initializer for each layer: its activation's, or the next one's past layers that don't matter."""
     found: list[str] = []
-    behind = ActivationFunction.initializer
-    for layer in reversed(layers):
-        activation = getattr(layer, "activation", None)
-        of_own = activation is not None and type(activation) is not Identity
-        found.append(str(activation.initializer) if activation is not None and of_own else behind)
-        behind = found[-1] if layer.transparent_to_initializer else ActivationFunction.initializer
+    recommended = ActivationFunction.initializer
+    for layer in reversed(layers):  # once, from the end: each layer knows what stands behind it
+        activation = layer.output_activation
+        if activation is not None and type(activation) is not Identity:
+            recommended = str(activation.initializer)
+        found.append(recommended)
+        if not layer.transparent_to_initializer:
+            recommended = ActivationFunction.initializer
     return found[::-1]

@@ -253,7 +253,7 @@ class Layer(Configurable):
 
     @property
     def output_activation(self) -> Activation | None:
-        """The activation whose values are the outputs, if there is one."""
+        """The activation whose values are the outputs, if there is one; it recommends the initializer, too."""
         return None
 
     def summary(self) -> str:

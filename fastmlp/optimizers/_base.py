@@ -94,7 +94,11 @@ class Optimizer(Configurable):
         return other
 
     def init_state(self, param: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Return new arrays shaped as `param`, by name: what this optimizer remembers of a parameter."""
+        """Return new arrays shaped as `param`, by name: what this optimizer remembers of a parameter.
+
+        Infinity may stand for a number that is not there yet (the least gradient so far), until the first update makes
+        a finite one of it; NaN is an error.
+        """
         return {}
 
     def update(
