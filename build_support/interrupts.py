@@ -113,7 +113,7 @@ class Run:
         self.saved = state(self.net)
         self.counts = Counter()
         self.faults = []
-        gradients = {key: np.full(array.shape, 0.01, "f4") for key, array in self.net.parameters.items()}
+        gradients = network().loss_and_gradients(X, Y)[1]
         fit = {"batch_size": BATCH, "shuffle": False, "verbose": 0}
         self.actions = {  # each with the steps that a twin does, one after the other
             "train_on_batch": (lambda net: net.train_on_batch(X, Y), [lambda net: net.train_on_batch(X, Y)]),

@@ -11,6 +11,7 @@ import pytest
 from interrupter import interrupted
 
 import fastmlp as fm
+from fastmlp._training.gradients import Gradients
 from fastmlp.layers import BatchNorm, Dense, Dropout, Layer
 
 ROWS, FEATURES, CLASSES, BATCH = 12, 4, 3, 4
@@ -136,7 +137,8 @@ def fit(net, callbacks=()):
 
 
 def gradients(net):
-    return {key: np.ones_like(array) for key, array in net.parameters.items()}
+    ones = {key: np.ones_like(array) for key, array in net.parameters.items()}
+    return Gradients(ones, statistics={key: np.ones_like(array) for key, array in net.buffers.items()})
 
 
 def steps_of_fit(net, number):

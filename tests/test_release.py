@@ -132,14 +132,15 @@ def test_release_gives_all_back_and_changes_no_result():
         each.fit(x, y, batch_size=100, verbose=0)
     outputs, backward = net.vjp(x)
     net.evaluate(x, y)
-    net.apply_gradients(net.loss_and_gradients(x, y)[1])
-    twin.apply_gradients(twin.loss_and_gradients(x, y)[1])
+    gradients = net.loss_and_gradients(x, y)[1]
     assert kept(net) > 0
     net.release()
     assert kept(net) == 0
     backward(np.ones_like(outputs))  # keeps its own, until it dies
     del backward
     assert kept(net) == 0
+    net.apply_gradients(gradients)
+    twin.apply_gradients(twin.loss_and_gradients(x, y)[1])
     for each in (net, twin):
         each.fit(x, y, batch_size=100, verbose=0)
     np.testing.assert_array_equal(net.predict(x), twin.predict(x))
