@@ -2,6 +2,7 @@
 
 import contextlib
 import dis
+import itertools
 import os
 import sys
 
@@ -42,6 +43,14 @@ class Interrupter:
         self.left -= 1
         if self.left == 0:
             raise KeyboardInterrupt
+
+
+def places(stride):
+    """The numbers of places to be tried, without end: not all of them, or that would take minutes.
+
+    All, if FASTMLP_EVERY_PLACE is set.
+    """
+    return itertools.count(1, 1 if os.environ.get("FASTMLP_EVERY_PLACE") else stride)
 
 
 def interrupted(at, call, folders=()):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from interrupter import interrupted
+from interrupter import interrupted, places
 
 import fastmlp as fm
 from fastmlp._training.gradients import Gradients
@@ -188,8 +188,10 @@ def wrong_after(make, call, steps, contents, stride=1):
     net, twin = make(), make()
     for one in (net, twin):
         call(one)  # what is lowered in a first call is none of this
-    at, wrong = 1, []
-    while interrupted(at, lambda: call(net), folders=(__file__,)):
+    wrong = []
+    for at in places(stride):
+        if not interrupted(at, lambda: call(net), folders=(__file__,)):
+            break
         for step in steps:
             if state(net) != state(twin):
                 step(twin)
@@ -197,16 +199,15 @@ def wrong_after(make, call, steps, contents, stride=1):
             return [*wrong, f"{at}: neither before nor after"]
         if in_thread(lambda: net.predict(X[:1])):
             return [*wrong, f"{at}: others can't use it any more"]
-        at += stride
     assert at > 30, "nothing was traced"
     return wrong
 
 
 CASES = [
-    *((kind, "train_on_batch", 1) for kind in MAKERS),
-    *(("an optimizer", name, 3) for name in ("apply_gradients", "fit")),
-    *(("a layer", name, 3) for name in ("loss_and_gradients", "vjp", "evaluate", "fit")),
-    *(("everything", name, 7) for name in CALLS if name != "train_on_batch"),
+    *((kind, "train_on_batch", 3) for kind in MAKERS),
+    *(("an optimizer", name, 7) for name in ("apply_gradients", "fit")),
+    *(("a layer", name, 7) for name in ("loss_and_gradients", "vjp", "evaluate", "fit")),
+    *(("everything", name, 29 if name == "fit with callbacks" else 13) for name in CALLS if name != "train_on_batch"),
 ]
 
 
@@ -248,9 +249,8 @@ def test_an_update_that_fails_is_taken_back(contents):
 @pytest.mark.parametrize("kind", ["an optimizer", "everything"])
 def test_an_interrupted_build_is_none(kind, contents):
     """Or a whole one: then there is state of the optimizer, too."""
-    whole, at = network(kind, steps=0), 1
-    while True:
-        at += 5
+    whole = network(kind, steps=0)
+    for at in places(17):
         net = network(kind, built=False)
         if not interrupted(at, lambda net=net: net.build(FEATURES), folders=(__file__,)):
             break
@@ -272,9 +272,7 @@ def test_an_interrupted_compile_is_none(kind, optimizer, contents):
     def compile_it(net):
         net.compile(optimizer if isinstance(optimizer, str) else optimizer(0.3), "mean_absolute_error", ["mse"])
 
-    at = 0
-    while True:
-        at += 1
+    for at in places(11):
         net, before, after = network(kind), network(kind), network(kind)
         compile_it(after)
         old = net.optimizer

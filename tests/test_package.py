@@ -17,11 +17,10 @@ PACKAGE = Path(fm.__file__).parent
 CHECKOUT = Path(__file__).parent.parent
 SOURCES = CHECKOUT / "fastmlp" / "_kernels"  # not installed
 LINES = 400
-# all that is written in Python; a sixth of it looks at data, files, outputs and what users' code returns
+# all that is written in Python; an eighth of it checks data, files, outputs and what users' code returns
 PYTHON_BYTES = 850_000
 # longer files, with the reason
 LONGER = {
-    "_compiler/compiled.py": "what holds a network's parts together: each change, and the programs that it makes void",
     "_kernels/simd.h": "all the C that there is, in one place",
     "_kernels/simd.pxd": "the names of all that, in one place",
     "_kernels/bindings.pyx": "a function for each kernel, for tests and benchmarks",

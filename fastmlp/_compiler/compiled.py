@@ -242,10 +242,6 @@ class Compiled:
             named.append((metric_name(metric), None if by_kernel else metric.for_loss(loss, self.units)))
         return named
 
-    def takes_batch_statistics(self) -> bool:
-        """Return whether training normalizes by statistics of the batch, as layers are set now."""
-        return any(place.trainable and place.layer.batch_statistics for place in self.network.layers)
-
     def has_metrics_in_numpy(self) -> bool:
         """Return whether a metric must see targets and outputs."""
         return any(metric is not None for _, metric in self.named_metrics())

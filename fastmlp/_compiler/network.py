@@ -71,6 +71,10 @@ class Network(NamedTuple):
         """Number of outputs."""
         return self.chain[-1].units
 
+    def takes_batch_statistics(self) -> bool:
+        """Return whether training normalizes by statistics of the batch, as layers are set now."""
+        return any(place.trainable and place.layer.batch_statistics for place in self.layers)
+
     def mark_built(self, built: bool) -> None:
         """Tell the layers that a network has been built of them, or is no more."""
         for layer in self.described:

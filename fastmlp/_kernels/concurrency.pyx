@@ -4,10 +4,11 @@ Nothing here has a lock. The GIL is held from looking to setting, and no Python 
 another thread nor Ctrl-C can come in. Who waits, asks again after a moment. Compiled once, for all instruction-set
 levels.
 """
+import time
+
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.pythread cimport PyThread_get_thread_ident, PyThread_tss_create, PyThread_tss_get, PyThread_tss_set
 from libc.math cimport INFINITY
-from time import monotonic, sleep
 
 cdef double patience = 5.0           # seconds that one waits for a step of another thread
 cdef Py_ssize_t forks = 0            # of which this process has come, since this module was imported
@@ -181,14 +182,14 @@ cdef class Hold:
         """Begin a step of a longer call: let those read who wait for it, and wait until nobody else reads."""
         cdef AccessGuard guard = self.guard
         while guard.waiting:
-            sleep(5e-5)
+            time.sleep(5e-5)
         guard.claims += 1
         guard.changes += 1
         try:
             while guard.others_read(self.thread):
-                if monotonic() >= deadline:
+                if time.monotonic() >= deadline:
                     raise self.refused("using")
-                sleep(5e-5)
+                time.sleep(5e-5)
         except BaseException:
             guard.stop_changing()
             raise
@@ -205,13 +206,13 @@ cdef class Reading(Hold):
     cdef bint wait(self) except -1:
         """Wait for the end of a step, if others may read after it, and begin to read; False if it takes too long."""
         cdef AccessGuard guard = self.guard
-        cdef double deadline = monotonic() + patience, pause = 5e-5
+        cdef double deadline = time.monotonic() + patience, pause = 5e-5
         if guard.claims <= guard.changes:
             return False
         guard.waiting += 1
         try:
-            while monotonic() < deadline:
-                sleep(pause)
+            while time.monotonic() < deadline:
+                time.sleep(pause)
                 pause = min(2 * pause, 1e-3)
                 if guard.start_reading(self.thread):
                     return True
@@ -233,7 +234,7 @@ cdef class Claiming(Hold):
         self.guard.claims += 1
         try:
             if self.guard.claims == 1 and self.guard.others_read(self.thread):
-                self.drain(monotonic() + patience)      # they may be about to change it, or to wait for this thread
+                self.drain(time.monotonic() + patience)      # they may be about to change it, or to wait for this thread
                 self.guard.stop_changing()
         except BaseException:
             self.guard.claims -= 1
@@ -250,14 +251,14 @@ cdef class Changing(Hold):
 
     cdef int start(self, double seconds) except -1:
         """Begin; wait for so long where another thread is at it."""
-        cdef double deadline = monotonic() + seconds if seconds else 0
+        cdef double deadline = time.monotonic() + seconds if seconds else 0
         self.thread = PyThread_get_thread_ident()
         while not self.guard.start_changing(self.thread):
             if self.guard.may_own(self.thread) and self.guard.claims:
                 return self.drain(INFINITY)
-            if self.guard.owner == self.thread or monotonic() >= deadline:
+            if self.guard.owner == self.thread or time.monotonic() >= deadline:
                 raise self.refused("using")
-            sleep(1e-4)
+            time.sleep(1e-4)
         return 0
 
     def __exit__(self, *error):
@@ -275,16 +276,16 @@ cdef class Building(Changing):
 
     def __enter__(self):
         cdef AccessGuard guard = self.guard
-        cdef double deadline = monotonic() + patience
+        cdef double deadline = time.monotonic() + patience
         self.thread = PyThread_get_thread_ident()
         while not self.is_built():
             if guard.start_changing(self.thread):
                 guard.claims += 1
                 guard.is_stepping = self.holds = True
                 return True
-            if guard.is_torn or (guard.is_stepping and guard.owner == self.thread) or monotonic() >= deadline:
+            if guard.is_torn or (guard.is_stepping and guard.owner == self.thread) or time.monotonic() >= deadline:
                 raise self.refused("using")
-            sleep(1e-3)
+            time.sleep(1e-3)
         return False
 
     def __exit__(self, *error):

@@ -60,7 +60,7 @@ def changed_arrays(arrays: Mapping[str, NDArray[Any]], before: Mapping[str, NDAr
 
 def _tell_that_statistics_stay(compiled: Compiled) -> None:
     """Warn, once for a network with batch norm, that a plain mapping of gradients leaves its running statistics."""
-    if compiled.told_of_statistics or not compiled.takes_batch_statistics():
+    if compiled.told_of_statistics or not compiled.network.takes_batch_statistics():
         return
     compiled.told_of_statistics = True
     warnings.warn(

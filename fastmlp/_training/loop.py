@@ -115,7 +115,7 @@ class Loop:
                 "its end",
                 stacklevel=6,
             )
-        if rows and rows <= position.batch and compiled.takes_batch_statistics():
+        if rows and rows <= position.batch and compiled.network.takes_batch_statistics():
             warnings.warn(
                 f"fit: all batches of epoch {position.epoch + 1} have one row, of which BatchNorm takes no statistics; "
                 "let them have more",
@@ -179,19 +179,17 @@ def fit(
     compiled.objective()
     lines = prints_lines(verbose)
     given, given_held = _converted(compiled, x, y, split, validation_data, sample_weight, class_weight)
-    if not compiled.built:
-        _checked(compiled, given, given_held, split)  # before the call has the network to itself: see `arguments`
+    if not compiled.built:  # before the call has the network to itself: see `arguments`
+        _checked(compiled, given, given_held, split, batch_size)
     with compiled.guard.claiming("fit"):
-        data, held = _checked(compiled, given, given_held, split)
+        data, held = _checked(compiled, given, given_held, split, batch_size)
         source: Source
         if data is None:
             source = IterableSource(compiled, x, limit)
         else:
-            _check_batch_size(compiled, min(batch_size, len(data.x)))
             source = ArraySource(compiled, data, batch_size, limit=limit, shuffle=shuffle)
         validation = None
         if held is not None:
-            held.check_finite("the validation data")
             size = batch_size if callbacks.watches_test_batches else max(batch_size, VALIDATION_ROWS)
             validation = ArraySource(compiled, held, size)
         if given is not None:
@@ -200,9 +198,9 @@ def fit(
         Loop(compiled, source, callbacks, Position(initial_epoch), validation=validation, lines=lines).run(epochs)
 
 
-def _check_batch_size(compiled: Compiled, batch_size: int) -> None:
+def _check_batch_size(network: Network, batch_size: int) -> None:
     """Refuse batches of one row where a layer takes statistics of the batch: they would make every input the same."""
-    if batch_size == 1 and compiled.takes_batch_statistics():
+    if batch_size == 1 and network.takes_batch_statistics():
         raise ValueError(
             "fit: with BatchNorm a batch needs at least 2 rows, of which it takes mean and variance; give a larger "
             "batch_size and more rows, use LayerNorm, or set trainable=False on BatchNorm to take running statistics"
@@ -237,7 +235,7 @@ def _converted(
 
 
 def _checked(
-    compiled: Compiled, given: Given | None, given_held: Given | None, split: float
+    compiled: Compiled, given: Given | None, given_held: Given | None, split: float, batch_size: int
 ) -> tuple[Dataset | None, Dataset | None]:
     """Return the data, checked; a network that they are the first for is built for all of them, or for none."""
 
@@ -245,10 +243,13 @@ def _checked(
         data = held = None
         if given is not None:
             data, held = _split(checked_for(compiled, network, given), split)
+            _check_batch_size(network, min(batch_size, len(data.x)))
         if given_held is not None:
             known = Columns.known(compiled)
             known = known if given is None else known.learned(given.columns)
             held = checked_for(compiled, network, given_held, known)
+        if held is not None:
+            held.check_finite("the validation data")
         return data, held
 
     first = given or given_held
