@@ -32,6 +32,8 @@ __all__ = [
 
 def check_integer(name: str, value: object, least: int) -> int:
     """Return an integer of at least `least`; bools and floats are no integers."""
+    if type(value) is int and value >= least:
+        return value
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
         raise TypeError(f"{name}: expected an integer, got {value!r}")
     number = int(value.__index__())

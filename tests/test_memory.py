@@ -219,10 +219,10 @@ def test_x_is_copied_once_for_all_epochs_or_not_at_all(layout, monkeypatch):
     net.compile("sgd", "sparse_categorical_crossentropy")
     casts = []
     cast = checks.cast
-    monkeypatch.setattr("fastmlp._training.data.cast", lambda *arguments: casts.append(1) or cast(*arguments))
+    monkeypatch.setattr("fastmlp._training.data.cast", lambda x, *others: casts.append(x.ndim) or cast(x, *others))
     net.fit(x, y, batch_size=1000, verbose=0)
     peak = peak_of(lambda: net.fit(x, y, batch_size=1000, epochs=3, verbose=0))
-    assert len(casts) == (0 if layout in IN_PLACE else 2)
+    assert casts.count(2) == (0 if layout in IN_PLACE else 2)  # those of labels have one dimension
     assert peak < 4 * y.nbytes + (0 if layout in IN_PLACE else x.size * 4)
 
 

@@ -236,7 +236,8 @@ class Compiled:
         Beside a loss that runs in Python, accuracy is computed in NumPy too.
         """
         named: list[tuple[str, metrics.Metric | None]] = []
-        loss, _ = self.objective()
+        loss = self.loss
+        assert loss is not None
         for metric in self.metrics:
             by_kernel = is_compiled(metric) and not self.executables.settings().loss_runs_in_python
             named.append((metric_name(metric), None if by_kernel else metric.for_loss(loss, self.units)))

@@ -29,9 +29,6 @@ SMALL_BATCHES = 16  # while a larger one is given up once so many in a row have 
 Segment = tuple[int, int] | Callable[[Any, int], None]
 
 
-OF_CALLERS = tuple(ARENAS[name] for name in ("x", "target", "weight", "out", "kept"))
-
-
 class Executable:
     """A plan bound to memory: what one caller at a time runs.
 
@@ -103,8 +100,9 @@ class Executable:
 
     def outgrows(self, rows: int) -> bool:
         """Return whether it has much more memory than batches need; asked for each batch, before it is run."""
-        small = self.bytes > KEPT_BYTES and 4 * rows <= self.plan.capacity
-        self._small_batches = self._small_batches + 1 if small else 0
+        if self.bytes <= KEPT_BYTES:
+            return False
+        self._small_batches = self._small_batches + 1 if 4 * rows <= self.plan.capacity else 0
         return self._small_batches > SMALL_BATCHES
 
     def _split(self, first: int, last: int) -> list[Segment]:
@@ -128,16 +126,12 @@ class Executable:
         """Point the plan at data; `order` says which row comes when."""
         self._data = {"x": x, "y": y, "sample_weight": weight}
         self._order = self.identity if order is None else order
-        self.run.bind(ARENAS["x"], x)
-        self.run.bind(ARENAS["target"], y)
-        self.run.bind(ARENAS["weight"], weight)
-        self.run.bind_index(self._order)
+        self.run.bind_data(x, y, weight, self._order)
 
     def unbind(self) -> None:
         """Let go of the caller's arrays."""
         self._data = {}
-        for arena in OF_CALLERS:
-            self.run.bind(arena, None)
+        self.run.unbind_data()
 
     def begin(self, offset: int, batch: int, hyper: NDArray[np.float64] | None = None, kept_row: int = 0) -> None:
         """Open a step over `batch` rows of the order, from `offset` on, with the hyper-parameters of the step.

@@ -305,6 +305,7 @@ class Lowering(Emitter):
             d_input,
             [trace for operation in self.graph.operations for trace in operation.traces()],
             self.statistics,
+            self.trainable,
             self.python,
             self.kept,
         )

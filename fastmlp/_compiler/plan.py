@@ -98,6 +98,8 @@ class Plan(NamedTuple):
         For telling where a NaN began: layer, tensor, and whether it is one row, not one for each of the batch.
     statistics : dict of str to Tensor
         Where the statistics of the batch lie, one row each, by the keys of the running ones.
+    learned : frozenset of str
+        The keys of the parameters that get a gradient.
     python : list of str
         What runs in Python, in words.
     kept : list
@@ -118,5 +120,6 @@ class Plan(NamedTuple):
     d_input: Tensor | None
     traces: list[tuple[int, Tensor, bool]]
     statistics: dict[str, Tensor]
+    learned: frozenset[str]
     python: list[str]
     kept: list[Any]

@@ -20,6 +20,7 @@ cdef class Run:
     cdef int scratch_threads
     cdef void *raw_scratch
 
+    cdef int point(self, int arena, array) except -1
     cdef Py_ssize_t scratch_of(self, const op_t *op) noexcept nogil
     cdef Py_ssize_t prepack_of(self, const op_t *op) noexcept nogil
     cdef void size_scratch(self) noexcept nogil

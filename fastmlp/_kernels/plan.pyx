@@ -9,7 +9,7 @@ from .plan_chunks cimport STRIDE
 from .plan_dense cimport most_blocks as blocks_at_most
 from .plan_dispatch cimport prepack_bytes, scratch_bytes
 from .nn_optimizers cimport LARGE, NONFINITE, OVERFLOW
-from .plan_ops cimport KEPT, N_ARENAS, NONE, op_t, ref_t, run_t
+from .plan_ops cimport KEPT, N_ARENAS, NONE, TARGET, WEIGHT, X, op_t, ref_t, run_t
 from .plan_schedule cimport run_ops, schedule, start
 from .plan_update cimport SEGMENT, is_update, n_hyper, restore_update, state_in_range
 from .random cimport permutation
@@ -95,24 +95,37 @@ cdef class Run:
         """Point an arena at an array (None: at nothing). Rows may be strided, numbers in a row not."""
         if not 0 <= arena < N_ARENAS:
             raise IndexError(f"arena {arena} of {N_ARENAS}")
+        self.point(arena, array)
+
+    def bind_data(self, x, y, weight, order):
+        """Point at a caller's arrays, and set the order of their rows (int64, contiguous)."""
+        self.point(X, x)
+        self.point(TARGET, y)
+        self.point(WEIGHT, weight)
+        if self.has_index:
+            PyBuffer_Release(&self.index_view)
+            self.has_index = False
+        PyObject_GetBuffer(order, &self.index_view, PyBUF_STRIDES)
+        self.has_index = True
+
+    def unbind_data(self):
+        """Let go of a caller's arrays; the order of rows stays."""
+        cdef int arena
+        for arena in range(X, KEPT + 1):     # data, and where outputs go
+            self.point(arena, None)
+
+    cdef int point(self, int arena, array) except -1:
         if self.bound[arena]:
             PyBuffer_Release(&self.views[arena])
             self.bound[arena] = False
         self.run.base[arena] = NULL
         if array is None:
-            return
+            return 0
         PyObject_GetBuffer(array, &self.views[arena], PyBUF_STRIDES)
         self.bound[arena] = True
         self.run.base[arena] = self.views[arena].buf
         self.run.ld[arena] = self.views[arena].strides[0] // self.views[arena].itemsize
-
-    def bind_index(self, array):
-        """Set the order of rows (int64, contiguous)."""
-        if self.has_index:
-            PyBuffer_Release(&self.index_view)
-            self.has_index = False
-        PyObject_GetBuffer(array, &self.index_view, PyBUF_STRIDES)
-        self.has_index = True
+        return 0
 
     cdef Py_ssize_t scratch_of(self, const op_t *op) noexcept nogil:
         if self.double_precision:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..checks import cast, check_number, check_range, in_place, real_array
 from ..errors import NonFiniteError
-from .names import Columns, check_columns
+from .names import Columns, check_columns, columns_of, known_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +37,7 @@ __all__ = [
     "rows_of",
 ]
 
+LABEL = np.dtype(np.int64)
 FEW = 8192  # numbers, of which the sum of squares is found faster than a look at each, without threads of BLAS
 CHECKED_BYTES = 1 << 20  # of rows that are looked at together, which bounds the memory that it takes
 
@@ -120,9 +121,8 @@ def check_features(rows: NDArray[Any], network: Network, name: str = "x") -> Non
         raise ValueError(f"{name}: expected {network.inputs} features, got {rows.shape[1]} (shape {rows.shape})")
 
 
-def check_targets(y: object, n: int, units: int, loss: Loss, dtype: np.dtype[Any]) -> NDArray[Any]:
+def check_targets(array: NDArray[Any], n: int, units: int, loss: Loss, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return targets as the loss takes them: labels ``(n,)`` in int64, or rows ``(n, units)`` that `dtype` holds."""
-    array = real_array("y", y)
     if array.shape[:1] != (n,):
         raise ValueError(f"y: expected {n} samples, as x has, got shape {array.shape}")
     if loss.labels:
@@ -139,6 +139,10 @@ def check_targets(y: object, n: int, units: int, loss: Loss, dtype: np.dtype[Any
 def check_meaning(y: NDArray[Any], units: int, loss: Loss) -> None:
     """Refuse targets that the loss can't take: labels that are no class, and what is no probability."""
     if not y.size or not (loss.labels or loss.target_probabilities):
+        return
+    if (
+        loss.labels and y.dtype == LABEL and np.maximum.reduce(y.view(np.uint64)) < units
+    ):  # negative ones are large there
         return
     low, high = np.minimum.reduce(y, axis=None), np.maximum.reduce(y, axis=None)  # methods take a microsecond longer
     if loss.labels and (low < 0 or high >= units):
@@ -164,7 +168,7 @@ def _labels(array: NDArray[Any], units: int, loss: Loss) -> NDArray[Any]:
     if array.dtype.kind == "f" and array.size and not (array == np.floor(array)).all():
         raise ValueError("y: expected whole numbers as labels, got fractions or NaN")
     check_meaning(array, units, loss)
-    return np.require(array, np.int64, ["C", "A"])
+    return cast(array, LABEL, "y")
 
 
 def check_weights(
@@ -239,7 +243,7 @@ class Given(NamedTuple):
     y: NDArray[Any]
     sample_weight: NDArray[Any] | None
     class_weight: Mapping[int, float] | None
-    columns: Columns
+    columns: Columns | None
     weightless: bool
 
 
@@ -256,13 +260,12 @@ def converted(
 
     Weights may all be 0 where the data may be `weightless`.
     """
-    compiled.objective()
     return Given(
         as_rows(x),
         real_array("y", y),
         None if sample_weight is None else real_array("sample_weight", sample_weight),
         dict(class_weight) if isinstance(class_weight, Mapping) else class_weight,
-        Columns.given(x, y),
+        columns_of(x, y),
         weightless,
     )
 
@@ -272,7 +275,9 @@ def checked(compiled: Compiled, given: Given, *, training: bool = False) -> Data
 
     The inputs keep their dtype. In training, names of columns are remembered.
     """
-    data = built_for(compiled, given.x, lambda network: checked_for(compiled, network, given))
+    if not compiled.built:
+        compiled.build_for(given.x.shape[1], lambda network: checked_for(compiled, network, given))
+    data = checked_for(compiled, compiled.network, given)
     if training:
         remember(compiled, given)
     return data
@@ -301,10 +306,13 @@ def checked_for(compiled: Compiled, network: Network, given: Given, known: Colum
     """Return the data as `checked`, for a network that may not be built yet, and will know these names of columns."""
     loss, _ = compiled.objective()
     x, units, dtype = given.x, network.units, compiled.dtype
-    check_columns(given.columns, Columns.known(compiled) if known is None else known)
+    if given.columns is not None:
+        check_columns(given.columns, known or known_columns(compiled))
     check_features(x, network)
     check_range(x, dtype)
     targets = check_targets(given.y, len(x), units, loss, dtype)
+    if given.sample_weight is None and given.class_weight is None:
+        return Dataset(x, targets)
     weight = check_weights(
         *(given.sample_weight, given.class_weight, targets, units, loss, dtype), weightless=given.weightless
     )
@@ -313,7 +321,8 @@ def checked_for(compiled: Compiled, network: Network, given: Given, known: Colum
 
 def remember(compiled: Compiled, given: Given) -> None:
     """Let a network know the names of the columns that it is trained with."""
-    compiled.feature_names, compiled.target_names = Columns.known(compiled).learned(given.columns)
+    if given.columns is not None:
+        compiled.feature_names, compiled.target_names = known_columns(compiled).learned(given.columns)
 
 
 def rows_of(
@@ -327,10 +336,11 @@ def rows_of(
 
     `check` may refuse them too.
     """
-    columns, rows = Columns.given(x), as_rows(x, empty=empty)
+    columns, rows = columns_of(x), as_rows(x, empty=empty)
 
     def check_all(network: Network) -> None:
-        check_columns(columns, Columns.known(compiled))
+        if columns is not None:
+            check_columns(columns, known_columns(compiled))
         check_features(rows, network)
         if check is not None:
             check(network, rows)

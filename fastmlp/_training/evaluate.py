@@ -28,24 +28,26 @@ def evaluate(compiled: Compiled, x: Any, y: Any, *, batch_size: int, sample_weig
 
 
 def run_evaluation(compiled: Compiled, source: Source, callbacks: CallbackList | None = None) -> dict[str, float]:
-    """Evaluate the batches of a source; callbacks are told, of each batch if one of them listens."""
+    """Evaluate the batches of a source, within a call that has claimed the network.
+
+    Callbacks are told, of each batch if one of them listens.
+    """
     watched = callbacks is not None and callbacks.watches_test_batches
-    with compiled.guard.claiming("evaluate"):
-        means = RunningMeans(compiled)
-        number = 0
-        if callbacks is not None:
-            callbacks.on_test_begin()
-        for block in source.blocks(0, None):
-            at = 0
-            while at < len(block.order):
-                if callbacks is not None and watched:
-                    callbacks.on_test_batch_begin(number)
-                    at = run_stretch(compiled, block, at, means, training=False, batches=1)
-                    callbacks.on_test_batch_end(number, means.logs())
-                    number += 1
-                else:
-                    at = run_stretch(compiled, block, at, means, training=False)
-        logs = means.logs()
-        if callbacks is not None:
-            callbacks.on_test_end(logs)
-        return logs
+    means = RunningMeans(compiled)
+    number = 0
+    if callbacks is not None:
+        callbacks.on_test_begin()
+    for block in source.blocks(0, None):
+        at = 0
+        while at < len(block.order):
+            if callbacks is not None and watched:
+                callbacks.on_test_batch_begin(number)
+                at = run_stretch(compiled, block, at, means, training=False, batches=1)
+                callbacks.on_test_batch_end(number, means.logs())
+                number += 1
+            else:
+                at = run_stretch(compiled, block, at, means, training=False)
+    logs = means.logs()
+    if callbacks is not None:
+        callbacks.on_test_end(logs)
+    return logs

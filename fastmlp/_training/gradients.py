@@ -16,7 +16,7 @@ from ..errors import NonFiniteError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Gradients", "batch_statistics", "changed_arrays", "checked_arrays", "checked_statistics"]
+__all__ = ["Gradients", "batch_statistics", "changed_arrays", "check_finite", "checked_arrays", "checked_statistics"]
 
 
 class Gradients(dict[str, "NDArray[Any]"]):
@@ -49,7 +49,9 @@ class Gradients(dict[str, "NDArray[Any]"]):
 
 def batch_statistics(executable: Executable, batch: int) -> dict[str, NDArray[Any]]:
     """Return copies of the statistics of the batch that was run forward; none of a single row."""
-    found = executable.plan.statistics if batch > 1 else {}
+    found = executable.plan.statistics
+    if not found or batch == 1:
+        return {}
     return {key: executable.view(tensor, 1)[0].copy() for key, tensor in found.items()}
 
 
@@ -74,20 +76,25 @@ def _tell_that_statistics_stay(compiled: Compiled) -> None:
 def checked_arrays(
     compiled: Compiled, what: str, given: Mapping[str, Any], targets: Mapping[str, NDArray[Any]]
 ) -> dict[str, NDArray[Any]]:
-    """Return arrays in the network's dtype; each must be finite, and have the shape of its target."""
-    arrays = {
-        key: cast(real_array(f"{what} {key}", value), compiled.dtype, f"{what} {key}") for key, value in given.items()
-    }
-    for key, array in arrays.items():
+    """Return arrays in the network's dtype; each must have the shape of its target."""
+    arrays, dtype = {}, compiled.dtype
+    for key, value in given.items():
+        name = f"{what} {key}"
+        array = arrays[key] = cast(real_array(name, value), dtype, name)
         if array.shape != targets[key].shape:
-            raise ValueError(f"{what} {key}: expected shape {targets[key].shape}, got {array.shape}")
+            raise ValueError(f"{name}: expected shape {targets[key].shape}, got {array.shape}")
+    return arrays
+
+
+def check_finite(compiled: Compiled, what: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse NaN and infinity; the error names the array."""
+    for key, array in arrays.items():
         if not np.logical_and.reduce(np.isfinite(array), axis=None):
             raise NonFiniteError(
                 f"NaN or infinity in {what} {key}; nothing was changed",
                 layer=key.rpartition(".")[0],
                 step=compiled.steps + 1,
             )
-    return arrays
 
 
 def checked_statistics(
@@ -97,10 +104,14 @@ def checked_statistics(
     if not isinstance(gradients, Gradients):
         _tell_that_statistics_stay(compiled)
         return {}, {}
+    if not (gradients.statistics or gradients.buffers):
+        return {}, {}
     found = []
     for what, given in (("statistics", gradients.statistics), ("buffers", gradients.buffers)):
         unknown = sorted(set(given) - set(compiled.memory.buffers))
         if unknown:
             raise ValueError(f"{what} of gradients: expected keys of the network's buffers, got {unknown}")
-        found.append(checked_arrays(compiled, f"{what} of gradients,", given, compiled.memory.buffers))
+        arrays = checked_arrays(compiled, f"{what} of gradients,", given, compiled.memory.buffers)
+        check_finite(compiled, f"{what} of gradients,", arrays)
+        found.append(arrays)
     return found[0], found[1]

@@ -13,7 +13,7 @@ from ..checks import check_count, check_integer, check_share
 from .data import Dataset, Given, built_for, checked_for, converted, remember
 from .evaluate import run_evaluation
 from .means import RunningMeans
-from .names import Columns
+from .names import known_columns
 from .position import Position
 from .progress import print_line, prints_lines
 from .source import ArraySource, Block, IterableSource, Source
@@ -245,8 +245,7 @@ def _checked(
             data, held = _split(checked_for(compiled, network, given), split)
             _check_batch_size(network, min(batch_size, len(data.x)))
         if given_held is not None:
-            known = Columns.known(compiled)
-            known = known if given is None else known.learned(given.columns)
+            known = known_columns(compiled).learned(None if given is None else given.columns)
             held = checked_for(compiled, network, given_held, known)
         if held is not None:
             held.check_finite("the validation data")

@@ -4,38 +4,42 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from ..frames import Names, are_numbered, check_distinct, check_order, column_names
 
 if TYPE_CHECKING:
     from .._compiler.compiled import Compiled
 
-__all__ = ["Columns", "check_columns"]
+__all__ = ["Columns", "check_columns", "columns_of", "known_columns"]
 
 
 class Columns(NamedTuple):
-    """Names of columns; None for arrays, which have none."""
+    """Names of the columns of inputs and targets; None for arrays, which have none."""
 
     x: Names | None
     y: Names | None
 
-    @classmethod
-    def given(cls, x: Any, y: Any = None) -> Columns:
-        """Return those of the arguments of a call; the name of a single target says nothing."""
-        targets = column_names(y)
-        return cls(column_names(x), None if targets is None or len(targets) < 2 else targets)
-
-    @classmethod
-    def known(cls, compiled: Compiled) -> Columns:
-        """Return those that a network remembers."""
-        return cls(compiled.feature_names, compiled.target_names)
-
-    def learned(self, given: Columns) -> Columns:
+    def learned(self, given: Columns | None) -> Columns:
         """Return what a network that knows these remembers once it was trained with `given`."""
-        return Columns(*map(_learned, self, given))
+        return self if given is None else Columns(_learned(self.x, given.x), _learned(self.y, given.y))
 
 
 def _learned(known: Names | None, given: Names | None) -> Names | None:
     return known if known is not None or given is None or are_numbered(given) else given
+
+
+def columns_of(x: Any, y: Any = None) -> Columns | None:
+    """Return the names of the columns of arguments, None if both are arrays; that of a single target says nothing."""
+    if type(x) is np.ndarray and (y is None or type(y) is np.ndarray):
+        return None
+    targets = column_names(y)
+    return Columns(column_names(x), None if targets is None or len(targets) < 2 else targets)
+
+
+def known_columns(compiled: Compiled) -> Columns:
+    """Return the names that a network remembers."""
+    return Columns(compiled.feature_names, compiled.target_names)
 
 
 def check_columns(given: Columns, known: Columns) -> None:

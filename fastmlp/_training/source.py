@@ -106,7 +106,8 @@ class ArraySource:
         once: bool = False,
     ) -> None:
         self._compiled = compiled
-        self._loss, _ = compiled.objective()
+        assert compiled.loss is not None
+        self._loss = compiled.loss
         n = len(data.x)
         self._batch_size, self._shuffle = min(batch_size, n), shuffle
         self._end = n if limit is None else min(n, limit * self._batch_size)

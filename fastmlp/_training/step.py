@@ -13,7 +13,7 @@ from .._compiler.executable import Executable
 from ..errors import NonFiniteError
 from ..user_code import returned_number
 from .data import arguments, check_meaning, checked
-from .gradients import Gradients, batch_statistics, changed_arrays, checked_arrays, checked_statistics
+from .gradients import Gradients, batch_statistics, changed_arrays, check_finite, checked_arrays, checked_statistics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -152,8 +152,7 @@ def loss_and_gradients(compiled: Compiled, x: Any, y: Any, sample_weight: Any = 
             loss = executable.run.loss / executable.run.weight
         finally:
             executable.unbind()
-        learned = compiled.network.trainable()  # of others there is no gradient: theirs is 0
-        gradients = executable.gradients.items()
+        learned, gradients = executable.plan.learned, executable.gradients.items()  # of others it is 0
         arrays = {key: view.copy() if key in learned else np.zeros_like(view) for key, view in gradients}
         return loss, Gradients(arrays, batch_statistics(executable, batch), written)
 
@@ -162,10 +161,11 @@ def apply_gradients(compiled: Compiled, gradients: Mapping[str, Any]) -> None:
     """Do one step of the optimizer with gradients keyed as `parameters`."""
     if compiled.optimizer is None:
         raise RuntimeError("the network is not compiled: call compile(optimizer=...) first")
-    views = compiled.memory.gradients
+    memory = compiled.memory
+    views = memory.gradients
     if not isinstance(gradients, Mapping):
         raise TypeError(f"gradients: expected a mapping keyed as parameters, got {type(gradients).__name__}")
-    if set(gradients) != set(views):
+    if gradients.keys() != views.keys():
         missing, unknown = sorted(set(views) - set(gradients)), sorted(set(gradients) - set(views))
         raise ValueError(f"gradients: expected the keys of parameters; missing {missing}, unknown {unknown}")
     arrays = checked_arrays(compiled, "gradient", gradients, views)
@@ -175,15 +175,18 @@ def apply_gradients(compiled: Compiled, gradients: Mapping[str, Any]) -> None:
         wanted = executable.plan.statistics
         if not wanted.keys() <= statistics.keys():
             raise ValueError(f"statistics of gradients: missing {sorted(wanted.keys() - statistics.keys())}")
+        if compiled.gradient_transforms:  # which might hide NaN from the check that runs behind them
+            check_finite(compiled, "gradient", arrays)
         for key, tensor in wanted.items():
             executable.view(tensor, 1)[0] = statistics[key]
         for key, array in arrays.items():
             views[key][...] = array
         executable.begin(0, 0, compiled.hyperparameters(1)[0])
-        changed, counters = [compiled.memory.buffers[key] for key in buffers], compiled.memory.counters
-        with compiled.guard.stepping("apply_gradients", arrays=changed, counters=counters):
+        changed = [memory.buffers[key] for key in buffers]
+        with compiled.guard.stepping("apply_gradients", arrays=changed, counters=memory.counters):
             for key, array in buffers.items():
-                compiled.memory.buffers[key][...] = array
+                memory.buffers[key][...] = array
             if not executable.execute(0, "transform", "check"):
+                check_finite(compiled, "gradient", arrays)
                 raise non_finite(compiled, executable, 0)
             commit(compiled, executable)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..threads import team
@@ -77,7 +76,7 @@ def _run_compiled(stretch: _Stretch, at: int, end: int, kept_from: int = 0) -> i
     first, last = sections["forward"][0], sections["commit" if training else "forward"][1]
     hyper = compiled.hyperparameters(-(-(end - at) // size)) if training else None
     # Between two calls, others may read the network; an evaluation leaves it as it is.
-    holding = compiled.guard.changing("fit") if training else nullcontext()
+    holding = compiled.guard.changing("fit") if training else compiled.guard.reading("evaluate")
     while at < end:
         seconds = COME_BACK if deadline == math.inf else min(COME_BACK, deadline - time.monotonic())
         begun = compiled.steps if training else 0

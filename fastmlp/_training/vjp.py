@@ -43,7 +43,6 @@ class Pullback:
         self._compiled, self._executable, self._loan, self._batch = compiled, executable, loan, batch
         self.written: dict[str, NDArray[Any]] = {}  # into buffers, by layers in Python
         self._guard = concurrency.AccessGuard()  # of the memory that the gradients are made in
-        self._steps = compiled.steps
 
     def __call__(self, dy: Any) -> tuple[Gradients, NDArray[Any]]:
         compiled, executable, batch = self._compiled, self._executable, self._batch
@@ -55,7 +54,7 @@ class Pullback:
             raise ValueError(f"dy: expected shape {target.shape}, got {dy.shape}")
         dy = cast(dy, compiled.dtype, "dy")
         with compiled.guard.reading("backward"), self._guard.stepping("backward", patient=True):
-            if executable.arenas is not compiled.memory or compiled.steps != self._steps:
+            if executable.arenas is not compiled.memory or executable.arenas.counters[0] != executable.step:
                 raise RuntimeError("backward: the parameters are no longer those of the outputs; call vjp again")
             target[...] = dy
             executable.execute(batch, "backward")
