@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Graph", "Node"]
 
+LEAST_FLOAT32 = 2.0**-149
+
 
 class Node(NamedTuple):
     """An operation on earlier nodes; ``"const"`` has a number, ``"input"`` a name."""
@@ -51,14 +53,25 @@ class Graph:
         return self._add(Node("input", (), name))
 
     def apply(self, op: str, *args: int) -> int:
-        """Return the place of an operation on nodes, simplified; ValueError where the graph gets too large."""
-        if all(self.nodes[arg].op == "const" for arg in args):
-            with np.errstate(all="ignore"):
-                return self.constant(float(OPERATIONS[op][1](*(np.float64(self.nodes[arg].value) for arg in args))))
+        """Return the place of an operation on nodes, simplified.
+
+        ValueError where the graph gets too large, or where its result would be another one in float32.
+        """
+        numbers = [self.number(arg) for arg in args]
+        if None not in numbers:
+            return self._computed(op, [np.float64(number) for number in numbers])
         if op in COMMUTATIVE:  # constants last, so that equal ones are found
             args = tuple(sorted(args, key=lambda arg: (self.nodes[arg].op == "const", arg)))
         simpler = simplified(self, op, *args)
         return self._add(Node(op, args)) if simpler is None else simpler
+
+    def _computed(self, op: str, numbers: list[np.float64]) -> int:
+        """Return the place of an operation on numbers alone, which is computed once, in double."""
+        for number in numbers:
+            if 0 < abs(number) < LEAST_FLOAT32:
+                raise ValueError(f"{op} of the constant {number}, which is 0 in float32")
+        with np.errstate(all="ignore"):
+            return self.constant(float(OPERATIONS[op][1](*numbers)))
 
     def _add(self, node: Node, key: tuple[Any, ...] = ()) -> int:
         key = (node.op, node.args, *(key or (node.value,)))
