@@ -162,18 +162,19 @@ class Layout:
 
     def __init__(self, spec: OpSpec) -> None:
         fields: tuple[str, ...] = tuple(spec.layout["names"])
-        self.known = OURS.union(fields)
         self.defaults = {name: NONE if name in spec.references else 0 for name in fields}
         self.settled = {**dict.fromkeys(OURS, 0), "code": spec.code}  # whatever a record says
+        self.known = {**self.defaults, **self.settled}.keys()
         self.in_order = itemgetter(*fields)
         formats = {"i8": "q", "f8": "d"}
         self.pack_into = struct.Struct("=" + "".join(formats[kind] for kind in spec.layout["formats"])).pack_into
 
     def pack(self, record: dict[str, Any], buffer: bytearray, at: int) -> None:
         """Write a record; fields that are left out have their defaults."""
-        if not record.keys() <= self.known:
-            raise TypeError(f"{record['name']}: no fields {sorted(record.keys() - self.known)}")
-        self.pack_into(buffer, at, *self.in_order({**self.defaults, **record, **self.settled}))
+        values = {**self.defaults, **record, **self.settled}
+        if len(values) != len(self.known):
+            raise TypeError(f"{record['name']}: no fields {sorted(values.keys() - self.known)}")
+        self.pack_into(buffer, at, *self.in_order(values))
 
 
 LAYOUTS = {name: Layout(spec) for name, spec in OPS.items()}
