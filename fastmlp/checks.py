@@ -89,7 +89,7 @@ def check_seed(seed: object) -> int:
     return number
 
 
-def real_array(name: str, value: object) -> NDArray[Any]:
+def real_array(name: object, value: object) -> NDArray[Any]:
     """Return an array of real, integer or bool numbers; nothing that has a meaning beyond them is dropped."""
     array = value if type(value) is np.ndarray else _as_array(name, value)
     if array.dtype.kind not in "fiub":
@@ -97,7 +97,7 @@ def real_array(name: str, value: object) -> NDArray[Any]:
     return array
 
 
-def _as_array(name: str, value: Any) -> NDArray[Any]:
+def _as_array(name: object, value: Any) -> NDArray[Any]:
     """Return the array that an object stands for; refuse sparse ones, and masked entries."""
     if value is None:
         raise TypeError(f"{name}: expected real numbers in an array, got None")
@@ -119,7 +119,7 @@ def _as_array(name: str, value: Any) -> NDArray[Any]:
     return np.asarray(array)
 
 
-def _check_dense(name: str, value: object) -> None:
+def _check_dense(name: object, value: object) -> None:
     """Refuse a sparse matrix or array, told by what all of them have."""
     if hasattr(value, "nnz"):
         remedy = next((method for method in ("toarray", "todense") if hasattr(value, method)), "toarray")
@@ -157,7 +157,7 @@ def in_place(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
     )
 
 
-def check_range(array: NDArray[Any], dtype: np.dtype[Any], name: str = "x") -> None:
+def check_range(array: NDArray[Any], dtype: np.dtype[Any], name: object = "x") -> None:
     """Refuse finite numbers that `dtype` can't hold, without a copy; infinities are left to who meets them."""
     if array.dtype.kind != "f" or array.dtype.itemsize <= dtype.itemsize or not array.size:
         return

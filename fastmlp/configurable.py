@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from itertools import count
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 __all__ = [
@@ -33,12 +33,22 @@ SETTINGS, HYPERPARAMETERS = 0, 1  # indices of VERSIONS
 # Each version is given out once, also where threads set attributes at the same time: no version comes back.
 _NEXT = (count(1), count(1))
 _NOT_THERE = object()
+_REQUIRED = inspect.Parameter.empty
 _OURS = f"{__name__.partition('.')[0]}."  # how modules of fastmlp's own classes are called
-_SIGNATURES: WeakKeyDictionary[Any, tuple[inspect.Parameter, ...]] = WeakKeyDictionary()  # of each ``__init__``
-_PASSED_ON = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def init_parameters(cls: type) -> dict[str, inspect.Parameter]:
+class _Signature(NamedTuple):
+    """What an ``__init__`` takes: parameters by name, and whether ``*args`` and ``**kwargs`` besides."""
+
+    named: dict[str, inspect.Parameter]
+    takes_args: bool
+    passes_on: bool
+
+
+_SIGNATURES: WeakKeyDictionary[Any, _Signature] = WeakKeyDictionary()  # of each ``__init__``
+
+
+def init_parameters(cls: type) -> Mapping[str, inspect.Parameter]:
     """Return the parameters that a class takes, by name, in the order of its ``__init__``.
 
     ``**kwargs`` stands for the parameters of the next ``__init__`` in the method resolution order, so that a
@@ -53,15 +63,12 @@ def init_parameters(cls: type) -> dict[str, inspect.Parameter]:
     for owner in cls.__mro__:
         if owner is object:
             break
-        if "__init__" not in vars(owner):
+        if "__init__" not in owner.__dict__:
             continue
-        _, *parameters = _signature_of(vars(owner)["__init__"])
-        kinds = {parameter.kind for parameter in parameters}
-        for parameter in parameters:
-            if parameter.kind not in _PASSED_ON:
-                found.setdefault(parameter.name, parameter)
-        if inspect.Parameter.VAR_KEYWORD not in kinds:
-            if inspect.Parameter.VAR_POSITIONAL in kinds:
+        named, takes_args, passes_on = _signature_of(owner.__dict__["__init__"])
+        found = {**found, **named, **found} if found else named  # in this order, and those of subclasses hold
+        if not passes_on:
+            if takes_args:
                 raise TypeError(
                     f"{owner.__qualname__}.__init__ takes *args, which a configuration has no name for; "
                     "give them a parameter of their own, or override get_config() and from_config()"
@@ -70,14 +77,21 @@ def init_parameters(cls: type) -> dict[str, inspect.Parameter]:
     return found
 
 
-def _signature_of(init: Any) -> tuple[inspect.Parameter, ...]:
+def _signature_of(init: Any) -> _Signature:
     try:
         return _SIGNATURES[init]
     except (KeyError, TypeError):  # TypeError: not every callable can be referred to weakly
-        parameters = tuple(inspect.signature(init).parameters.values())
+        _, *parameters = inspect.signature(init).parameters.values()
+    kinds = {parameter.kind for parameter in parameters}
+    rest = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    signature = _Signature(
+        {parameter.name: parameter for parameter in parameters if parameter.kind not in rest},
+        inspect.Parameter.VAR_POSITIONAL in kinds,
+        inspect.Parameter.VAR_KEYWORD in kinds,
+    )
     with suppress(TypeError):
-        _SIGNATURES[init] = parameters
-    return parameters
+        _SIGNATURES[init] = signature
+    return signature
 
 
 def check_config(cls: type, config: Mapping[str, Any], label: str | None = None) -> None:
@@ -98,12 +112,16 @@ def check_config(cls: type, config: Mapping[str, Any], label: str | None = None)
         If a keyword is unknown or a required one is missing; the message names the accepted ones.
     """
     accepted = init_parameters(cls)
-    required = [name for name, parameter in accepted.items() if parameter.default is parameter.empty]
     problems = [f"unknown parameter {name!r}" for name in config if name not in accepted]
-    problems += [f"missing parameter {name!r}" for name in required if name not in config]
+    problems += [
+        f"missing parameter {name!r}"
+        for name, parameter in accepted.items()
+        if name not in config and parameter.default is _REQUIRED
+    ]
     if problems:
         names = ", ".join(
-            name if name in required else f"{name}={parameter.default!r}" for name, parameter in accepted.items()
+            name if parameter.default is _REQUIRED else f"{name}={parameter.default!r}"
+            for name, parameter in accepted.items()
         )
         raise TypeError(f"{label or cls.__qualname__}: {'; '.join(problems)}; accepted: {names or 'none'}")
 
@@ -195,14 +213,16 @@ class Configurable:
         mine = self.__dict__
         if name in mine:
             changes = mine[name] is not value
-            if changes and name in self._checked_by_init():
-                for key, checked in self._check_setting(name, value).items():
-                    if mine.get(key, _NOT_THERE) is not checked:
-                        mine[key] = checked
-                        self._count_change(key)
-                return
+            if changes:
+                self._check_change(name, value)
+                if name in self._checked_by_init():
+                    for key, checked in self._check_setting(name, value).items():
+                        if mine.get(key, _NOT_THERE) is not checked:
+                            mine[key] = checked
+                            self._count_change(key)
+                    return
             object.__setattr__(self, name, value)
-        elif name in type(self)._set_on_objects_alone:  # as in most lines of an __init__, which should stay fast
+        elif name in self._set_on_objects_alone:  # as in most lines of an __init__, which should stay fast
             mine[name] = value
             return
         else:
@@ -239,6 +259,9 @@ class Configurable:
             )
         if name not in names:
             raise unknown_attribute(cls.__name__, name, names)
+
+    def _check_change(self, name: str, value: Any) -> None:
+        """Refuse another object as an attribute that was there, if it is settled by now; AttributeError."""
 
     def _check_setting(self, name: str, value: Any) -> dict[str, Any]:
         """Return what to set, by name, where a setting is to have another value: what ``__init__`` makes of it."""

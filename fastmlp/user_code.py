@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,17 @@ from .checks import real_array
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["all_finite", "pair", "put", "read_only", "returned", "returned_number"]
+__all__ = ["Words", "all_finite", "pair", "put", "read_only", "returned", "returned_number"]
+
+
+class Words:
+    """Words of a message, which are composed when it is shown: mostly never, and users' objects may be long."""
+
+    def __init__(self, compose: Callable[[], str]) -> None:
+        self._compose = compose
+
+    def __str__(self) -> str:
+        return self._compose()
 
 
 def read_only(x: NDArray[Any]) -> NDArray[Any]:
@@ -22,13 +33,11 @@ def read_only(x: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
-def returned(value: object, what: str, shape: tuple[int, ...], *, finite: bool = False) -> NDArray[Any]:
-    """Return an array that user code gave, of real numbers and just this shape; NaN is let through unless `finite`."""
+def returned(value: object, what: object, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return an array that user code gave, of real numbers and just this shape; NaN is left to the caller."""
     array = real_array(what, value)
     if array.shape != shape:
         raise ValueError(f"{what}: expected an array of shape {shape}, got {array.shape}")
-    if finite and not all_finite(array):
-        raise ValueError(f"{what}: expected finite numbers, got NaN or infinity")
     return array
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp.configurable import HYPERPARAMETERS, SETTINGS, VERSIONS, Configurable
+from fastmlp.configurable import HYPERPARAMETERS, SETTINGS, VERSIONS, Configurable, init_parameters
 
 
 class Checked:
@@ -198,3 +198,33 @@ def test_objects_of_equal_configuration_are_equal():
     assert Thing(2) == Thing(2) != Thing(3)
     assert Thing(np.array([1.0, np.nan])) == Thing([1.0, np.nan])
     assert repr(Thing(2)) == "Thing(size=2)"
+
+
+def test_parameters_are_those_of_the_init_that_is_there_now(monkeypatch):
+    class Base(Configurable):
+        def __init__(self, size=1, *, shared="base"):
+            self.size, self.shared = size, shared
+
+    class Passing(Base):
+        def __init__(self, depth=2, shared="own", **rest):
+            super().__init__(shared=shared, **rest)
+            self.depth = depth
+
+    class Plain(Base):
+        pass
+
+    assert [list(init_parameters(cls)) for cls in (Base, Passing, Plain)] == [
+        ["size", "shared"],
+        ["depth", "shared", "size"],
+        ["size", "shared"],
+    ]
+    assert init_parameters(Passing)["shared"].default == "own"
+
+    def another(self, width=3):
+        self.width = width
+
+    monkeypatch.setattr(Base, "__init__", another)
+    assert list(init_parameters(Passing)) == ["depth", "shared", "width"]
+    assert list(init_parameters(Plain)) == ["width"]
+    assert Plain(4).get_config() == {"width": 4}
+    assert init_parameters(Configurable) == {}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -160,17 +161,20 @@ class Layout:
     """
 
     def __init__(self, spec: OpSpec) -> None:
-        self.fields: tuple[str, ...] = tuple(spec.layout["names"])
-        self.defaults = {name: NONE if name in spec.references else 0 for name in self.fields} | {"code": spec.code}
+        fields: tuple[str, ...] = tuple(spec.layout["names"])
+        self.defaults = {name: NONE if name in spec.references else 0 for name in fields}
+        self.settled = {**dict.fromkeys(OURS, 0), "code": spec.code}  # whatever a record says
+        self.known = {**self.defaults, **self.settled}.keys()
+        self.in_order = itemgetter(*fields)
         formats = {"i8": "q", "f8": "d"}
         self.pack_into = struct.Struct("=" + "".join(formats[kind] for kind in spec.layout["formats"])).pack_into
 
     def pack(self, record: dict[str, Any], buffer: bytearray, at: int) -> None:
         """Write a record; fields that are left out have their defaults."""
-        values = {**self.defaults, **{name: value for name, value in record.items() if name not in OURS}}
-        if len(values) != len(self.fields):
-            raise TypeError(f"{record['name']}: no fields {sorted(values.keys() - set(self.fields))}")
-        self.pack_into(buffer, at, *(values[name] for name in self.fields))
+        values = {**self.defaults, **record, **self.settled}
+        if len(values) != len(self.known):
+            raise TypeError(f"{record['name']}: no fields {sorted(values.keys() - self.known)}")
+        self.pack_into(buffer, at, *self.in_order(values))
 
 
 LAYOUTS = {name: Layout(spec) for name, spec in OPS.items()}

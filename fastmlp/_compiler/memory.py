@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._kernels import ARENAS, SHIFT
 from ..checks import check_range, real_array
-from ..user_code import read_only, returned
+from ..user_code import Words, all_finite, read_only, returned
 from .network import Network
 
 if TYPE_CHECKING:
@@ -36,33 +37,38 @@ def aligned(numbers: int, dtype: Any) -> NDArray[Any]:
     return raw[start : start + numbers * itemsize].view(dtype)
 
 
-def _checked_draw(drawn: object, key: str, spec: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return what an initializer gave for a parameter, checked."""
-    what = f"initializer {spec.initializer!r} of {key}, shape {spec.shape}"
-    value = returned(drawn, what, spec.shape, finite=True)
-    check_range(value, dtype, what)
-    return value
+def _draw(key: str, spec: Any) -> Words:
+    """Return how messages call what an initializer gives for a parameter."""
+    return Words(lambda: f"initializer {spec.initializer!r} of {key}, shape {spec.shape}")
 
 
 def _checked_state(optimizer: Optimizer, key: str, view: NDArray[Any], *, same_shape: bool) -> dict[str, NDArray[Any]]:
     """Return what ``init_state`` gives for a parameter, checked: new arrays by name; in Python their shape is free."""
-    what = f"init_state of {optimizer!r} for {key!r}"
+    what = Words(lambda: f"init_state of {optimizer!r} for {key!r}")
     state = optimizer.init_state(read_only(view))
     if not isinstance(state, dict):
         raise TypeError(f"{what}: expected a dict of arrays, got {type(state).__name__}")
+    named = Words(lambda: f"{what}, {name!r}")  # of the array at hand
+    others = [view]
     for name, array in state.items():
         if not isinstance(name, str) or not isinstance(array, np.ndarray):
             raise TypeError(f"{what}: expected arrays by name, got {type(array).__name__} as {name!r}")
-        values = returned(array, f"{what}, {name!r}", view.shape if same_shape else array.shape)
-        if np.isnan(values).any():
-            raise ValueError(
-                f"{what}, {name!r}: expected finite numbers, or infinity until the first update, got NaN; begin with "
-                "zeros, as np.zeros_like does"
-            )
-        others = [view, *(other for other_name, other in state.items() if other_name != name)]
-        if any(np.may_share_memory(array, other) for other in others) or not array.flags.writeable:
+        returned(array, named, view.shape if same_shape else array.shape)
+        if any(map(partial(np.may_share_memory, array), others)) or not array.flags.writeable:
             raise ValueError(f"{what}: expected a new array of its own as {name!r}; copy it, as np.zeros_like does")
+        others.append(array)
     return dict(state)
+
+
+def _check_begun(optimizer: Optimizer, states: State) -> None:
+    """Refuse state that begins with NaN."""
+    for key, state in states.items():
+        for name, array in state.items():
+            if np.isnan(array).any():
+                raise ValueError(
+                    f"init_state of {optimizer!r} for {key!r}, {name!r}: expected finite numbers, or infinity until "
+                    "the first update, got NaN; begin with zeros, as np.zeros_like does"
+                )
 
 
 class ArrayMap(Mapping[str, "NDArray[Any]"]):
@@ -105,23 +111,23 @@ class Arenas:
     def __init__(self, network: Network, dtype: Any) -> None:
         self.dtype = np.dtype(dtype)
         self._offsets: dict[str, tuple[int, int]] = {}
+        self._parts: dict[str, tuple[slice, tuple[int, ...]]] = {}  # of the arenas, and their shapes
         self.specs = network.specs("parameter")
-        self.size, shapes = self._lay_out(self.specs, "parameters")
+        self.size = self._lay_out(self.specs, "parameters")
         # Of the learning rate: each has its own hyper-parameters in a step.
         self.multipliers = tuple(dict.fromkeys(spec.learning_rate_multiplier for spec in self.specs.values())) or (1.0,)
         buffers = network.specs("buffer")
-        buffer_size, buffer_shapes = self._lay_out(buffers, "buffers")
         self.flat_parameters = aligned(self.size, self.dtype)
         self.flat_gradients = aligned(self.size, self.dtype)
-        self.flat_buffers = aligned(buffer_size, self.dtype)
+        self.flat_buffers = aligned(self._lay_out(buffers, "buffers"), self.dtype)
         self.flat_state = aligned(0, self.dtype)
         self.regularizers = {key: spec.regularizer for key, spec in self.specs.items() if spec.regularizer is not None}
         self.executions: dict[int, tuple[Activation, Execution[KernelSpec]]] = {}  # how activations run, by their id
         self.counters = np.zeros(4, dtype=np.int64)  # steps done, the optimizer's, epochs; and see `state_written`
-        self.parameters = self._views(self.flat_parameters, shapes)
-        self.gradients = self._views(self.flat_gradients, shapes)
-        self.buffers = self._views(self.flat_buffers, buffer_shapes)
-        self.state: State = {key: {} for key in shapes}
+        self.parameters = self.views_of(self.flat_parameters)
+        self.gradients = self.views_of(self.flat_gradients)
+        self.buffers = self._views(self.flat_buffers, buffers)
+        self.state: State = {key: {} for key in self.specs}
         for key, spec in buffers.items():
             self.buffers[key][...] = spec.value
         for place in network.layers:
@@ -129,24 +135,29 @@ class Arenas:
             layer.parameters = ArrayMap({name: self.parameters[f"{key}.{name}"] for name in layer.parameter_specs})
             layer.buffers = ArrayMap({name: self.buffers[f"{key}.{name}"] for name in layer.buffer_specs})
 
-    def _lay_out(self, specs: Mapping[str, Any], arena: str) -> tuple[int, dict[str, tuple[int, ...]]]:
-        align = CACHE_LINE // self.dtype.itemsize
+    def _lay_out(self, specs: Mapping[str, Any], arena: str) -> int:
+        """Decide where the arrays of an arena lie; return its size."""
         at = 0
         for key, spec in specs.items():
-            self._offsets[key] = (ARENAS[arena], at)
-            at += -(-math.prod(spec.shape) // align) * align
-        return at, {key: spec.shape for key, spec in specs.items()}
+            part = slice(at, at + math.prod(spec.shape))
+            self._offsets[key], self._parts[key] = (ARENAS[arena], at), (part, spec.shape)
+            at = self._padded(part.stop)
+        return at
 
-    def _views(self, flat: NDArray[Any], shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray[Any]]:
+    def _padded(self, numbers: int) -> int:
+        align = CACHE_LINE // self.dtype.itemsize
+        return -(-numbers // align) * align
+
+    def _views(self, flat: NDArray[Any], keys: Iterable[str]) -> dict[str, NDArray[Any]]:
         views = {}
-        for key, shape in shapes.items():
-            at = self._offsets[key][1]
-            views[key] = flat[at : at + math.prod(shape)].reshape(shape)
+        for key in keys:
+            part, shape = self._parts[key]
+            views[key] = flat[part].reshape(shape)
         return views
 
     def views_of(self, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Another array laid out as the parameters, by name."""
-        return self._views(flat, {key: view.shape for key, view in self.parameters.items()})
+        return self._views(flat, self.specs)
 
     def segments(self, keys: Collection[str], *, merged: bool) -> list[tuple[int, int, int]]:
         """Return where parameters lie in their arena: ``(first, last, group)``, where `group` counts `multipliers`.
@@ -155,15 +166,12 @@ class Arenas:
         updates that leave those 0.
         """
         segments: list[tuple[int, int, int]] = []
-        names = list(self.parameters)
-        for key, following in zip(names, [*names[1:], None], strict=True):
-            first, group = self._offsets[key][1], self.group_of(key)
-            last = self.size if following is None else self._offsets[following][1]  # what lies between stays 0
-            if not merged:
-                last = first + self.parameters[key].size
-            if key in keys and segments and segments[-1][1:] == (first, group):
+        for key in filter(keys.__contains__, self.specs):
+            part, group = self._parts[key][0], self.group_of(key)
+            first, last = part.start, self._padded(part.stop) if merged else part.stop
+            if segments and segments[-1][1:] == (first, group):
                 segments[-1] = (segments[-1][0], last, group)
-            elif key in keys and last > first:
+            elif last > first:
                 segments.append((first, last, group))
         return segments
 
@@ -182,8 +190,13 @@ class Arenas:
             rng = np.random.default_rng([seed, number])
             for name, spec in place.layer.parameter_specs.items():
                 key = f"{place.key}.{name}"
-                drawn = spec.initializer(spec.shape, rng, self.dtype)
-                self.parameters[key][...] = _checked_draw(drawn, key, spec, self.dtype)
+                what = _draw(key, spec)
+                drawn = returned(spec.initializer(spec.shape, rng, self.dtype), what, spec.shape)
+                check_range(drawn, self.dtype, what)
+                self.parameters[key][...] = drawn
+        if not all_finite(self.flat_parameters):  # all at once; which it is, one by one
+            key = next(key for key, view in self.parameters.items() if not all_finite(view))
+            raise ValueError(f"{_draw(key, self.specs[key])}: expected finite numbers, got NaN or infinity")
 
     def key_at(self, reference: int) -> str:
         """Return the array in which a number lies that a reference points to."""
@@ -206,12 +219,12 @@ class Arenas:
         states = {
             key: _checked_state(optimizer, key, view, same_shape=compiled) for key, view in self.parameters.items()
         }
-        names = list(next(iter(states.values()), {})) if compiled else []
+        names = next(iter(states.values()), {}).keys() if compiled else ()
         for key, state in states.items():
-            if compiled and state.keys() != set(names):
+            if compiled and state.keys() != names:
                 raise ValueError(
                     f"init_state of {optimizer!r}: expected the same names for all parameters, since it is "
-                    f"elementwise, got {names}, and {list(state)} for {key!r}"
+                    f"elementwise, got {list(names)}, and {list(state)} for {key!r}"
                 )
         flat = aligned(len(names) * self.size, self.dtype)
         for slot, name in enumerate(names):
@@ -219,6 +232,8 @@ class Arenas:
             for key, view in views.items():
                 view[...] = states[key][name]
                 states[key][name] = view
+        if not compiled or np.isnan(flat).any():  # all at once; which it is, one by one
+            _check_begun(optimizer, states)
         return states, flat
 
     def clone(self) -> Arenas:
@@ -230,7 +245,7 @@ class Arenas:
         other.flat_state = aligned(self.flat_state.size, self.dtype)
         other.counters = self.counters.copy()
         other.parameters, other.gradients = self.views_of(other.flat_parameters), self.views_of(other.flat_gradients)
-        other.buffers = self._views(other.flat_buffers, {key: view.shape for key, view in self.buffers.items()})
+        other.buffers = self._views(other.flat_buffers, self.buffers)
         other.state = {key: {name: array.copy() for name, array in state.items()} for key, state in self.state.items()}
         other.take(self)
         return other

@@ -80,10 +80,11 @@ def check_objective(layers: Sequence[Layer], units: int | None, loss: Loss | Non
 
     `units` is None before the layers are built: then they are asked for what they tell already.
     """
-    check_outputs(layers)
+    found = outputs_of(layers)
+    _check_choice(found)
     if loss is None:
         return
-    check_loss(layers, loss)
+    _check_loss(found, loss)
     for metric in metrics:
         if loss.labels and not metric.labels:
             raise ValueError(
@@ -94,11 +95,10 @@ def check_objective(layers: Sequence[Layer], units: int | None, loss: Loss | Non
             metric.for_loss(loss, units)
 
 
-def check_loss(layers: Sequence[Layer], loss: Loss) -> None:
-    """Refuse a loss that does not take what these layers, one after the other, give; ValueError."""
+def _check_loss(found: Outputs, loss: Loss) -> None:
+    """Refuse a loss that does not take such outputs; ValueError."""
     loss.check_traits()
     wanted = _wanted(loss.probabilities, loss.accuracy)
-    found = outputs_of(layers)
     chooses = loss.probabilities is not None and loss.accuracy in ("sparse", "categorical")
     if found.units == 1 and chooses and found.meaning is not None:
         raise ValueError(
@@ -115,7 +115,10 @@ def check_loss(layers: Sequence[Layer], loss: Loss) -> None:
 
 def check_outputs(layers: Sequence[Layer]) -> None:
     """Refuse outputs that are a choice among one class, which is no choice: its probability is 1; ValueError."""
-    found = outputs_of(layers)
+    _check_choice(outputs_of(layers))
+
+
+def _check_choice(found: Outputs) -> None:
     if found.units == 1 and found.meaning == CLASSES:
         raise ValueError(
             f"the network ends in {found.end!r} of one unit, which is 1 whatever the data, since what it gives sums to "

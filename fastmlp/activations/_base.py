@@ -48,14 +48,12 @@ class Activation(Configurable):
     output: str | None = None
     native: NativeKernel | None = None
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        before = vars(self).get(name, value)
-        if before is not value and _learned_in(before) != _learned_in(value):
+    def _check_change(self, name: str, value: Any) -> None:
+        if _learned_in(vars(self)[name]) != _learned_in(value):
             raise AttributeError(
                 f"{name} of {self!r} can't become {value!r}: what is learned is settled when a network is built; make "
                 "a new activation"
             )
-        super().__setattr__(name, value)
 
     def forward(self, z: NDArray[Any]) -> NDArray[Any]:
         """Return ``g(z)``: a new array of the shape and dtype of `z`, which is read-only."""

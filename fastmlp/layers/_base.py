@@ -111,14 +111,12 @@ class Layer(Configurable):
         self.owned = False  # whether a network has it
         self.recommended_initializer = "lecun_normal"  # set by the network, which knows the activation that follows
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        mine = self.__dict__
-        if name in mine and mine[name] is not value and self._is_fixed(name):
+    def _check_change(self, name: str, value: Any) -> None:
+        if self._is_fixed(name):
             raise AttributeError(
                 f"{type(self).__name__}.{name} can't be changed once a network has the layer and is built: arrays were "
                 "named, laid out and filled by it; make a new network"
             )
-        super().__setattr__(name, value)
 
     def _is_fixed(self, name: str) -> bool:
         """Return whether a setting can't be changed any more."""
