@@ -261,3 +261,19 @@ def test_constants_and_identities():
         hidden = x @ net.parameters["0.kernel"] if expected is None else np.full((4, FIRST), expected)
         np.testing.assert_allclose(outputs, hidden @ net.parameters["1.kernel"], 1e-12, 1e-14)
         assert backward(outputs)[1].any() == (expected is None)
+
+
+def test_constants_that_float32_rounds_to_0_are_not_computed_in_double():
+    """NumPy takes them as 0 beside float32: what was recorded would be another function there."""
+
+    class Heaviside(fm.activations.Activation):
+        def forward(self, z):
+            return np.heaviside(1e-310, z)
+
+    z = np.array([[3.0, -2.0, 0.5]], np.float32)
+    with pytest.raises(ValueError, match="0 in float32"):
+        fm.activations.recorded(lambda z: np.heaviside(1e-310, z))
+    net = fm.Sequential([Activation(Heaviside())], input_dim=3)
+    np.testing.assert_array_equal(net.predict(z), np.heaviside(1e-310, z))
+    eased = fm.activations.recorded(lambda z: np.log(np.abs(z) + 1e-300))  # added to numbers, it does no harm
+    assert np.isfinite(eased(z)).all()

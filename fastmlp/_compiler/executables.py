@@ -37,7 +37,9 @@ class Executables:
     def __init__(self, owner: Compiled) -> None:
         self._owner = owner
         self._forward_settings = Current(lambda: forward_settings(owner))
-        self._training_settings = Current(lambda: training_settings(owner), lambda found: with_update(owner, found))
+        self._training_settings = Current(
+            lambda: training_settings(owner, self._forward_settings.get()), lambda found: with_update(owner, found)
+        )
         self._lowered_from: object = None
         self.for_training: Executable | None = None  # the last one, which fast paths try first
         self._evaluating: Executable | None = None

@@ -91,15 +91,15 @@ class TrainingSettings(NamedTuple):
 def forward_settings(compiled: Compiled) -> tuple[Any, ...]:
     """Return what plans depend on of the layers."""
     check_outputs([place.layer for place in compiled.network.chain])
-    return _layers_settings(compiled)
+    return tuple(map(_layer_settings, compiled.network.layers))
 
 
-def training_settings(compiled: Compiled) -> TrainingSettings:
-    """Return what plans of training and evaluation depend on."""
+def training_settings(compiled: Compiled, forward: tuple[Any, ...]) -> TrainingSettings:
+    """Return what plans of training and evaluation depend on, beside `forward_settings`."""
     loss, optimizer, memory = compiled.loss, compiled.optimizer, compiled.memory
-    compiled.check_objective()  # and the outputs
+    compiled.check_objective()
     return TrainingSettings(
-        _layers_settings(compiled),
+        forward,
         None if loss is None else losses.execution_of(loss, compiled.dtype, compiled.units),
         {} if loss is None else _plain(loss),
         tuple(
@@ -120,10 +120,6 @@ def with_update(compiled: Compiled, settings: TrainingSettings) -> TrainingSetti
     """Return the settings with the optimizer as it runs now: whether it keeps a velocity, or what was traced of it."""
     update = None if compiled.optimizer is None else optimizers.execution_of(compiled.optimizer)
     return settings if update == settings.update else settings._replace(update=update)
-
-
-def _layers_settings(compiled: Compiled) -> tuple[Any, ...]:
-    return tuple(map(_layer_settings, compiled.network.layers))
 
 
 def _layer_settings(place: BuiltLayer) -> tuple[Any, ...]:
