@@ -195,6 +195,7 @@ def main():
     options = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     warnings.simplefilter("error")
+    warnings.simplefilter("ignore", ResourceWarning)  # of a file between `open` and `with`, which Python then closes
     for kind, name, cls in (
         ("layers", "interrupted-centre", Centre),
         ("activations", "interrupted-branching", Branching),

@@ -81,9 +81,16 @@ DOUBLE = [
     *(lambda x, y: x + y, lambda x, y: x - y, lambda x, y: x * y, lambda x, y: x / y, lambda x, y: x // y),
     *(lambda x, y: x & y, lambda x, y: x | y, lambda x, y: x > y, lambda x, y: x @ y),
 ]
-TRIPLE = [np.where, np.clip, lambda c, x, y: np.where(c > 0, x, y), lambda c, x, y: x * c + y]
 
-BY_DIFFERENCES = (np.logaddexp,)  # compiled as y + softplus(x - y), which is rounded as x and y are
+
+def multiply_add(c, x, y):
+    return x * c + y
+
+
+TRIPLE = [np.where, np.clip, lambda c, x, y: np.where(c > 0, x, y), multiply_add]
+
+# Compiled in two steps, of which the first is rounded as the operands are: y + softplus(x - y), and a fused product.
+BY_DIFFERENCES = (np.logaddexp, multiply_add)
 
 
 class Choices:

@@ -772,6 +772,7 @@ def gradients_like(net):
     return {key: np.ones_like(array) for key, array in net.parameters.items()}
 
 
+@pytest.mark.filterwarnings("ignore:apply_gradients")  # of a plain dict
 @pytest.mark.parametrize(
     "change, error, words",
     [

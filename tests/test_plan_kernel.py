@@ -91,8 +91,7 @@ class Update:
         self.run = plan.Run(records(ops, (name, shape | fields)), table, self.counters, 1, dtype == np.float64)
         for arena in ("parameters", "gradients", "state"):
             self.run.bind(ops.ARENAS[arena], getattr(self, arena))
-        self.run.bind(ops.ARENAS["x"], np.zeros((1, 1), dtype))
-        self.run.bind_index(np.zeros(1, np.int64))
+        self.run.bind_data(np.zeros((1, 1), dtype), None, None, np.zeros(1, np.int64))
 
     def steps(self, hyper, threads):
         for _ in range(STEPS):
@@ -180,10 +179,9 @@ def test_an_epoch_takes_a_row_of_hyper_parameters_a_step(ops, plan, dtype):
     )
     weight = np.ones(n, dtype)
     weight[2:4] = 0
-    arrays = {"parameters": update.parameters, "gradients": update.gradients, "x": np.zeros((n, 1), dtype)}
-    for arena, array in (arrays | {"weight": weight}).items():
+    for arena, array in {"parameters": update.parameters, "gradients": update.gradients}.items():
         update.run.bind(ops.ARENAS[arena], array)
-    update.run.bind_index(np.arange(n))
+    update.run.bind_data(np.zeros((n, 1), dtype), None, weight, np.arange(n))
     rates = [0.5, 0.25, 0.125]
     expected, totals = update.parameters.copy(), np.zeros(3)
     for rate in rates:
@@ -205,9 +203,8 @@ def test_an_epoch_keeps_outputs_by_their_place_in_the_order(ops, plan, dtype, fu
     run = plan.Run(records(ops, gather, keep), np.arange(9), np.zeros(2, np.int64), batch, dtype == np.float64)
     kept = np.full((n - kept_from, units + 2), 99, dtype)
     run.bind(ops.ARENAS["work"], np.zeros(batch * 8, dtype))
-    run.bind(ops.ARENAS["x"], x)
     run.bind(ops.ARENAS["kept"], kept[:, :units])
-    run.bind_index(order)
+    run.bind_data(x, None, None, order)
     totals = np.zeros(3)
     assert run.epoch(0, 2, kept_from, n, batch, 0, None, threads, totals, 60.0, True, kept_from) == (n, True)
     np.testing.assert_array_equal(kept[:, :units], x[order[kept_from:]])

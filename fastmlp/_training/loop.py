@@ -257,12 +257,12 @@ def _checked(
 
 def _split(data: Dataset, share: float) -> tuple[Dataset, Dataset | None]:
     """Return the data without its last share of the rows, and that share, for validation."""
+    if share == 0:
+        return data, None
     n = len(data.x)
     kept = n - int(n * share)
-    if share == 0 or kept == n:
-        if share:
-            raise ValueError(f"validation_split: {share} of {n} samples is none")
-        return data, None
+    if kept == n:
+        raise ValueError(f"validation_split: {share} of {n} samples is none")
 
     def rows(part: slice) -> Dataset:
         return Dataset(*(None if array is None else array[part] for array in data))  # type: ignore[arg-type]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,14 +74,17 @@ def vjp(compiled: Compiled, x: Any, *, training: bool = False) -> tuple[NDArray[
         backward = Pullback(compiled, executable, loan, batch)
         executable.bind(kept)
         executable.begin(0, batch)
-        buffers = written_by_layers(compiled, executable) if training else {}
-        before = {key: array.copy() for key, array in buffers.items()}
-        with _harmless(compiled, buffers):
+        if training and not executable.compiled:
+            backward.written = _run_harmlessly(compiled, executable, batch)
+        else:
             executable.execute(batch, "forward")
-            backward.written = changed_arrays(buffers, before)
         return executable.view(executable.plan.out, batch).copy(), backward
 
 
-def _harmless(compiled: Compiled, buffers: dict[str, NDArray[Any]]) -> AbstractContextManager[Any]:
-    """Put back what layers of users write to; meanwhile nobody else may read it."""
-    return compiled.guard.stepping("vjp", arrays=buffers.values(), always=True) if buffers else nullcontext()
+def _run_harmlessly(compiled: Compiled, executable: Executable, batch: int) -> dict[str, NDArray[Any]]:
+    """Run the way forward, and put back what layers of users write into buffers, by key; return that."""
+    buffers = written_by_layers(compiled, executable)
+    before = {key: array.copy() for key, array in buffers.items()}
+    with compiled.guard.stepping("vjp", arrays=buffers.values(), always=True):  # meanwhile nobody else may read them
+        executable.execute(batch, "forward")
+        return changed_arrays(buffers, before)
