@@ -67,10 +67,10 @@ class Executables:
 
         Where a metric is computed in NumPy, it can keep the outputs of its steps (`Executable.bind_kept`).
         """
-        owner = self._owner
-        loss, optimizer = owner.objective()
         settings = self.settings()
         if _is_unfit(self.for_training, rows, settings):
+            owner = self._owner
+            loss, optimizer = owner.objective()
             lowering, kept = self.lowering(rows, training=True), owner.has_metrics_in_numpy()
             plan = lowering.train(loss, owner.accuracy_kind(), optimizer, keep_outputs=kept)
             self.for_training = self._bound(plan, settings, optimizer)
@@ -81,9 +81,10 @@ class Executables:
 
     def evaluating(self, rows: int) -> Executable:
         """Return the executable of an evaluation for batches of up to `rows`; as `training`, it can keep outputs."""
-        owner = self._owner
-        (loss, _), settings = owner.objective(), self.settings()
+        settings = self.settings()
         if _is_unfit(self._evaluating, rows, settings):
+            owner = self._owner
+            loss, _ = owner.objective()
             lowering, kept = self.lowering(rows, training=False), owner.has_metrics_in_numpy()
             plan = lowering.evaluate(loss, owner.accuracy_kind(), keep_outputs=kept)
             self._evaluating = self._bound(plan, settings)

@@ -264,7 +264,7 @@ def converted(
         as_rows(x),
         real_array("y", y),
         None if sample_weight is None else real_array("sample_weight", sample_weight),
-        dict(class_weight) if isinstance(class_weight, Mapping) else class_weight,
+        class_weight if class_weight is None or not isinstance(class_weight, Mapping) else dict(class_weight),
         columns_of(x, y),
         weightless,
     )
@@ -337,16 +337,24 @@ def rows_of(
     `check` may refuse them too.
     """
     columns, rows = columns_of(x), as_rows(x, empty=empty)
-
-    def check_all(network: Network) -> None:
-        if columns is not None:
-            check_columns(columns, known_columns(compiled))
-        check_features(rows, network)
-        if check is not None:
-            check(network, rows)
-
-    built_for(compiled, rows, check_all)
+    if not compiled.built:
+        compiled.build_for(rows.shape[1], lambda network: _check_rows(compiled, network, rows, columns, check))
+    _check_rows(compiled, compiled.network, rows, columns, check)
     return rows
+
+
+def _check_rows(
+    compiled: Compiled,
+    network: Network,
+    rows: NDArray[Any],
+    columns: Columns | None,
+    check: Callable[[Network, NDArray[Any]], object] | None,
+) -> None:
+    if columns is not None:
+        check_columns(columns, known_columns(compiled))
+    check_features(rows, network)
+    if check is not None:
+        check(network, rows)
 
 
 def built_for(compiled: Compiled, rows: NDArray[Any], check: Callable[[Network], Checked]) -> Checked:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .._compiler.compiled import Compiled
 from .._compiler.executable import Executable
 from .._kernels import concurrency
-from ..checks import cast, real_array
-from .data import readable_rows, rows_of
+from ..checks import cast, in_place, real_array
+from .data import rows_of
 from .gradients import Gradients, batch_statistics, changed_arrays
 from .step import written_by_layers
 
@@ -64,10 +62,8 @@ class Pullback:
 
 def vjp(compiled: Compiled, x: Any, *, training: bool = False) -> tuple[NDArray[Any], Pullback]:
     """Run the way forward, and return the outputs and what takes their gradient back."""
-    rows = rows_of(compiled, x)
-    kept = readable_rows(rows, compiled.dtype)
-    if np.may_share_memory(kept, rows):
-        kept = rows.copy()  # the way back reads them once more
+    rows, dtype = rows_of(compiled, x), compiled.dtype
+    kept = rows.copy() if in_place(rows, dtype) else cast(rows, dtype)  # the way back reads them once more
     batch = len(rows)
     with compiled.guard.reading("vjp"):
         executable, loan = compiled.executables.lend_pulling_back(batch, training=training)
