@@ -44,9 +44,13 @@ TESTS = {
             "schedule",
             "determinism",
         ),
-        *("serialization", "hostile_files", "foreign_files", "interrupts", "traced_losses", "trainable_activations"),
+        *("serialization", "archives", "saving", "hostile_files", "foreign_files", "threads", "interrupts"),
+        *("interrupted_numpy", "traced_losses", "trainable_activations"),
     ],
-    "thread": ["updates", "release", "schedule", "determinism", "serialization", "hostile_files", "interrupts"],
+    "thread": [
+        *("updates", "release", "schedule", "determinism", "threads"),
+        *("serialization", "archives", "hostile_files", "interrupts", "interrupted_numpy"),
+    ],
 }
 SHORT = {"address": ["plan_kernel", "layouts", "updates"], "thread": ["release"]}
 CC = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "gcc")

@@ -13,8 +13,8 @@ __all__ = ["Fork"]
 class Fork:
     """What is known of forks.
 
-    OpenMP keeps its threads for the next time. A child inherits the belief that they are there, and would wait for them
-    for ever: also where it was not fastmlp that started them, as PyTorch may share the library.
+    OpenMP keeps its threads for the next time. A forked child would wait for ever for threads that it does not have,
+    whoever started them: PyTorch may share the library.
     """
 
     def __init__(self) -> None:

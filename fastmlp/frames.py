@@ -48,7 +48,7 @@ def numbers_of(value: object) -> NDArray[Any] | None:
     Raises
     ------
     TypeError
-        If a column holds something else; the message names all of them.
+        If a column holds something else; the message names the first ones.
     """
     columns = getattr(value, "columns", None)
     if columns is None or callable(columns):
@@ -62,14 +62,13 @@ def numbers_of(value: object) -> NDArray[Any] | None:
         if numbers is None
     ]
     if wrong:
-        raise TypeError(f"columns {', '.join(wrong[:SHOWN])} hold no numbers, or lack some")
+        raise TypeError(f"columns {', '.join(wrong[:SHOWN])} hold something else than numbers, or lack some")
     return np.stack([numbers for numbers in found if numbers is not None], axis=1)
 
 
 def _column(frame: Any, number: int, name: Any) -> Any:
-    return (
-        frame.iloc[:, number] if hasattr(frame, "iloc") else frame[name]
-    )  # of two columns of one name, pandas' is both
+    # By number where that goes: by a name that two columns have, pandas gives both.
+    return frame.iloc[:, number] if hasattr(frame, "iloc") else frame[name]
 
 
 def _numbers_of_column(column: Any) -> NDArray[Any] | None:
@@ -92,13 +91,13 @@ def check_order(name: str, given: Names, expected: Names, attribute: str) -> Non
     additional = [one for one in given if one not in expected]
     found = [
         f"{label} {_shown(names)}"
-        for label, names in (("missing", missing), ("additional", additional), ("twice", twice))
+        for label, names in (("missing", missing), ("extra", additional), ("twice", twice))
         if names
     ]
     raise ValueError(
         f"{name}: expected the columns {_shown(expected)} in this order, as the network was trained with, got "
         f"{_shown(given)}{': ' if found else ''}{', '.join(found)}; put them in order, or set "
-        f"net.{attribute} = None to pass over their names"
+        f"net.{attribute} = None to ignore the names"
     )
 
 
@@ -118,10 +117,10 @@ def check_names(name: str, names: Any, number: int | None) -> Names | None:
 
 
 def check_distinct(name: str, given: Names) -> None:
-    """Refuse a frame that has two columns of one name, before the names are remembered."""
+    """Refuse names that occur twice."""
     twice = sorted({str(one) for one in given if given.count(one) > 1})
     if twice:
-        raise ValueError(f"{name}: columns of one name, {_shown(twice)}; rename them")
+        raise ValueError(f"{name}: two columns have the same name: {_shown(twice)}; rename one")
 
 
 def _shown(names: Sequence[object]) -> str:

@@ -306,9 +306,10 @@ class Sequential:
         """Give back the memory of plans and their workspaces; the next call makes what it needs anew.
 
         What is kept for later calls is: one workspace for training and one for evaluation, for the largest of recent
-        batches (one of more than 64 MB is given up once 17 batches in a row need a quarter of it at most); and of
-        predictions and of `vjp`, which several threads may run at once, up to 256 MB each, or the latest one. Results
-        don't change. Backward functions of `vjp` that are in use keep theirs.
+        batches (one of more than 64 MB is given up once 17 batches in a row need a quarter of it at most); and, since
+        several threads may run them at once, up to 256 MB each for `predict`, for ``vjp(training=False)`` and for
+        ``vjp(training=True)``, but always the latest one. Results don't change. Backward functions of `vjp` that are in
+        use keep theirs.
 
         Raises
         ------
@@ -486,8 +487,8 @@ class Sequential:
         Raises
         ------
         NonFiniteError
-            If NaN or infinity is met in data, loss or gradients; its `layer` and `step` say where. The network stays as
-            it was.
+            If NaN or infinity is met in data, outputs, loss, gradients or updated numbers; its `layer` and `step` say
+            where. The network stays as it was.
         TypeError, ValueError
             For data that are no numbers, or of another shape; nothing changes.
         RuntimeError
@@ -552,7 +553,7 @@ class Sequential:
         Raises
         ------
         NonFiniteError
-            If one of them has NaN or infinity; nothing changes.
+            If one of them, or a number after the update, is NaN or infinite; nothing changes.
         TypeError, ValueError
             If keys are missing or unknown, or a gradient is of another shape; nothing changes.
         NotBuiltError
@@ -587,8 +588,8 @@ class Sequential:
         backward : callable
             ``backward(dy) -> (gradients, d_input)`` for `dy` ``(n, units)``: a dict of new arrays keyed as
             `parameters`, and ``(n, features)``. It may be called more than once, also by several threads (one waits for
-            the other), until a step changes the parameters: from then on it is a RuntimeError. Don't write to
-            parameters between the two: that is not found out.
+            the other, 5 seconds at most), until a step changes the parameters: from then on it is a RuntimeError. Don't
+            write to parameters between the two: that is not found out.
 
         Raises
         ------
@@ -673,8 +674,9 @@ class Sequential:
         Raises
         ------
         NonFiniteError
-            If a step meets NaN or infinity in data, loss or gradients; its `layer` and `step` say where. The network
-            stays as after the last complete step. If there is NaN or infinity in the validation data, before the first.
+            If a step meets NaN or infinity in data, outputs, loss, gradients or updated numbers; its `layer` and `step`
+            say where. The network stays as after the last complete step. If there is NaN or infinity in the validation
+            data, before the first.
         TypeError
             For data that are no numbers, for what is no callback, and for a callback with a misspelt hook or one of
             other arguments.
@@ -739,7 +741,7 @@ class Sequential:
         Raises
         ------
         NonFiniteError
-            If there is NaN or infinity in the data. (A loss that overflows is infinite or NaN.)
+            If there is NaN or infinity in the data. A loss that overflows is no error, but infinity or NaN.
         TypeError, ValueError
             For data that are no numbers, or of another shape.
         RuntimeError
@@ -799,7 +801,8 @@ class Sequential:
         -----
         The file is written beside `path` under a name that begins with ``.fastmlp-``, and takes its place when it is
         complete and safe on the disk. If anything fails, Ctrl-C too, it is deleted, and the old file is as it was. What
-        a process that was killed has left is deleted by the next `save` into that folder.
+        a process that was killed has left is deleted by the next `save` into that folder; after a restart of the
+        machine, or from another one, once it is a day old.
 
         Examples
         --------

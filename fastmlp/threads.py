@@ -88,7 +88,8 @@ def get_num_threads() -> int:
 
     It is what `set_num_threads` has set, or else ``FASTMLP_NUM_THREADS``. Where nobody has chosen, it is
     ``OMP_NUM_THREADS`` or the processors that this process may use, and at most what OpenMP allows this thread of
-    Python: ``threadpoolctl.threadpool_limits`` holds for fastmlp too. In a forked process, it is 1.
+    Python: ``threadpoolctl.threadpool_limits`` holds for fastmlp too. In a process that was
+    forked after OpenMP was loaded, it is 1.
     """
     count, chosen = _count()
     return 1 if count > 1 and _fork.happened() else count if chosen else min(count, plan.openmp_limit())

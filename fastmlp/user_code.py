@@ -17,7 +17,7 @@ __all__ = ["Words", "all_finite", "pair", "put", "read_only", "returned", "retur
 
 
 class Words:
-    """Words of a message, which are composed when it is shown: mostly never, and users' objects may be long."""
+    """Words of a message, composed only when it is shown, which is rare: texts of users' objects may be long."""
 
     def __init__(self, compose: Callable[[], str]) -> None:
         self._compose = compose

@@ -75,7 +75,7 @@ def test_probabilities_that_are_none_any_more(value, loss, classes, says, snapsh
     twin.fit(X, y.copy(), epochs=2, batch_size=16)
     with pytest.raises(ValueError) as caught:
         net.fit(X, y, epochs=5, batch_size=16, callbacks=[Write(y[7:8], value, epoch=1)])
-    says(caught.value, "y", "step [78 9]" if np.isfinite(value) else "step", "as it was after the step before")
+    says(caught.value, "y", "step [78 9]" if np.isfinite(value) else "step", "unchanged by this step")
     if np.isfinite(value):
         says(caught.value, r"probabilities in \[0, 1\]", f"{np.float32(value)}", "has changed since it was checked")
     else:

@@ -119,7 +119,12 @@ REFUSED = {
     "recorded is no probability": (ends(dense(2, fm.activations.recorded(np.tanh))), BINARY, ["sigmoid"]),
     "sigmoid, hinge": (ends(dense(1, "sigmoid")), "hinge", ["no activation"]),
     "softmax, hinge": (ends(dense(3, "softmax")), "hinge", ["no activation"]),
-    "softmax and dropout, probabilities": (ends(dense(3, "softmax"), lambda: L.Dropout(0.5)), SPARSE, ["training"]),
+    "softmax, identity and dropout": (
+        ends(dense(3, "softmax"), lambda: L.Activation("linear"), lambda: L.Dropout(0.5)),
+        SPARSE,
+        ["training"],
+    ),
+    "softmax and dropout, probabilities": (ends(dense(3, "softmax"), lambda: L.Dropout(0.5)), SPARSE, ["move it"]),
     "a loss of one's own, softmax": (ends(dense(3, "softmax")), Focal(), ["Focal", "sigmoid"]),
     "a loss of one's own, logits": (ends(dense(3, "sigmoid")), Margin(), ["Margin", "no activation"]),
     "one class, logits": (ends(dense(1)), logits(SPARSE), ["one output", BINARY]),
@@ -163,6 +168,7 @@ TAKEN = {
     "tanh, hinge": (ends(dense(1, "tanh")), "hinge"),
     "a loss of one's own, sigmoid": (ends(dense(3, "sigmoid")), Focal()),
     "a block, softmax": (lambda: [Block(3, "softmax")], CATEGORICAL),
+    "softmax and the identity": (ends(dense(3, "softmax"), activation("linear")), SPARSE),
 }
 
 

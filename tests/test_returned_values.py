@@ -355,7 +355,7 @@ def test_the_error_names_who_made_nan_of_finite_numbers(what, call, says, snapsh
     before = snapshot(net)
     with pytest.raises(fm.NonFiniteError) as caught:
         CALLS[call](net)
-    says(caught.value, *words, "step 1", "all that it was given is finite")
+    says(caught.value, *words, "step 1", "all its inputs are finite")
     assert (caught.value.layer, caught.value.step) == (key, 1)
     assert same_bits(snapshot(net), before)
 

@@ -19,15 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Executables"]
 
-IDLE_BYTES = 256 << 20  # of idle executables for predictions, one for each thread, and as many for `vjp`
+IDLE_BYTES = 256 << 20  # of idle executables for predictions, and for each kind of `vjp`: several threads need them
 
 
 class Executables:
     """What runs for one network: training, evaluation, prediction, the optimizer alone, vector-Jacobian products.
 
-    One rule says when an executable is stale: when what it was lowered from is no longer what is set
-    (`TrainingSettings`), or when a batch is larger than it has memory for. Where a network becomes another one, it gets
-    new `Executables`.
+    An executable is replaced where what it was lowered from is no longer what is set, where a batch is larger than it
+    has memory for, or where recent batches are far smaller. A network that becomes another one gets new `Executables`.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ class Outputs(NamedTuple):
     end : Activation or Layer or None
         What makes them so.
     changed : bool
-        Whether a layer stands behind it that gives them on, but not in training (dropout).
+        Whether a layer behind it changes them in training (dropout).
     units : int or None
         How many there are.
     """
@@ -78,7 +78,7 @@ TABLE: dict[tuple[bool | None, str], Wanted] = {
 def check_objective(layers: Sequence[Layer], units: int | None, loss: Loss | None, metrics: Sequence[Metric]) -> None:
     """Refuse a loss and metrics that don't go together with what layers give; ValueError.
 
-    `units` is None before the layers are built: then they are asked for what they tell already.
+    `units` is None before the layers are built: then metrics are not asked whether they fit.
     """
     found = outputs_of(layers)
     _check_choice(found)
@@ -107,6 +107,11 @@ def _check_loss(found: Outputs, loss: Loss) -> None:
         )
     if found.meaning is None or (found.meaning in wanted.takes and not (found.changed and loss.probabilities)):
         return
+    if found.meaning in wanted.takes:
+        raise ValueError(
+            f"{loss!r} expects {_in_words(loss, wanted)}, but a layer behind {found.end!r} changes them in training: "
+            "move it before the last activation"
+        )
     raise ValueError(
         f"{loss!r} expects {_in_words(loss, wanted)}, but the network ends in {found.end!r}"
         f"{_outputs_in_words(found)}: {', or '.join(_remedies(loss, wanted, found))}"
@@ -114,15 +119,15 @@ def _check_loss(found: Outputs, loss: Loss) -> None:
 
 
 def check_outputs(layers: Sequence[Layer]) -> None:
-    """Refuse outputs that are a choice among one class, which is no choice: its probability is 1; ValueError."""
+    """Refuse a softmax of one unit, which is always 1; ValueError."""
     _check_choice(outputs_of(layers))
 
 
 def _check_choice(found: Outputs) -> None:
     if found.units == 1 and found.meaning == CLASSES:
         raise ValueError(
-            f"the network ends in {found.end!r} of one unit, which is 1 whatever the data, since what it gives sums to "
-            "1: use activation='sigmoid' for one yes-or-no output, or 2 units or more"
+            f"the network ends in {found.end!r} of one unit, so that its output is always 1: use activation='sigmoid' "
+            "for one yes-or-no output, or 2 units or more"
         )
 
 
@@ -138,7 +143,7 @@ def outputs_of(layers: Sequence[Layer]) -> Outputs:
             return Outputs(_meaning(activation), layer if changed else activation, changed, units)
         if not layer.keeps_meaning:
             return Outputs(NUMBERS, activation if activation is not None and not changed else last, changed, units)
-        changed = True
+        changed = changed or activation is None  # the identity changes nothing
     return Outputs(None, last, changed, None)
 
 
@@ -162,7 +167,7 @@ def _in_words(loss: Loss, wanted: Wanted) -> str:
 def _outputs_in_words(found: Outputs) -> str:
     if found.meaning == NUMBERS:
         return ""
-    return f", whose outputs are {found.meaning}" + (", but not in training" if found.changed else "")
+    return f", whose outputs are {found.meaning}"
 
 
 def _remedies(loss: Loss, wanted: Wanted, found: Outputs) -> list[str]:

@@ -81,7 +81,7 @@ class Dataset(NamedTuple):
         return (self.x.shape[1] + targets) * dtype.itemsize
 
     def readable(self, dtype: np.dtype[Any]) -> Dataset:
-        """Return the same for the kernels: what they can't read where it is becomes a copy."""
+        """Return data that the kernels can read: a copy of what they can't read where it is."""
         x = self.x if in_place(self.x, dtype) else cast(self.x, dtype)
         y = self.y
         if y is not None and y.ndim == 2 and not in_place(y, dtype):
@@ -196,10 +196,10 @@ def check_weights(
     if weight is None:
         return None
     if n and not (weight.min() >= 0 and weight.max() < np.inf):  # false for NaN too
-        raise ValueError("weights: expected finite numbers of at least 0")
+        raise ValueError("sample_weight, class_weight: expected finite weights of at least 0")
     weight = cast(weight, dtype, "sample_weight")
     if n and not weightless and not weight.sum() > 0:
-        raise ValueError(f"weights: their sum is 0 in {dtype}, so that no sample counts")
+        raise ValueError(f"sample_weight, class_weight: the sum of weights is 0 in {dtype}, so that no sample counts")
     return weight
 
 
@@ -237,7 +237,7 @@ def readable_rows(rows: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 class Given(NamedTuple):
-    """The arguments of a call as arrays: nothing of the user's runs any more where they are read."""
+    """The arguments of a call as arrays: reading them runs no code of users."""
 
     x: NDArray[Any]
     y: NDArray[Any]
@@ -256,7 +256,7 @@ def converted(
     *,
     weightless: bool = False,
 ) -> Given:
-    """Return arguments as arrays, before the call uses the network: converting them may run any code, also its own.
+    """Return arguments as arrays, before the call uses the network: a conversion may run code that calls it, too.
 
     Weights may all be 0 where the data may be `weightless`.
     """
@@ -284,9 +284,9 @@ def checked(compiled: Compiled, given: Given, *, training: bool = False) -> Data
 
 
 def arguments(compiled: Compiled, x: Any, y: Any, sample_weight: Any = None) -> Given:
-    """Return arguments as arrays, and build a network that has waited for them, before the call has it to itself.
+    """Return arguments as arrays; build a network that has waited for its first data, before the call claims it.
 
-    Then first calls of several threads wait for each other, where later ones would be refused.
+    So first calls from several threads wait for each other, where later ones would be refused.
     """
     given = converted(compiled, x, y, sample_weight)
     if not compiled.built:

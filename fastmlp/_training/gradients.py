@@ -31,7 +31,7 @@ class Gradients(dict[str, "NDArray[Any]"]):
     ----------
     statistics : dict of str to ndarray
         Mean and variance of the batch, by the keys of the running ones in `buffers`; empty for a batch of one row,
-        whose variance nobody knows, and for gradients by running statistics.
+        which has no variance, and for gradients that were computed with running statistics.
     buffers : dict of str to ndarray
         What layers in Python have written into their buffers, by key.
     """
@@ -67,8 +67,8 @@ def _tell_that_statistics_stay(compiled: Compiled) -> None:
     compiled.told_of_statistics = True
     warnings.warn(
         "apply_gradients: a plain mapping of gradients carries no statistics of the batch, so the running statistics "
-        "of batch norm stay as they are; change the gradients of loss_and_gradients or vjp in place and give them back "
-        "whole",
+        "of batch norm stay as they are; change the dict that loss_and_gradients, or vjp's function, returns in "
+        "place, and pass that same dict",
         stacklevel=5,
     )
 
@@ -111,7 +111,7 @@ def checked_statistics(
         unknown = sorted(set(given) - set(compiled.memory.buffers))
         if unknown:
             raise ValueError(f"{what} of gradients: expected keys of the network's buffers, got {unknown}")
-        arrays = checked_arrays(compiled, f"{what} of gradients,", given, compiled.memory.buffers)
-        check_finite(compiled, f"{what} of gradients,", arrays)
+        arrays = checked_arrays(compiled, f"gradients.{what}", given, compiled.memory.buffers)
+        check_finite(compiled, f"gradients.{what}", arrays)
         found.append(arrays)
     return found[0], found[1]

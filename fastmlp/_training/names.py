@@ -1,4 +1,4 @@
-"""Names of columns: a network remembers those of the frames that it is trained with, and takes no others."""
+"""Names of columns: a network remembers those of the frames it was trained with, and refuses frames with others."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def known_columns(compiled: Compiled) -> Columns:
 def check_columns(given: Columns, known: Columns) -> None:
     """Refuse frames whose columns are others than those that a network knows, or in another order; ValueError.
 
-    Where it knows none, they must be such that it can remember them. Frames whose columns are numbered are taken as
-    arrays are, unless the network knows numbers.
+    Where it knows none, they must be distinct. Columns that are numbered count as an array's, unless the names that it
+    knows are numbers.
     """
     for name, names, expected, attribute in zip("xy", given, known, ("feature_names", "target_names"), strict=True):
         if names is None or (are_numbered(names) and not (expected and all(isinstance(one, int) for one in expected))):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-AS_BEFORE = "; the network is as it was after the step before"
+AS_BEFORE = "; the network is unchanged by this step"
 
 
 def step(compiled: Compiled, executable: Executable, offset: int, batch: int, kept_row: int = 0) -> bool:
@@ -104,7 +104,7 @@ def non_finite(compiled: Compiled, executable: Executable, batch: int) -> ValueE
     if where in ("loss", "gradients") and executable.suspect is not None:
         what, number = executable.suspect
         return NonFiniteError(
-            f"NaN or infinity from {what} at step {step}, where all that it was given is finite{AS_BEFORE}",
+            f"NaN or infinity from {what} at step {step}, although all its inputs are finite{AS_BEFORE}",
             layer=None if number is None else compiled.network.layers[number].key,
             step=step,
         )

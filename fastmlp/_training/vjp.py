@@ -52,7 +52,7 @@ class Pullback:
         dy = cast(dy, compiled.dtype, "dy")
         with compiled.guard.reading("backward"), self._guard.stepping("backward", patient=True):
             if executable.arenas is not compiled.memory or executable.arenas.counters[0] != executable.step:
-                raise RuntimeError("backward: the parameters are no longer those of the outputs; call vjp again")
+                raise RuntimeError("backward: the network has changed since vjp was called; call vjp again")
             target[...] = dy
             executable.execute(batch, "backward")
             arrays = {key: view.copy() for key, view in executable.gradients.items()}

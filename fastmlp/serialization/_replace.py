@@ -20,12 +20,12 @@ except ImportError:  # Windows, where a file that is open can't be deleted
 __all__ = ["given_path", "replacing"]
 
 LEFT_OVER = re.compile(r"\.fastmlp-(?P<host>[0-9a-f]{8})-[0-9a-f]{16}\.part")
-OLD = 24 * 3600.0  # seconds after which what another machine has left is nobody's, whatever its locks say
+OLD = 24 * 3600.0  # seconds before a file from another machine may be deleted, whose locks may not be visible here
 UNLOCKED = 60.0  # seconds for which a file without a byte may be one that is locked in a moment
 
 
 def given_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
-    """Return a path as a string; what is none, a number of a descriptor above all, is a TypeError."""
+    """Return a path as a string; TypeError for anything else, descriptors included."""
     try:
         return os.fsdecode(path)
     except TypeError:
@@ -46,7 +46,7 @@ def replacing(path: str) -> Iterator[BinaryIO]:
         If it can't be written; the error names `path`.
     """
     if not path:
-        raise FileNotFoundError(errno.ENOENT, "a path without a character", path)
+        raise FileNotFoundError(errno.ENOENT, "the path is empty", path)
     target = os.path.realpath(path)
     _check_target(target, path)
     folder = os.path.dirname(target)
@@ -102,7 +102,7 @@ def _set_mode(temporary: str, target: str) -> None:
 
 
 def _sync_folder(folder: str) -> None:
-    """Make the new name last, where a folder can be opened."""
+    """Make the new name permanent on the disk, where the folder can be opened."""
     opened: list[int] = []
     with suppress(OSError):
         try:
