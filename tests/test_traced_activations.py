@@ -277,3 +277,16 @@ def test_constants_that_float32_rounds_to_0_are_not_computed_in_double():
     np.testing.assert_array_equal(net.predict(z), np.heaviside(1e-310, z))
     eased = fm.activations.recorded(lambda z: np.log(np.abs(z) + 1e-300))  # added to numbers, it does no harm
     assert np.isfinite(eased(z)).all()
+
+
+def test_powers_of_zero_have_a_finite_slope_by_their_exponent():
+    constant = fm.activations.recorded(lambda z: z * np.power(0.0, z) + z)
+    learned = fm.activations.recorded(lambda z, a=1.5: np.maximum(z, 0) ** a, a=fm.learned(1.5))
+    z = np.array([[-1.0, 0.5, 2.0]])
+    for activation, slopes in ((constant, [[np.inf, 1, 1]]), (learned, [[0, 1.5 * 0.5**0.5, 1.5 * 2**0.5]])):
+        net = fm.Sequential([Activation(activation)], input_dim=3, dtype="float64")
+        gradients, d_input = net.vjp(z)[1](np.ones((1, 3)))
+        assert set(gradients) == set(net.parameters)
+        np.testing.assert_allclose(d_input[:, 1:], np.array(slopes)[:, 1:], rtol=1e-6)
+    expected = 0.5**1.5 * np.log(0.5) + 2**1.5 * np.log(2)
+    np.testing.assert_allclose(gradients["0.a"], expected, rtol=1e-6)

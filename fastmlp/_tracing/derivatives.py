@@ -76,6 +76,15 @@ def _product(graph: Graph, d: int | None, factor: Callable[[], int]) -> int | No
     return graph.apply("select", args[0], *parts)
 
 
+def _by_exponent(graph: Graph, x: int, power: int) -> int:
+    """Return the derivative of a power of x by the exponent; of 0 it is 0, where the formula has 0 times infinity."""
+    zero = graph.constant(0)
+    if graph.number(x) == 0:
+        return zero
+    slope = graph.apply("mul", power, graph.apply("log", x))
+    return graph.apply("select", graph.apply("equal", x, zero), zero, slope) if graph.number(x) is None else slope
+
+
 def _rule(graph: Graph, at: int, node: Node, d: list[int | None]) -> int | None:
     """Return a node's derivative, made of those of its operands; None is zero."""
     if not any(part is not None for part in d):
@@ -98,7 +107,7 @@ def _rule(graph: Graph, at: int, node: Node, d: list[int | None]) -> int | None:
         return apply("select", c, dx, dy)
     if node.op == "pow":
         base = _product(graph, d[0], lambda: apply("mul", y, apply("pow", x, apply("sub", y, graph.constant(1)))))
-        return _sum(graph, base, _product(graph, d[1], lambda: apply("mul", at, apply("log", x))))
+        return _sum(graph, base, _product(graph, d[1], lambda: _by_exponent(graph, x, at)))
     if node.op in SLOPES:
         return _product(graph, d[0], lambda: SLOPES[node.op](graph, x, at))
     return None  # steps: less, at_least, equal, round, sign
