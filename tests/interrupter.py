@@ -5,6 +5,7 @@ import dis
 import itertools
 import os
 import sys
+import threading
 
 import fastmlp as fm
 
@@ -67,3 +68,19 @@ def interrupted(at, call, folders=()):
     finally:
         sys.settrace(before)
     return False
+
+
+def in_thread(call):
+    """Errors of a call in another thread of Python."""
+    errors = []
+
+    def run():
+        try:
+            call()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(10)
+    return errors if not thread.is_alive() else [TimeoutError("no answer")]

@@ -797,6 +797,20 @@ def test_gradients(change, error, words, refuses):
         assert (found.layer, found.step) == ("1", 3)
 
 
+def test_nan_in_a_gradient_that_is_not_learned(refuses):
+    def frozen():
+        net = classifier()
+        net.layers[0].trainable = False
+        return net
+
+    def apply(net):
+        gradients = net.loss_and_gradients(X, LABELS)[1]
+        gradients["0.kernel"][0, 0] = NAN
+        net.apply_gradients(gradients)
+
+    refuses(frozen, apply, fm.NonFiniteError, "0.kernel")
+
+
 @pytest.mark.parametrize(
     "dy, error, words",
     [

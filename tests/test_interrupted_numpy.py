@@ -2,13 +2,12 @@
 
 import subprocess
 import sys
-import threading
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from interrupter import interrupted, places
+from interrupter import in_thread, interrupted, places
 
 import fastmlp as fm
 from fastmlp._training.gradients import Gradients
@@ -157,22 +156,6 @@ CALLS = {  # each with what its steps are, one after the other
     "fit": (fit, [partial(steps_of_fit, number=number) for number in range(3)]),
     "fit with callbacks": (lambda net: fit(net, [Looks()]), [partial(steps_of_fit, number=n) for n in range(3)]),
 }
-
-
-def in_thread(call):
-    errors = []
-
-    def run():
-        try:
-            call()
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join(20)
-    assert not thread.is_alive()
-    return errors
 
 
 def wrong_after(make, call, steps, contents, stride=1):

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from interrupter import interrupted, places
+from interrupter import in_thread, interrupted, places
 
 import fastmlp as fm
 
@@ -80,22 +80,6 @@ def test_callbacks_that_raise(hook, same_future):
         twin.fit(X, LABELS, epochs=epochs, batch_size=BATCH, shuffle=False)
     same_future(net, twin)
     assert in_thread(lambda: net.predict(X)) == []  # nobody is taken to use it still
-
-
-def in_thread(call):
-    """Errors of a call in another thread of Python."""
-    errors = []
-
-    def run():
-        try:
-            call()
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(10)
-    return errors if not thread.is_alive() else [TimeoutError("no answer")]
 
 
 @pytest.mark.parametrize(

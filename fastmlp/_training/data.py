@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,6 @@ __all__ = [
     "Given",
     "arguments",
     "as_rows",
-    "built_for",
     "check_meaning",
     "check_targets",
     "check_weights",
@@ -40,9 +39,6 @@ __all__ = [
 LABEL = np.dtype(np.int64)
 FEW = 8192  # numbers, of which the sum of squares is found faster than a look at each, without threads of BLAS
 CHECKED_BYTES = 1 << 20  # of rows that are looked at together, which bounds the memory that it takes
-
-
-Checked = TypeVar("Checked")
 
 
 class Dataset(NamedTuple):
@@ -355,10 +351,3 @@ def _check_rows(
     check_features(rows, network)
     if check is not None:
         check(network, rows)
-
-
-def built_for(compiled: Compiled, rows: NDArray[Any], check: Callable[[Network], Checked]) -> Checked:
-    """Return what `check` returns; a network that has waited for its first data is built, unless it refuses these."""
-    if not compiled.built:
-        compiled.build_for(rows.shape[1], check)
-    return check(compiled.network)

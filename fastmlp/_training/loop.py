@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._compiler.compiled import Compiled
 from ..checks import check_count, check_integer, check_share
-from .data import Dataset, Given, built_for, checked_for, converted, remember
+from .data import Dataset, Given, checked_for, converted, remember
 from .evaluate import run_evaluation
 from .means import RunningMeans
 from .names import known_columns
@@ -252,7 +252,11 @@ def _checked(
         return data, held
 
     first = given or given_held
-    return (None, None) if first is None else built_for(compiled, first.x, check)
+    if first is None:
+        return None, None
+    if not compiled.built:
+        compiled.build_for(first.x.shape[1], check)
+    return check(compiled.network)
 
 
 def _split(data: Dataset, share: float) -> tuple[Dataset, Dataset | None]:

@@ -175,8 +175,9 @@ def apply_gradients(compiled: Compiled, gradients: Mapping[str, Any]) -> None:
         wanted = executable.plan.statistics
         if not wanted.keys() <= statistics.keys():
             raise ValueError(f"statistics of gradients: missing {sorted(wanted.keys() - statistics.keys())}")
-        if compiled.gradient_transforms:  # which might hide NaN from the check that runs behind them
-            check_finite(compiled, "gradient", arrays)
+        # What the check in the kernels does not see: what transforms before it might hide, and what is not learned.
+        unseen = arrays if compiled.gradient_transforms else arrays.keys() - executable.plan.learned
+        check_finite(compiled, "gradient", {key: arrays[key] for key in unseen})
         for key, tensor in wanted.items():
             executable.view(tensor, 1)[0] = statistics[key]
         for key, array in arrays.items():
