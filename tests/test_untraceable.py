@@ -114,6 +114,7 @@ REFUSED = {
     "clip, where=": (lambda z: np.clip(z, 0, 1, where=z > 0), "np.clip with where"),
     "dtype=": (lambda z: np.add(z, 1, dtype=np.float64), "np.add with dtype"),
     "integers": (lambda z: z.astype(np.int64) * 1.0, "converts to int64"),
+    "a function in float64": (lambda z: np.float_power(np.abs(z), 2), "computes in float64"),
     "an array of integers": (lambda z: np.zeros_like(z, dtype=int) + z, "makes an array of int64"),
     "truths of numbers": (lambda z: z.astype(bool) * z, "converts to bool"),
     "a sum of truths": (lambda z: ((z > 0) + (z < 1)) * z, "np.add of truth values"),

@@ -156,6 +156,8 @@ class Symbol(NDArrayOperatorsMixin):
             node, truth = self.graph.apply(SINGLE[name], *nodes), truth or (truths and name == "multiply")
         elif name in (several := composed(self.graph)):
             node = several[name](*nodes)
+        elif name == "float_power":
+            raise Untraceable("np.float_power computes in float64 whatever it is given; np.power can be traced")
         else:
             raise Untraceable(f"np.{name} is no operation that can be traced")
         dtype = np.dtype(bool) if truth else self._float(symbols)

@@ -88,7 +88,7 @@ SINGLE = {
         "erf": "erf",
     },
     **{"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "negative": "neg", "absolute": "abs"},
-    **{"fabs": "abs", "maximum": "max", "minimum": "min", "power": "pow", "float_power": "pow", "less": "less"},
+    **{"fabs": "abs", "maximum": "max", "minimum": "min", "power": "pow", "less": "less"},
     **{"greater_equal": "at_least", "rint": "round", "expit": "sigmoid"},
 }
 # Of truth values, which are 1 and 0 here.
