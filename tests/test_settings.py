@@ -21,6 +21,7 @@ ROWS = np.eye(UNITS, dtype="f4")[LABELS]
 VALUES = {
     "activation": ("tanh", "sigmoid"),
     "alpha": (0.3, 0.6),
+    "anneal_strategy": ("linear",),
     "approximate": (True,),
     "at_zero": (0.5,),
     "beta": (0.7, 1.5),
@@ -29,11 +30,20 @@ VALUES = {
     "beta_regularizer": ("l2",),
     "bias_initializer": ("ones",),
     "bias_regularizer": ("l1",),
+    "boundaries": ([1],),
+    "cycle": (True,),
+    "decay_rate": (0.25,),
+    "decay_steps": (3,),
     "delta": (0.1,),
     "distribution": ("uniform",),
+    "div_factor": (4.0,),
+    "end_learning_rate": (0.05,),
     "epsilon": (0.1,),
+    "final_div_factor": (10.0,),
+    "first_decay_steps": (3,),
     "from_logits": (True, False),
     "gamma_regularizer": ("l1_l2",),
+    "initial_learning_rate": (0.25,),
     "kernel_initializer": ("glorot_normal",),
     "kernel_regularizer": ("l2",),
     "kind": ("categorical",),
@@ -41,6 +51,9 @@ VALUES = {
     "l2": (0.5,),
     "layers": ([{"name": "activation", "activation": "tanh"}],),
     "learning_rate": (0.5,),
+    "lengths": ([2],),
+    "m_mul": (0.5,),
+    "max_learning_rate": (0.25,),
     "maxval": (0.5,),
     "mean": (0.5,),
     "minval": (-0.5,),
@@ -49,18 +62,29 @@ VALUES = {
     "name": ("other",),
     "nesterov": (True,),
     "parameters": ({"b": 2.0},),
+    "pct_start": (0.25,),
+    "power": (2.0,),
     "program": ([["input", "'z'"], ["tanh", 0]],),
     "rate": (0.5,),
     "rho": (0.5,),
     "scale": (3.0,),
+    "schedules": ([0.2, {"name": "constant", "value": 0.3}],),
+    "staircase": (True,),
     "stddev": (2.0,),
+    "t_mul": (1.0,),
+    "three_phase": (True,),
     "threshold": (0.2,),
+    "total_steps": (3,),
     "trainable": (False,),
     "units": (7,),
     "use_bias": (False,),
     "value": (0.25,),
+    "values": ([0.3, 0.2],),
+    "warmup_steps": (3,),
+    "warmup_target": (0.3,),
 }
 
+RATES = {"initial_learning_rate": 0.1, "decay_steps": 2}
 CONFIGS = {  # what objects are made of where the defaults don't do, or where more is to be seen
     ("activations", "prelu"): [{}, {"alpha": 0.25}],
     ("activations", "silu"): [{}, {"beta": fm.learned(1.0)}],
@@ -76,6 +100,19 @@ CONFIGS = {  # what objects are made of where the defaults don't do, or where mo
     ("losses", "sparse_categorical_crossentropy"): [{}, {"from_logits": True}],
     ("losses", "binary_crossentropy"): [{}, {"from_logits": True}],
     ("metrics", "accuracy"): [{}, {"kind": "binary"}],
+    ("schedules", "constant"): [{"value": 0.1}],
+    ("schedules", "cosine_decay"): [RATES, {**RATES, "warmup_target": 0.2, "warmup_steps": 2}],
+    ("schedules", "cosine_decay_restarts"): [{"initial_learning_rate": 0.1, "first_decay_steps": 2}],
+    ("schedules", "coslog4"): [{"max_learning_rate": 0.1, "total_steps": 5}],
+    ("schedules", "exponential_decay"): [{**RATES, "decay_rate": 0.5}],
+    ("schedules", "flat_cos"): [RATES],
+    ("schedules", "inverse_time_decay"): [{**RATES, "decay_rate": 0.5}],
+    ("schedules", "linear"): [{**RATES, "end_learning_rate": 0.2}],
+    ("schedules", "one_cycle"): [{"max_learning_rate": 0.1, "total_steps": 5}],
+    ("schedules", "piecewise_constant_decay"): [{"boundaries": [0], "values": [0.1, 0.2]}],
+    ("schedules", "polynomial_decay"): [RATES],
+    ("schedules", "sequence"): [{"schedules": [0.1, 0.2], "lengths": [1]}],
+    ("schedules", "step"): [RATES],
 }
 
 
@@ -111,6 +148,8 @@ def network(kind, obj, *, build=True):
         layers.append(L.Dense(4, kernel_regularizer=obj, bias_regularizer=obj))
     elif kind == "optimizers":
         optimizer = obj
+    elif kind == "schedules":
+        optimizer = fm.optimizers.SGD(obj, momentum=obj)
     elif kind == "metrics":
         metrics = [obj]
     elif kind == "losses":
@@ -192,6 +231,8 @@ def find(net, kind):
         return getattr(net, kind.replace("losses", "loss").replace("optimizers", "optimizer"))
     if kind == "metrics":
         return net.metrics[0]
+    if kind == "schedules":
+        return net.optimizer.learning_rate
     return getattr(net.layers[2], {"activations": "activation"}.get(kind, f"kernel_{kind[:-1]}"))
 
 

@@ -25,7 +25,8 @@ class Optimizer(Configurable):
     Parameters
     ----------
     learning_rate : float or callable
-        A number, or a pure function of the step (from 1 on) that gives one. May be set between steps.
+        A number; or a schedule, ``{"name": ..., **config}`` of one, or any pure function of the step (from 1 on) that
+        gives one. May be set between steps. With a plain function, a network can be copied but not saved.
 
     Attributes
     ----------
