@@ -13,6 +13,7 @@ from ._source_tree import hand_over
 if not hand_over(__name__, __path__):  # a source tree without kernels: from here on, `fastmlp` is the installed one
     from . import (
         activations,
+        constraints,
         errors,
         initializers,
         layers,
@@ -44,6 +45,7 @@ __all__ = [
     "activations",
     "callbacks",
     "config",
+    "constraints",
     "datasets",
     "errors",
     "get_include",

@@ -24,10 +24,13 @@ VALUES = {
     "anneal_strategy": ("linear",),
     "approximate": (True,),
     "at_zero": (0.5,),
+    "axis": (1, (0, 1)),
     "beta": (0.7, 1.5),
     "beta1": (0.5,),
     "beta2": (0.6,),
+    "beta_constraint": ("unit_norm",),
     "beta_regularizer": ("l2",),
+    "bias_constraint": ("unit_norm",),
     "bias_initializer": ("ones",),
     "bias_regularizer": ("l1",),
     "boundaries": ([1],),
@@ -42,8 +45,10 @@ VALUES = {
     "final_div_factor": (10.0,),
     "first_decay_steps": (3,),
     "from_logits": (True, False),
+    "gamma_constraint": ("unit_norm",),
     "gamma_regularizer": ("l1_l2",),
     "initial_learning_rate": (0.25,),
+    "kernel_constraint": ("unit_norm",),
     "kernel_initializer": ("glorot_normal",),
     "kernel_regularizer": ("l2",),
     "kind": ("categorical",),
@@ -54,8 +59,10 @@ VALUES = {
     "lengths": ([2],),
     "m_mul": (0.5,),
     "max_learning_rate": (0.25,),
+    "max_value": (0.5,),
     "maxval": (0.5,),
     "mean": (0.5,),
+    "min_value": (0.1,),
     "minval": (-0.5,),
     "mode": ("fan_out",),
     "momentum": (0.5, 0.4),
@@ -148,6 +155,8 @@ def network(kind, obj, *, build=True):
         layers.append(L.Dense(4, kernel_regularizer=obj, bias_regularizer=obj))
     elif kind == "optimizers":
         optimizer = obj
+    elif kind == "constraints":
+        layers.append(L.Dense(4, kernel_constraint=obj))
     elif kind == "schedules":
         optimizer = fm.optimizers.SGD(obj, momentum=obj)
     elif kind == "metrics":

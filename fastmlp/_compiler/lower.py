@@ -13,6 +13,7 @@ from .fuse import fuse
 from .ir import Graph, Operation, Value
 from .ops.add import emit_sum
 from .ops.check import add_checks
+from .ops.constraint import add_constraints
 from .ops.gather import add_where_needed, callers_rows
 from .ops.keep_output import add_keep_output
 from .ops.loss import add_loss, takes_last_activation
@@ -121,6 +122,7 @@ class Lowering(Emitter):
         add_checks(self, optimizer)
         marks["check"] = len(self.records)
         add_update(self, optimizer)
+        add_constraints(self)
         for operation in self.graph.operations:
             operation.update(self)
         marks["commit"] = len(self.records)
@@ -136,6 +138,7 @@ class Lowering(Emitter):
         add_checks(self, optimizer)
         marks["check"] = len(self.records)
         add_update(self, optimizer)
+        add_constraints(self)
         if statistics:
             for operation in self.graph.operations:
                 operation.expect_statistics(self)
