@@ -125,12 +125,13 @@ class Code:
         known = self.inputs + len(self.lines)
         return known - 1 - choices.below(min(known, 5)) if choices.below(3) else choices.below(known)
 
-    def run(self, *inputs, after=lambda value, beside: value):
+    def run(self, *inputs, after=lambda function, value, beside: value):
         values = list(inputs)
         for _ in range(max(self.repeats, 1)):
             for function, operands in self.lines:
                 given = [operand[0] if isinstance(operand, tuple) else values[operand] for operand in operands]
-                values.append(after(_called(function, given), given if function in BY_DIFFERENCES else ()))
+                beside = given if function in BY_DIFFERENCES else ()
+                values.append(after(function, _called(function, given), beside))
             last = values[len(values) - len(self.lines) :]
             values = [last[-1], *values[1 : self.inputs], *last]  # the next time over the result of this one
         return [last[place] for place in self.outputs]
@@ -166,10 +167,16 @@ class Finding(Exception):
 
 
 def rounded(dtype, rng):
-    """Return what rounds a result at random, by a few units in the last place, of it or of numbers `beside` it."""
-    share = 8 * np.finfo(dtype).eps
+    """Return what rounds a result at random, by a few units in the last place, of it or of numbers `beside` it.
 
-    def after(value, beside):
+    log1p(exp(x)) is compiled as softplus(x), which stays finite where exp(x) overflows: so does log1p here.
+    """
+    share = 8 * np.finfo(dtype).eps
+    most = np.log(np.finfo(dtype).max)
+
+    def after(function, value, beside):
+        if function is np.log1p:
+            value = np.minimum(value, most).astype(value.dtype) if isinstance(value, np.ndarray) else value
         if isinstance(value, np.ndarray) and value.dtype.kind == "f":
             size = np.maximum.reduce([value, *(np.broadcast_to(np.abs(one), value.shape) for one in beside)])
             return (value + share * rng.uniform(-1, 1, value.shape) * size).astype(value.dtype)
@@ -183,7 +190,7 @@ def samples(compute, dtype):
     rng = np.random.default_rng(0)
     found = []
     for k in range(SAMPLES):
-        value = np.asarray(compute(rounded(dtype, rng) if k else lambda value, beside: value))
+        value = np.asarray(compute(rounded(dtype, rng) if k else lambda function, value, beside: value))
         if value.dtype.kind != "f":
             return None
         found.append(value)
