@@ -208,6 +208,16 @@ def magnitude(d, m, n):
             yield (d.input(x),)
 
 
+def clip_values(d, m, n):
+    for limit in (0.5, 1e30):
+        yield d.inout(d.normal(n)), limit
+
+
+def clip_norm(d, m, n):
+    for scale, limit in ((1.0, 0.5), (1.0, 1e30), (1e-30, 1e-31), (0.0, 1.0), (1e18, 1.0)):
+        yield d.inout(d.input(d.normal(n) * d.dtype.type(scale))), limit
+
+
 def philox(d, m, n):
     seed, step = (int(k) for k in d.rng.integers(0, 2**64, 2, np.uint64))
     yield seed, step, n, 2**32 - 1 - m  # some blocks lie beyond the last and count from 0
@@ -227,7 +237,7 @@ CASES = [
     activation_forward, activation_backward, elementary, elementary_power, dense_forward, dense_backward, column_sums,
     batchnorm_forward, batchnorm_backward, batchnorm_update, add, layernorm_forward,
     layernorm_backward, softmax_forward, softmax_backward, loss, accuracy,
-    sgd_update, adam_update, all_finite, magnitude, philox, dropout_forward, dropout_backward,
+    sgd_update, adam_update, all_finite, magnitude, clip_values, clip_norm, philox, dropout_forward, dropout_backward,
 ]  # fmt: skip
 case = pytest.mark.parametrize("case", CASES)
 
@@ -301,10 +311,11 @@ def test_twin(bindings, dtype, case):
 def test_wrong_arrays_are_refused(bindings, dtype, case):
     """Longer than the others say along an axis, of another dtype, with gaps, read-only though written."""
     face = getattr(bindings, case.__name__)
-    free = {column_sums: [(0, 0)], all_finite: [(0, 0)], magnitude: [(0, 0)], accuracy: [(1, 1)]}.get(
+    alone = all_finite, magnitude, clip_values, clip_norm  # of one array
+    free = {column_sums: [(0, 0)], accuracy: [(1, 1)], **{each: [(0, 0)] for each in alone}}.get(
         case, ()
-    )  # argument and axis
-    lonely = {all_finite: 0, magnitude: 0, accuracy: 1}.get(case)  # the argument whose dtype none other has
+    )  # argument, axis
+    lonely = {accuracy: 1, **dict.fromkeys(alone, 0)}.get(case)  # the argument whose dtype none other has
     draw = Draw(dtype)
     for arguments in case(draw, 3, 5):
         for at, array in enumerate(arguments):

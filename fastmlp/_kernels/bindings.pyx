@@ -7,7 +7,10 @@ from cython.parallel cimport parallel
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from . cimport nn_activations, nn_batchnorm, nn_dropout, nn_layernorm, nn_losses, nn_optimizers, nn_softmax_crossentropy, random
+from . cimport (
+    nn_activations, nn_batchnorm, nn_clipping, nn_dropout, nn_layernorm, nn_losses, nn_optimizers, nn_softmax_crossentropy,
+    random
+)
 from .arrays cimport arrays_t, expect, parse
 from .nn_add cimport add_row
 from .gemm cimport gemm_chunks, gemm_t, panel_width, scratch_size
@@ -367,6 +370,29 @@ def magnitude(x):
     cdef arrays_t c
     parse(&c, b"x:n", (x,))
     return nn_optimizers.magnitude(c.f[0], c.n) if c.single else nn_optimizers.magnitude(c.d[0], c.n)
+
+
+def clip_values(g, double limit):
+    """g = min(max(g, -limit), limit)."""
+    cdef arrays_t c
+    parse(&c, b"g=n", (g,))
+    if c.single:
+        nn_clipping.clip_values(c.f[0], c.n, limit)
+    else:
+        nn_clipping.clip_values(c.d[0], c.n, limit)
+
+
+def clip_norm(g, double limit):
+    """g = g min(1, limit / norm), the norm of all of it."""
+    cdef arrays_t c
+    cdef double found
+    parse(&c, b"g=n", (g,))
+    if c.single:
+        found = nn_clipping.squared_sum(c.f[0], c.n)
+        nn_clipping.scale_by(c.f[0], c.n, nn_clipping.clip_factor(&found, 1, limit))
+    else:
+        found = nn_clipping.squared_sum(c.d[0], c.n)
+        nn_clipping.scale_by(c.d[0], c.n, nn_clipping.clip_factor(&found, 1, limit))
 
 
 def dropout_forward(x, y, mask, double rate, unsigned long long seed, unsigned long long step, unsigned int layer):

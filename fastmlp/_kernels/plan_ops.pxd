@@ -62,6 +62,9 @@ cdef enum:
     PENALTY_SUM
     CHECK
     ABORT_IF_NONFINITE
+    CLIP_VALUE
+    SQUARED_NORM
+    CLIP_NORM
     BATCHNORM_UPDATE
     SGD
     ADAM
@@ -441,6 +444,17 @@ cdef struct abort_if_nonfinite_op_t:
     head_t head
     Py_ssize_t updates              # whether the operation behind it is an update that need not be guarded
 
+cdef struct clip_op_t:
+    # clip_value: g = min(max(g, -limit), limit); squared_norm: sums = squares of gradients, chunk by chunk; clip_norm:
+    # g = g min(1, limit / norm), the norm of each group by its sums. All go over segments, rows of the table: first
+    # and last number of the arena, and the group, whose segments stand one after the other.
+    head_t head
+    Py_ssize_t size                 # numbers of all segments
+    Py_ssize_t segments             # index into the table
+    Py_ssize_t n_segments
+    ref_t sums                      # in double
+    double limit
+
 cdef struct batchnorm_update_op_t:
     # running = momentum running + (1 - momentum) batch
     head_t head
@@ -516,6 +530,7 @@ cdef union op_t:
     penalty_sum_op_t penalty_sum
     check_op_t check
     abort_if_nonfinite_op_t abort_if_nonfinite
+    clip_op_t clip
     batchnorm_update_op_t batchnorm_update
     update_t update
     sgd_op_t sgd

@@ -355,6 +355,19 @@ def magnitude(x: Array) -> int:
     return large if all_finite(x) else 1
 
 
+def clip_values(g: Array, limit: float) -> None:
+    """``g = min(max(g, -limit), limit)``; (n,)."""
+    g[...] = np.clip(g, -limit, limit)
+
+
+def clip_norm(g: Array, limit: float) -> None:
+    """``g = g min(1, limit / norm)``, ``norm = sqrt(sum g^2)``, in double; (n,). A norm of 0 stays."""
+    most = float(np.abs(g).max(initial=0.0))
+    norm = most * np.sqrt(np.square(g.astype(np.float64) / most).sum()) if most else 0.0
+    if norm > limit:
+        g *= g.dtype.type(limit / norm)
+
+
 def philox(seed: int, step: int, stream: int, block0: int) -> list[list[int]]:
     """Return words 0 to 3 (rows) of the blocks block0 .. block0 + 15 (columns) of Philox4x32-10.
 

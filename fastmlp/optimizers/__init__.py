@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..registry import optimizers as registry
 from ._adam import Adam
 from ._base import Optimizer
+from ._clipping import Clipping as Clipping
 from ._execution import KernelSpec as KernelSpec
 from ._execution import execution_of as execution_of
 from ._rmsprop import RMSprop

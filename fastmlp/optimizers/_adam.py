@@ -45,8 +45,9 @@ class Adam(Optimizer):
         beta1: Scheduled = 0.9,
         beta2: Scheduled = 0.999,
         epsilon: Scheduled = 1e-8,
+        **common: Any,
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, **common)
         self.beta1 = beta1
         self.beta2 = beta2
         self.epsilon = epsilon

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ..configurable import Configurable
 from ..registry import optimizers as registry
+from ._clipping import Clipping, check_limit
 from ._hyperparameters import Hyperparameter, Scheduled, checked_rate, value_at
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ class Optimizer(Configurable):
     ----------
     learning_rate : float or callable
         A number, or a pure function of the step (from 1 on) that gives one. May be set between steps.
+    clipvalue, clipnorm, global_clipnorm : float or None
+        Limits of gradients, above 0; None: no limit. Each number g becomes ``min(max(g, -clipvalue), clipvalue)``; then
+        the gradient of each parameter whose norm is above `clipnorm` is scaled to it; then all gradients together, if
+        their norm is above `global_clipnorm` (Pascanu and others, ICML 2013). Gradients are those of the whole loss,
+        penalties included, of what is learned. NaN and infinity are told, not clipped.
 
     Attributes
     ----------
@@ -50,8 +56,25 @@ class Optimizer(Configurable):
 
     learning_rate = Hyperparameter()
 
-    def __init__(self, learning_rate: Scheduled = 0.001) -> None:
+    def __init__(
+        self,
+        learning_rate: Scheduled = 0.001,
+        *,
+        clipvalue: float | None = None,
+        clipnorm: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
         self.learning_rate = learning_rate
+        self.clipvalue = check_limit("clipvalue", clipvalue)
+        self.clipnorm = check_limit("clipnorm", clipnorm)
+        self.global_clipnorm = check_limit("global_clipnorm", global_clipnorm)
+
+    @property
+    def clipping(self) -> Clipping:
+        """What is clipped of gradients, checked: a class of one's own may have set what it likes."""
+        limits = vars(self).get
+        names = ("clipvalue", "clipnorm", "global_clipnorm")
+        return Clipping(*(check_limit(name, limits(name)) for name in names))
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of one step, counted from 1."""

@@ -47,8 +47,10 @@ class RMSprop(Optimizer):
     rho = Hyperparameter(check_share)
     epsilon = Hyperparameter()
 
-    def __init__(self, learning_rate: Scheduled = 0.001, rho: Scheduled = 0.9, epsilon: Scheduled = 1e-8) -> None:
-        super().__init__(learning_rate)
+    def __init__(
+        self, learning_rate: Scheduled = 0.001, rho: Scheduled = 0.9, epsilon: Scheduled = 1e-8, **common: Any
+    ) -> None:
+        super().__init__(learning_rate, **common)
         self.rho = rho
         self.epsilon = epsilon
 

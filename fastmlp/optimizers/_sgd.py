@@ -53,8 +53,14 @@ class SGD(Optimizer):
 
     momentum = _Momentum(check_share)
 
-    def __init__(self, learning_rate: Scheduled = 0.01, momentum: Scheduled = 0.0, nesterov: bool = False) -> None:
-        super().__init__(learning_rate)
+    def __init__(
+        self,
+        learning_rate: Scheduled = 0.01,
+        momentum: Scheduled = 0.0,
+        nesterov: bool = False,
+        **common: Any,
+    ) -> None:
+        super().__init__(learning_rate, **common)
         self.momentum = momentum
         self.nesterov = bool(nesterov)
 

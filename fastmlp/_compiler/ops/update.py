@@ -58,7 +58,9 @@ def _call(keys: frozenset[str]) -> Call:
     def call(executable: Any, batch: int) -> None:
         arenas, optimizer = executable.arenas, executable.optimizer
         stepped = optimizer.at_step(executable.iteration)
-        for key in filter(keys.__contains__, arenas.parameters):
+        gradients = {key: executable.gradients[key] for key in arenas.parameters if key in keys}
+        optimizer.clipping.apply(list(gradients.values()))
+        for key in gradients:
             parameter, state = arenas.parameters[key], arenas.state[key]
             if key not in copies:
                 copies[key] = parameter.copy(), {name: array.copy() for name, array in state.items()}
@@ -66,7 +68,7 @@ def _call(keys: frozenset[str]) -> Call:
             targets = [(copy, parameter), *((kept[name], array) for name, array in state.items())]
             for value, target in targets:
                 value[...] = target
-            gradient, given = read_only(executable.gradients[key]), dict(kept)
+            gradient, given = read_only(gradients[key]), dict(kept)
             learning_rate = float(executable.hyper[arenas.group_of(key)])
             with np.errstate(all="ignore"):  # what is not finite is told by an error of ours
                 answer = stepped.update(copy, gradient, given, learning_rate, executable.iteration)
