@@ -190,6 +190,11 @@ def adam_update(d, m, n):
         yield w, d.normal(n), m1, v, 0.01, 0.9, 0.999, 1e-8, step
 
 
+def average_update(d, m, n):
+    for momentum, overwrite in ((0.99, False), (0.9, True), (0.0, False)):
+        yield d.inout(d.normal(n)), d.inout(d.normal(n)), momentum, overwrite
+
+
 def all_finite(d, m, n):
     yield (d.normal(n),)
     for bad in (np.nan, np.inf, -np.inf):
@@ -237,7 +242,8 @@ CASES = [
     activation_forward, activation_backward, elementary, elementary_power, dense_forward, dense_backward, column_sums,
     batchnorm_forward, batchnorm_backward, batchnorm_update, add, layernorm_forward,
     layernorm_backward, softmax_forward, softmax_backward, loss, accuracy,
-    sgd_update, adam_update, all_finite, magnitude, clip_values, clip_norm, philox, dropout_forward, dropout_backward,
+    sgd_update, adam_update, average_update, all_finite, magnitude, clip_values, clip_norm, philox,
+    dropout_forward, dropout_backward,
 ]  # fmt: skip
 case = pytest.mark.parametrize("case", CASES)
 

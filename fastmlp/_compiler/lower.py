@@ -12,6 +12,7 @@ from .emit import Emitter, pack_records
 from .fuse import fuse
 from .ir import Graph, Operation, Value
 from .ops.add import emit_sum
+from .ops.average import add_average
 from .ops.check import add_checks
 from .ops.clip import add_clipping
 from .ops.gather import add_where_needed, callers_rows
@@ -124,6 +125,7 @@ class Lowering(Emitter):
         self._update(optimizer)
         for operation in self.graph.operations:
             operation.update(self)
+        add_average(self, optimizer)
         marks["commit"] = len(self.records)
         return self._finish(out, marks, d_out=d_out)
 
@@ -141,6 +143,7 @@ class Lowering(Emitter):
             for operation in self.graph.operations:
                 operation.expect_statistics(self)
                 operation.update(self)
+        add_average(self, optimizer)
         marks["commit"] = len(self.records)
         self.graph.operations.clear()
         return self._finish(Tensor(NONE, 0, 0), marks)

@@ -75,6 +75,8 @@ class TrainingSettings(NamedTuple):
         Which metrics the loss's kernel counts.
     clipping : Clipping or None
         What the optimizer clips of gradients.
+    averaging : Averaging or None
+        How it averages weights.
     """
 
     forward: tuple[Any, ...]
@@ -84,6 +86,7 @@ class TrainingSettings(NamedTuple):
     update: Any
     metrics_compiled: tuple[bool, ...]
     clipping: optimizers.Clipping | None
+    averaging: optimizers.Averaging | None
 
     @property
     def loss_runs_in_python(self) -> bool:
@@ -112,6 +115,7 @@ def training_settings(compiled: Compiled, forward: tuple[Any, ...]) -> TrainingS
         None if optimizer is None else optimizers.execution_of(optimizer),
         tuple(map(is_compiled, compiled.metrics)),
         None if optimizer is None else optimizer.clipping,
+        None if optimizer is None else optimizer.averaging,
     )
 
 

@@ -7,10 +7,8 @@ from cython.parallel cimport parallel
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from . cimport (
-    nn_activations, nn_batchnorm, nn_clipping, nn_dropout, nn_layernorm, nn_losses, nn_optimizers, nn_softmax_crossentropy,
-    random
-)
+from . cimport nn_activations, nn_batchnorm, nn_clipping, nn_dropout, nn_layernorm, nn_losses, nn_optimizers
+from . cimport nn_softmax_crossentropy, random
 from .arrays cimport arrays_t, expect, parse
 from .nn_add cimport add_row
 from .gemm cimport gemm_chunks, gemm_t, panel_width, scratch_size
@@ -356,6 +354,16 @@ def adam_update(w, g, m, v, double learning_rate, double beta_1, double beta_2, 
         nn_optimizers.adam_update(c.f[0], c.f[1], c.f[2], c.f[3], c.n, learning_rate, beta_1, beta_2, epsilon, step)
     else:
         nn_optimizers.adam_update(c.d[0], c.d[1], c.d[2], c.d[3], c.n, learning_rate, beta_1, beta_2, epsilon, step)
+
+
+def average_update(average, w, double momentum, bint overwrite):
+    """average = momentum average + (1 - momentum) w; then w = average where it is to be overwritten."""
+    cdef arrays_t c
+    parse(&c, b"average=n w=n", (average, w))
+    if c.single:
+        nn_optimizers.average_update(c.f[0], c.f[1], c.n, momentum, overwrite)
+    else:
+        nn_optimizers.average_update(c.d[0], c.d[1], c.n, momentum, overwrite)
 
 
 def all_finite(x):

@@ -19,7 +19,7 @@ from .nn_softmax_crossentropy cimport softmax_backward, softmax_forward
 from .plan_chunks cimport chunks_of
 from .plan_dense cimport d_kernel, d_kernel_sum, x_offsets_of
 from .plan_ops cimport (
-    ABORT_IF_NONFINITE, ACTIVATION, ACTIVATION_BACKWARD, ADAM, ADD, BATCHNORM, BATCHNORM_BACKWARD,
+    ABORT_IF_NONFINITE, ACTIVATION, ACTIVATION_BACKWARD, ADAM, ADD, AVERAGE, BATCHNORM, BATCHNORM_BACKWARD,
     BATCHNORM_BACKWARD_SUMS, BATCHNORM_FOLD, BATCHNORM_RUNNING, BATCHNORM_STATISTICS, BATCHNORM_UPDATE, BUFFERS, CHECK,
     CLIP_NORM, CLIP_VALUE, D_INPUT,
     D_KERNEL, D_KERNEL_SUM, DENSE, DROPOUT, DROPOUT_BACKWARD, GATHER, KEEP_OUTPUT, KEPT, LAYERNORM, LAYERNORM_BACKWARD,
@@ -31,7 +31,8 @@ from .plan_ops cimport (
     parametric_sums_op_t, softmax_backward_op_t
 )
 from .plan_update cimport (
-    check_chunks, clip_norms, clip_values_of, note_overflow, penalize, penalty_sum, save, sum_squares, update_chunks
+    check_chunks, clip_norms, clip_values_of, note_overflow, penalize, penalty_sum, save, sum_squares, update_averages,
+    update_chunks
 )
 from .simd cimport LINE_NUMBERS, real, share
 from .simd_sums cimport sum_of
@@ -418,6 +419,8 @@ cdef void run_shared(const op_t *op, run_t *run, int tid, int team, Py_ssize_t *
         update_chunks(op, run, chunks_of(claimed, tid, team), like)
     elif code == CHECK:
         check_chunks(&op.check, run, chunks_of(claimed, tid, team), like)
+    elif code == AVERAGE:
+        update_averages(&op.average, run, tid, team, like)
     elif code == CLIP_VALUE:
         clip_values_of(&op.clip, run, tid, team, like)
     elif code == SQUARED_NORM:

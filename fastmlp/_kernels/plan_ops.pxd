@@ -69,6 +69,7 @@ cdef enum:
     SGD
     ADAM
     TRACED_UPDATE
+    AVERAGE
     PYTHON
 
 cdef struct head_t:
@@ -493,6 +494,16 @@ cdef struct traced_update_op_t:
     Py_ssize_t program
     Py_ssize_t n_slots
 
+cdef struct average_op_t:
+    # average += (1 - momentum) (w - average), over segments as updates have them; every so many steps, w = average
+    head_t head
+    Py_ssize_t size
+    Py_ssize_t segments
+    Py_ssize_t n_segments
+    Py_ssize_t offset               # of the averages in the state of the optimizer
+    Py_ssize_t every                # 0: never
+    double momentum
+
 cdef struct python_op_t:
     # run by the caller, between two runs of compiled operations
     head_t head
@@ -536,6 +547,7 @@ cdef union op_t:
     sgd_op_t sgd
     adam_op_t adam
     traced_update_op_t traced_update
+    average_op_t average
     python_op_t python
 
 cdef struct run_t:

@@ -97,6 +97,7 @@ cdef int add_all() except -1:
     add("sgd", SGD, False, o.sgd)
     add("adam", ADAM, False, o.adam)
     add("traced_update", TRACED_UPDATE, False, o.traced_update)
+    add("average", AVERAGE, False, o.average)
     add("python", PYTHON, False, o.python)
     return 0
 

@@ -8,12 +8,12 @@ from libc.math cimport fabs, isfinite
 from libc.string cimport memcpy
 
 from .nn_clipping cimport clip_factor, clip_values, scale_by, squared_sum
-from .nn_optimizers cimport NONFINITE, OVERFLOW, adam_update, all_finite, magnitude, sgd_update, within
+from .nn_optimizers cimport NONFINITE, OVERFLOW, adam_update, all_finite, average_update, magnitude, sgd_update, within
 from .nn_penalties cimport CHUNK, penalty
 from .plan_chunks cimport chunks_t, claim, n_chunks
 from .plan_ops cimport (
     ADAM, BATCHNORM_UPDATE, BUFFERS, GRADIENTS, NONE, PARAMETERS, SGD, SHIFT, STATE, TRACED_UPDATE, UNDO, at, check_op_t,
-    clip_op_t, gradient, has, op_t, penalty_op_t, penalty_sum_op_t, ref_t, run_t, traced_update_op_t
+    average_op_t, clip_op_t, gradient, has, op_t, penalty_op_t, penalty_sum_op_t, ref_t, run_t, traced_update_op_t
 )
 from .simd cimport LINE_NUMBERS, real, share
 from .simd_sums cimport sum_of
@@ -201,6 +201,21 @@ cdef inline void update_chunks(const op_t *op, run_t *run, chunks_t chunks, cons
                 guarded_update(op, run, chunks.tid, begin, end - begin, run.hyper + segment[2], like)
             elif begin < end:
                 update(op, run, begin, end - begin, run.hyper + segment[2], like)
+
+
+cdef inline void update_averages(const average_op_t *op, run_t *run, int tid, int team, const real *like) noexcept nogil:
+    """Average this thread's share of the parameters, unless the step is about to be taken back; all threads have met."""
+    cdef const Py_ssize_t *segment
+    cdef Py_ssize_t k, first, last
+    for k in range(team):
+        if run.bad[k] & OVERFLOW:
+            return
+    for k in range(op.n_segments):
+        segment = run.table + op.segments + SEGMENT * k
+        share(segment[1] - segment[0], LINE_NUMBERS, tid, team, &first, &last)
+        first, last = first + segment[0], last + segment[0]
+        average_update(<real *> run.base[STATE] + op.offset + first, <real *> run.base[PARAMETERS] + first, last - first,
+                       op.momentum, op.every > 0 and run.iteration % op.every == 0)
 
 
 cdef inline Py_ssize_t n_hyper(const op_t *op) noexcept nogil:

@@ -344,6 +344,13 @@ def adam_update(
     w -= learning_rate * mhat / (np.sqrt(vhat) + epsilon)
 
 
+def average_update(average: Array, w: Array, momentum: float, overwrite: bool) -> None:
+    """``average = momentum average + (1 - momentum) w``; then ``w = average`` where it is to be overwritten; (n,)."""
+    average[...] = momentum * average + (1 - momentum) * w
+    if overwrite:
+        w[...] = average
+
+
 def all_finite(x: Array) -> bool:
     """Return whether x (n,) has neither NaN nor infinity."""
     return bool(np.isfinite(x).all())

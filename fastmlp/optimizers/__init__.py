@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from ..registry import optimizers as registry
 from ._adam import Adam
+from ._averaging import AVERAGE as AVERAGE
+from ._averaging import Averaging as Averaging
 from ._base import Optimizer
 from ._clipping import Clipping as Clipping
 from ._execution import KernelSpec as KernelSpec

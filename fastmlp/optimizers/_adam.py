@@ -30,6 +30,8 @@ class Adam(Optimizer):
         Shares kept of the moments, in [0, 1).
     epsilon : float or callable
         Added to ``sqrt(vhat)``.
+    **common
+        Clipping of gradients and averaging of weights, see `Optimizer`.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "beta1", "beta2", "epsilon")

@@ -7,8 +7,10 @@ from copy import copy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from ..checks import check_share
 from ..configurable import Configurable
 from ..registry import optimizers as registry
+from ._averaging import Averaging, check_every
 from ._clipping import Clipping, check_limit
 from ._hyperparameters import Hyperparameter, Scheduled, checked_rate, value_at
 
@@ -32,6 +34,14 @@ class Optimizer(Configurable):
         the gradient of each parameter whose norm is above `clipnorm` is scaled to it; then all gradients together, if
         their norm is above `global_clipnorm` (Pascanu and others, ICML 2013). Gradients are those of the whole loss,
         penalties included, of what is learned. NaN and infinity are told, not clipped.
+    use_ema : bool
+        Keep an exponential moving average of the weights, ``average = ema_momentum average + (1 - ema_momentum) w``
+        after each step, which begins with the first weights (Polyak and Juditsky, SIAM J. Control and Optimization,
+        1992). It is ``net.optimizer_state[key]["average"]``.
+    ema_momentum : float
+        In [0, 1).
+    ema_overwrite_frequency : int or None
+        After so many steps the weights become their average; None: never.
 
     Attributes
     ----------
@@ -63,11 +73,24 @@ class Optimizer(Configurable):
         clipvalue: float | None = None,
         clipnorm: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
     ) -> None:
         self.learning_rate = learning_rate
         self.clipvalue = check_limit("clipvalue", clipvalue)
         self.clipnorm = check_limit("clipnorm", clipnorm)
         self.global_clipnorm = check_limit("global_clipnorm", global_clipnorm)
+        self.use_ema = bool(use_ema)
+        self.ema_momentum = check_share("ema_momentum", ema_momentum)
+        self.ema_overwrite_frequency = check_every("ema_overwrite_frequency", ema_overwrite_frequency)
+
+    def _check_change(self, name: str, value: Any) -> None:
+        if name == "use_ema" and self.in_use and bool(value) != self.use_ema:
+            raise AttributeError(
+                f"use_ema: can't become {value!r}, since the optimizer was compiled with {self.use_ema}, and keeps "
+                f"{'an average' if self.use_ema else 'no average'}; call compile with a new one"
+            )
 
     @property
     def clipping(self) -> Clipping:
@@ -75,6 +98,13 @@ class Optimizer(Configurable):
         limits = vars(self).get
         names = ("clipvalue", "clipnorm", "global_clipnorm")
         return Clipping(*(check_limit(name, limits(name)) for name in names))
+
+    @property
+    def averaging(self) -> Averaging | None:
+        """How weights are averaged; None: not at all. A class of one's own may not have called ``__init__``."""
+        if not vars(self).get("use_ema", False):
+            return None
+        return Averaging(self.ema_momentum, self.ema_overwrite_frequency)
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of one step, counted from 1."""

@@ -29,6 +29,8 @@ class RMSprop(Optimizer):
         Share kept of the mean square, in [0, 1).
     epsilon : float or callable
         Added to ``sqrt(v)``, outside the root.
+    **common
+        Clipping of gradients and averaging of weights, see `Optimizer`.
 
     Examples
     --------

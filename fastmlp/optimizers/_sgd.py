@@ -46,6 +46,8 @@ class SGD(Optimizer):
         mu, in [0, 1); a velocity is kept where it is a function of the step, or not 0.
     nesterov : bool
         Look ahead along the velocity (Sutskever and others, ICML 2013).
+    **common
+        Clipping of gradients and averaging of weights, see `Optimizer`.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "momentum")
