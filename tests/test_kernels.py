@@ -184,6 +184,11 @@ def sgd_update(d, m, n):
         yield d.inout(d.normal(n)), d.normal(n), d.inout(d.normal(n)), 0.1, momentum, nesterov
 
 
+def decay(d, m, n):
+    for factor in (1.0, 0.9999, 0.0, -0.5):
+        yield d.inout(d.normal(n)), factor
+
+
 def adam_update(d, m, n):
     for step in (1, 2, 1000):
         w, m1, v = d.inout(d.normal(n)), d.inout(d.normal(n)), d.inout(d.positive(n))
@@ -227,7 +232,7 @@ CASES = [
     activation_forward, activation_backward, elementary, elementary_power, dense_forward, dense_backward, column_sums,
     batchnorm_forward, batchnorm_backward, batchnorm_update, add, layernorm_forward,
     layernorm_backward, softmax_forward, softmax_backward, loss, accuracy,
-    sgd_update, adam_update, all_finite, magnitude, philox, dropout_forward, dropout_backward,
+    sgd_update, decay, adam_update, all_finite, magnitude, philox, dropout_forward, dropout_backward,
 ]  # fmt: skip
 case = pytest.mark.parametrize("case", CASES)
 
@@ -301,10 +306,9 @@ def test_twin(bindings, dtype, case):
 def test_wrong_arrays_are_refused(bindings, dtype, case):
     """Longer than the others say along an axis, of another dtype, with gaps, read-only though written."""
     face = getattr(bindings, case.__name__)
-    free = {column_sums: [(0, 0)], all_finite: [(0, 0)], magnitude: [(0, 0)], accuracy: [(1, 1)]}.get(
-        case, ()
-    )  # argument and axis
-    lonely = {all_finite: 0, magnitude: 0, accuracy: 1}.get(case)  # the argument whose dtype none other has
+    alone = dict.fromkeys((column_sums, all_finite, magnitude, decay), [(0, 0)])
+    free = {**alone, accuracy: [(1, 1)]}.get(case, ())  # argument and axis
+    lonely = {all_finite: 0, magnitude: 0, decay: 0, accuracy: 1}.get(case)  # the argument whose dtype none other has
     draw = Draw(dtype)
     for arguments in case(draw, 3, 5):
         for at, array in enumerate(arguments):
@@ -530,7 +534,7 @@ def test_columns_and_pieces_give_the_bits_of_the_whole(bindings, dtype):
         part = [y[piece].copy() for y in np.zeros((5, 133), dtype)]
         all_sums(x[:, piece].copy(), *part)
         same_bits(part, [y[piece] for y in whole])
-    for case in (sgd_update, adam_update):
+    for case in (sgd_update, decay, adam_update):
         for arguments in case(draw, 1, 130):
             arrays = [value for value in arguments if isinstance(value, np.ndarray)]
             others = arguments[len(arrays) :]
