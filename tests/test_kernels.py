@@ -306,7 +306,7 @@ def test_twin(bindings, dtype, case):
 def test_wrong_arrays_are_refused(bindings, dtype, case):
     """Longer than the others say along an axis, of another dtype, with gaps, read-only though written."""
     face = getattr(bindings, case.__name__)
-    alone = dict.fromkeys((column_sums, all_finite, magnitude, decay), [(0, 0)])
+    alone = {key: [(0, 0)] for key in (column_sums, all_finite, magnitude, decay)}
     free = {**alone, accuracy: [(1, 1)]}.get(case, ())  # argument and axis
     lonely = {all_finite: 0, magnitude: 0, decay: 0, accuracy: 1}.get(case)  # the argument whose dtype none other has
     draw = Draw(dtype)

@@ -39,6 +39,8 @@ class Optimizer(Configurable):
     least_state : mapping of str to float
         The least number that arrays of state can hold, by name, ``-math.inf`` for any finite one: others are neither
         saved nor loaded. Arrays that are not named may hold anything, NaN included.
+    settled_by_state : frozenset of str
+        Settings that say which arrays of state there are: once there are some, they can't be changed.
     """
 
     data_attributes: ClassVar[frozenset[str]] = frozenset({"in_use"})
@@ -47,11 +49,20 @@ class Optimizer(Configurable):
     elementwise: bool = False
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate",)
     least_state: ClassVar[Mapping[str, float]] = MappingProxyType({})
+    settled_by_state: ClassVar[frozenset[str]] = frozenset()
 
     learning_rate = Hyperparameter()
 
     def __init__(self, learning_rate: Scheduled = 0.001) -> None:
         self.learning_rate = learning_rate
+
+    def _check_change(self, name: str, value: Any) -> None:
+        before = getattr(self, name)
+        if self.in_use and name in self.settled_by_state and value != before:
+            raise AttributeError(
+                f"{name}: can't become {value!r}, since the optimizer was compiled with {name}={before!r}, and keeps "
+                f"the state of that; call compile(fm.optimizers.{type(self).__name__}({name}=...)) with a new one"
+            )
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of one step, counted from 1."""
