@@ -863,17 +863,17 @@ def test_crossentropies_of_probability_0_are_finite(bindings, dtype, name):
 
 
 def test_adam_is_algorithm_1(bindings, dtype):
-    alpha, beta1, beta2, epsilon = 0.01, 0.9, 0.999, 1e-8
+    alpha, beta_1, beta_2, epsilon = 0.01, 0.9, 0.999, 1e-8
     gradients = np.random.default_rng(3).standard_normal((6, 37)).astype(dtype)
     theta, first, second = np.ones(37, dtype), np.zeros(37, dtype), np.zeros(37, dtype)
     for t, g in enumerate(gradients, start=1):
-        bindings.adam_update(theta, g, first, second, alpha, beta1, beta2, epsilon, t)
+        bindings.adam_update(theta, g, first, second, alpha, beta_1, beta_2, epsilon, t)
     for i in range(37):
         w, m, v = 1.0, 0.0, 0.0
         for t, g in enumerate(gradients[:, i].astype(float), start=1):
-            m = beta1 * m + (1 - beta1) * g
-            v = beta2 * v + (1 - beta2) * g**2
-            m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+            m = beta_1 * m + (1 - beta_1) * g
+            v = beta_2 * v + (1 - beta_2) * g**2
+            m_hat, v_hat = m / (1 - beta_1**t), v / (1 - beta_2**t)
             w = w - alpha * m_hat / (v_hat**0.5 + epsilon)
         close([theta[i], first[i], second[i]], [w, m, v], dtype, 8)
 

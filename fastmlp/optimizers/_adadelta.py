@@ -32,6 +32,8 @@ class Adadelta(Optimizer):
         Share kept of both mean squares, in [0, 1).
     epsilon : float or callable
         Added to the mean squares, inside the roots.
+    **options
+        What every optimizer takes, see `Optimizer`.
 
     Examples
     --------
@@ -51,8 +53,10 @@ class Adadelta(Optimizer):
     rho = Hyperparameter(check_share)
     epsilon = Hyperparameter()
 
-    def __init__(self, learning_rate: Scheduled = 0.001, rho: Scheduled = 0.95, epsilon: Scheduled = 1e-6) -> None:
-        super().__init__(learning_rate)
+    def __init__(
+        self, learning_rate: Scheduled = 0.001, rho: Scheduled = 0.95, epsilon: Scheduled = 1e-6, **options: Any
+    ) -> None:
+        super().__init__(learning_rate, **options)
         self.rho = rho
         self.epsilon = epsilon
 

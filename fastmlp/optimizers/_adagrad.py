@@ -31,6 +31,8 @@ class Adagrad(Optimizer):
         Where the sum s begins, at least 0. It holds for what is compiled from then on.
     epsilon : float or callable
         Added to ``sqrt(s)``, outside the root.
+    **options
+        What every optimizer takes, see `Optimizer`.
 
     Examples
     --------
@@ -53,8 +55,9 @@ class Adagrad(Optimizer):
         learning_rate: Scheduled = 0.001,
         initial_accumulator_value: float = 0.0,
         epsilon: Scheduled = 1e-10,
+        **options: Any,
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, **options)
         self.initial_accumulator_value = check_number("initial_accumulator_value", initial_accumulator_value, 0.0)
         self.epsilon = epsilon
 

@@ -28,34 +28,38 @@ class Adam(Optimizer):
     Parameters
     ----------
     learning_rate : float or callable
-    beta1, beta2 : float or callable
+    beta_1, beta_2 : float or callable
         Shares kept of the moments, in [0, 1).
     epsilon : float or callable
         Added to ``sqrt(vhat)``.
     amsgrad : bool
         Divide by the largest root so far; it is traced, and keeps one more array.
+    **options
+        What every optimizer takes, see `Optimizer`.
     """
 
     elementwise = True
-    hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "beta1", "beta2", "epsilon")
+    hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "beta_1", "beta_2", "epsilon")
+    renamed: ClassVar[Mapping[str, str]] = {"beta1": "beta_1", "beta2": "beta_2"}  # as they were called before 0.2
     least_state: ClassVar[Mapping[str, float]] = {"m": -math.inf, "v": 0.0, "largest": 0.0}
     settled_by_state: ClassVar[frozenset[str]] = frozenset({"amsgrad"})
 
-    beta1 = Hyperparameter(check_share)
-    beta2 = Hyperparameter(check_share)
+    beta_1 = Hyperparameter(check_share)
+    beta_2 = Hyperparameter(check_share)
     epsilon = Hyperparameter()
 
     def __init__(
         self,
         learning_rate: Scheduled = 0.001,
-        beta1: Scheduled = 0.9,
-        beta2: Scheduled = 0.999,
+        beta_1: Scheduled = 0.9,
+        beta_2: Scheduled = 0.999,
         epsilon: Scheduled = 1e-8,
         amsgrad: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(learning_rate)
-        self.beta1 = beta1
-        self.beta2 = beta2
+        super().__init__(learning_rate, **options)
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
         self.epsilon = epsilon
         self.amsgrad = bool(amsgrad)
 
@@ -72,11 +76,11 @@ class Adam(Optimizer):
         step: int,
     ) -> None:
         m, v = state["m"], state["v"]
-        m += (1 - self.beta1) * (grad - m)
-        v += (1 - self.beta2) * (grad * grad - v)
+        m += (1 - self.beta_1) * (grad - m)
+        v += (1 - self.beta_2) * (grad * grad - v)
         if self.amsgrad:
             largest = state["largest"]
             largest[...] = np.maximum(largest, v)
             v = largest
-        rate = learning_rate / (1 - self.beta1**step)
-        param -= rate * m / (np.sqrt(v / (1 - self.beta2**step)) + self.epsilon)
+        rate = learning_rate / (1 - self.beta_1**step)
+        param -= rate * m / (np.sqrt(v / (1 - self.beta_2**step)) + self.epsilon)

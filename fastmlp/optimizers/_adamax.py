@@ -34,6 +34,8 @@ class Adamax(Optimizer):
         Share that is left of the largest gradient after a step, in [0, 1).
     epsilon : float or callable
         Added to ``|g|``.
+    **options
+        What every optimizer takes, see `Optimizer`.
 
     Examples
     --------
@@ -59,8 +61,9 @@ class Adamax(Optimizer):
         beta_1: Scheduled = 0.9,
         beta_2: Scheduled = 0.999,
         epsilon: Scheduled = 1e-8,
+        **options: Any,
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, **options)
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon

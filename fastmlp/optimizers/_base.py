@@ -7,7 +7,7 @@ from copy import copy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from ..configurable import Configurable
+from ..configurable import Configurable, unknown_parameters
 from ..registry import optimizers as registry
 from ._hyperparameters import Hyperparameter, Scheduled, checked_rate, value_at
 
@@ -26,6 +26,8 @@ class Optimizer(Configurable):
     ----------
     learning_rate : float or callable
         A number, or a pure function of the step (from 1 on) that gives one. May be set between steps.
+    **unknown
+        Any other keyword is a TypeError, which tells what torch's and scikit-learn's names are here.
 
     Attributes
     ----------
@@ -51,9 +53,23 @@ class Optimizer(Configurable):
     least_state: ClassVar[Mapping[str, float]] = MappingProxyType({})
     settled_by_state: ClassVar[frozenset[str]] = frozenset()
 
+    elsewhere: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType(
+        {
+            "lr": ["learning_rate"],
+            "learning_rate_init": ["learning_rate"],
+            "betas": ["beta_1", "beta_2"],
+            "beta1": ["beta_1"],
+            "beta2": ["beta_2"],
+            "eps": ["epsilon"],
+            "nesterovs_momentum": ["nesterov"],
+        }
+    )
+
     learning_rate = Hyperparameter()
 
-    def __init__(self, learning_rate: Scheduled = 0.001) -> None:
+    def __init__(self, learning_rate: Scheduled = 0.001, **unknown: Any) -> None:
+        if unknown:
+            raise unknown_parameters(type(self), unknown)
         self.learning_rate = learning_rate
 
     def _check_change(self, name: str, value: Any) -> None:

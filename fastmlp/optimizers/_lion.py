@@ -33,6 +33,8 @@ class Lion(Optimizer):
         Share of the momentum in the step, in [0, 1).
     beta_2 : float or callable
         Share kept of the momentum, in [0, 1).
+    **options
+        What every optimizer takes, see `Optimizer`.
 
     Examples
     --------
@@ -51,8 +53,10 @@ class Lion(Optimizer):
     beta_1 = Hyperparameter(check_share)
     beta_2 = Hyperparameter(check_share)
 
-    def __init__(self, learning_rate: Scheduled = 0.001, beta_1: Scheduled = 0.9, beta_2: Scheduled = 0.99) -> None:
-        super().__init__(learning_rate)
+    def __init__(
+        self, learning_rate: Scheduled = 0.001, beta_1: Scheduled = 0.9, beta_2: Scheduled = 0.99, **options: Any
+    ) -> None:
+        super().__init__(learning_rate, **options)
         self.beta_1 = beta_1
         self.beta_2 = beta_2
 

@@ -38,6 +38,8 @@ class Nadam(Optimizer):
         Added to ``sqrt(vhat)``.
     momentum_decay : float or callable
         d, how fast mu rises from about ``b1 / 2`` to b1; 1.0 is Keras's rule.
+    **options
+        What every optimizer takes, see `Optimizer`.
 
     Examples
     --------
@@ -66,8 +68,9 @@ class Nadam(Optimizer):
         epsilon: Scheduled = 1e-8,
         *,
         momentum_decay: Scheduled = 0.004,
+        **options: Any,
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, **options)
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon

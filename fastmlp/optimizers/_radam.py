@@ -38,6 +38,8 @@ class RAdam(Optimizer):
         Shares kept of the moments, in [0, 1).
     epsilon : float or callable
         Added to ``sqrt(v)``.
+    **options
+        What every optimizer takes, see `Optimizer`.
 
     Examples
     --------
@@ -63,8 +65,9 @@ class RAdam(Optimizer):
         beta_1: Scheduled = 0.9,
         beta_2: Scheduled = 0.999,
         epsilon: Scheduled = 1e-8,
+        **options: Any,
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, **options)
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon

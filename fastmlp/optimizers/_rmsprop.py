@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -39,6 +40,8 @@ class RMSprop(Optimizer):
         Added to ``sqrt(v)``, outside the root.
     centered : bool
         Divide by the running standard deviation instead.
+    **options
+        What every optimizer takes, see `Optimizer`.
 
     Examples
     --------
@@ -55,6 +58,8 @@ class RMSprop(Optimizer):
     least_state: ClassVar[Mapping[str, float]] = {"v": 0.0, "m": -math.inf, "velocity": -math.inf}
     settled_by_state: ClassVar[frozenset[str]] = frozenset({"centered"})
 
+    elsewhere = MappingProxyType({**Optimizer.elsewhere, "alpha": ["rho"]})
+
     rho = Hyperparameter(check_share)
     momentum = Momentum()
     epsilon = Hyperparameter()
@@ -67,8 +72,9 @@ class RMSprop(Optimizer):
         momentum: Scheduled = 0.0,
         epsilon: Scheduled = 1e-8,
         centered: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, **options)
         self.rho = rho
         self.momentum = momentum
         self.epsilon = epsilon

@@ -27,6 +27,8 @@ class SGD(Optimizer):
         mu, in [0, 1); a velocity is kept where it is a function of the step, or not 0.
     nesterov : bool
         Look ahead along the velocity (Sutskever and others, ICML 2013).
+    **options
+        What every optimizer takes, see `Optimizer`.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "momentum")
@@ -34,8 +36,10 @@ class SGD(Optimizer):
 
     momentum = Momentum()
 
-    def __init__(self, learning_rate: Scheduled = 0.01, momentum: Scheduled = 0.0, nesterov: bool = False) -> None:
-        super().__init__(learning_rate)
+    def __init__(
+        self, learning_rate: Scheduled = 0.01, momentum: Scheduled = 0.0, nesterov: bool = False, **options: Any
+    ) -> None:
+        super().__init__(learning_rate, **options)
         self.momentum = momentum
         self.nesterov = bool(nesterov)
 
