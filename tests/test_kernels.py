@@ -184,6 +184,11 @@ def sgd_update(d, m, n):
         yield d.inout(d.normal(n)), d.normal(n), d.inout(d.normal(n)), 0.1, momentum, nesterov
 
 
+def decay(d, m, n):
+    for factor in (1.0, 0.9999, 0.0, -0.5):
+        yield d.inout(d.normal(n)), factor
+
+
 def adam_update(d, m, n):
     for step in (1, 2, 1000):
         w, m1, v = d.inout(d.normal(n)), d.inout(d.normal(n)), d.inout(d.positive(n))
@@ -242,7 +247,7 @@ CASES = [
     activation_forward, activation_backward, elementary, elementary_power, dense_forward, dense_backward, column_sums,
     batchnorm_forward, batchnorm_backward, batchnorm_update, add, layernorm_forward,
     layernorm_backward, softmax_forward, softmax_backward, loss, accuracy,
-    sgd_update, adam_update, average_update, all_finite, magnitude, clip_values, clip_norm, philox,
+    sgd_update, decay, adam_update, average_update, all_finite, magnitude, clip_values, clip_norm, philox,
     dropout_forward, dropout_backward,
 ]  # fmt: skip
 case = pytest.mark.parametrize("case", CASES)
@@ -317,7 +322,7 @@ def test_twin(bindings, dtype, case):
 def test_wrong_arrays_are_refused(bindings, dtype, case):
     """Longer than the others say along an axis, of another dtype, with gaps, read-only though written."""
     face = getattr(bindings, case.__name__)
-    alone = all_finite, magnitude, clip_values, clip_norm  # of one array
+    alone = all_finite, magnitude, decay, clip_values, clip_norm  # of one array
     free = {column_sums: [(0, 0)], accuracy: [(1, 1)], **{each: [(0, 0)] for each in alone}}.get(
         case, ()
     )  # argument, axis
@@ -547,7 +552,7 @@ def test_columns_and_pieces_give_the_bits_of_the_whole(bindings, dtype):
         part = [y[piece].copy() for y in np.zeros((5, 133), dtype)]
         all_sums(x[:, piece].copy(), *part)
         same_bits(part, [y[piece] for y in whole])
-    for case in (sgd_update, adam_update):
+    for case in (sgd_update, decay, adam_update):
         for arguments in case(draw, 1, 130):
             arrays = [value for value in arguments if isinstance(value, np.ndarray)]
             others = arguments[len(arrays) :]
@@ -876,17 +881,17 @@ def test_crossentropies_of_probability_0_are_finite(bindings, dtype, name):
 
 
 def test_adam_is_algorithm_1(bindings, dtype):
-    alpha, beta1, beta2, epsilon = 0.01, 0.9, 0.999, 1e-8
+    alpha, beta_1, beta_2, epsilon = 0.01, 0.9, 0.999, 1e-8
     gradients = np.random.default_rng(3).standard_normal((6, 37)).astype(dtype)
     theta, first, second = np.ones(37, dtype), np.zeros(37, dtype), np.zeros(37, dtype)
     for t, g in enumerate(gradients, start=1):
-        bindings.adam_update(theta, g, first, second, alpha, beta1, beta2, epsilon, t)
+        bindings.adam_update(theta, g, first, second, alpha, beta_1, beta_2, epsilon, t)
     for i in range(37):
         w, m, v = 1.0, 0.0, 0.0
         for t, g in enumerate(gradients[:, i].astype(float), start=1):
-            m = beta1 * m + (1 - beta1) * g
-            v = beta2 * v + (1 - beta2) * g**2
-            m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+            m = beta_1 * m + (1 - beta_1) * g
+            v = beta_2 * v + (1 - beta_2) * g**2
+            m_hat, v_hat = m / (1 - beta_1**t), v / (1 - beta_2**t)
             w = w - alpha * m_hat / (v_hat**0.5 + epsilon)
         close([theta[i], first[i], second[i]], [w, m, v], dtype, 8)
 

@@ -345,6 +345,16 @@ def sgd_update(w, g, velocity, double learning_rate, double momentum=0.0, bint n
         nn_optimizers.sgd_update(c.d[0], c.d[1], c.d[2], c.n, learning_rate, momentum, nesterov)
 
 
+def decay(w, double factor):
+    """Multiply w in place, see nn_optimizers.pyx."""
+    cdef arrays_t c
+    parse(&c, b"w=n", (w,))
+    if c.single:
+        nn_optimizers.decay(c.f[0], c.n, factor)
+    else:
+        nn_optimizers.decay(c.d[0], c.n, factor)
+
+
 def adam_update(w, g, m, v, double learning_rate, double beta_1, double beta_2, double epsilon, Py_ssize_t step):
     """Update w and the state in place, see nn_optimizers.pyx."""
     cdef arrays_t c

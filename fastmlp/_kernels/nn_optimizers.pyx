@@ -25,6 +25,17 @@ cdef void sgd_update(real *w, const real *g, real *velocity, Py_ssize_t n, doubl
             w[i] += velocity[i]
 
 
+cdef void decay(real *w, Py_ssize_t n, double factor) noexcept nogil:
+    """w *= factor, which is 1 - lr wd: decoupled weight decay, before a step.
+
+    Loshchilov, Hutter: Decoupled weight decay regularization, ICLR 2019.
+    """
+    cdef Py_ssize_t i
+    cdef real f = <real> factor
+    for i in range(n):
+        w[i] *= f
+
+
 cdef void adam_update(real *w, const real *g, real *m, real *v, Py_ssize_t n, double learning_rate, double beta_1,
                       double beta_2, double epsilon, Py_ssize_t step) noexcept nogil:
     """m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, w -= lr mhat / (sqrt(vhat) + eps), mhat = m / (1 - b1^step).

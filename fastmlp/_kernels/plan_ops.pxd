@@ -476,6 +476,7 @@ cdef struct update_t:
     Py_ssize_t guarded_segments     # the same for guarded updates: without the zeros between two parameters
     Py_ssize_t n_guarded
     Py_ssize_t slot_stride          # numbers from one slot of optimizer state to the next
+    Py_ssize_t decay                # parameters are multiplied by hyper[decay] of their segment first; 0: they are not
 
 cdef struct sgd_op_t:
     # hyper: learning_rate, momentum

@@ -8,7 +8,9 @@ from libc.math cimport fabs, isfinite
 from libc.string cimport memcpy
 
 from .nn_clipping cimport clip_factor, clip_values, scale_by, squared_sum
-from .nn_optimizers cimport NONFINITE, OVERFLOW, adam_update, all_finite, average_update, magnitude, sgd_update, within
+from .nn_optimizers cimport (
+    NONFINITE, OVERFLOW, adam_update, all_finite, average_update, decay, magnitude, sgd_update, within
+)
 from .nn_penalties cimport CHUNK, penalty
 from .plan_chunks cimport chunks_t, claim, n_chunks
 from .plan_ops cimport (
@@ -21,7 +23,7 @@ from .vm cimport INPUTS, OUTPUTS, UNIFORMS, program_t, run_program
 
 cdef enum:
     SEGMENT = 3          # numbers of a segment in the table: first, last, hyper
-    PIECE = 2048         # numbers of a guarded update that are saved, updated and looked at while they are in cache
+    PIECE = 2048         # numbers of an update of several passes (what is guarded, or decays) while they are in cache
 
 
 cdef inline bint is_update(const op_t *op) noexcept nogil:
@@ -50,7 +52,7 @@ cdef inline bint stays_finite(const op_t *op, const run_t *run) noexcept nogil:
     adds, so they stay in their ranges. v / (1 - b2^t) <= 2^121 is finite, lr / (1 - b1^t) <= 2^16, and w moves by at
     most 2^16 2^51 / 2^-34 = 2^101.
 
-    Programs, lr <= 2^6: see `_tracing/bounds.py`.
+    Programs, lr <= 2^6: see `_tracing/bounds.py`. Decay, of a factor f with |f| <= 1, leaves w where it is, or nearer to 0.
     """
     cdef const double *hyper
     cdef Py_ssize_t k
@@ -58,6 +60,8 @@ cdef inline bint stays_finite(const op_t *op, const run_t *run) noexcept nogil:
     for k in range(op.update.n_segments):
         hyper = run.hyper + (run.table + op.update.segments + SEGMENT * k)[2]
         fine &= fabs(hyper[0]) <= 64.0
+        if op.update.decay:
+            fine &= fabs(hyper[op.update.decay]) <= 1.0
         if op.head.code != TRACED_UPDATE:
             fine &= 0.0 <= hyper[1] <= 0.9990234375
         if op.head.code == ADAM:
@@ -78,6 +82,9 @@ cdef inline bint state_in_range(const op_t *op, const run_t *run, const real *li
         kind = slot if op.head.code == ADAM else run.table[op.traced_update.ranges + slot]
         if kind == 0:
             fine &= within(state + slot * op.update.slot_stride, n, -2251799813685248.0, 2251799813685248.0)    # 2^51
+        elif kind == 2:
+            fine &= within(state + slot * op.update.slot_stride, n, -2535301200456458802993406410752.0,
+                           2535301200456458802993406410752.0)                                                  # 2^101
         else:
             fine &= within(state + slot * op.update.slot_stride, n, 0.0, 2535301200456458802993406410752.0)     # 2^101
     return fine
@@ -149,9 +156,9 @@ cdef inline void traced_update(const traced_update_op_t *op, run_t *run, Py_ssiz
     run_program(program, inputs, outputs, n, scalars)
 
 
-cdef inline void update(const op_t *op, run_t *run, Py_ssize_t first, Py_ssize_t n, const double *hyper,
-                        const real *like) noexcept nogil:
-    """Update n parameters from `first` on, all of one segment."""
+cdef inline void step(const op_t *op, run_t *run, Py_ssize_t first, Py_ssize_t n, const double *hyper,
+                      const real *like) noexcept nogil:
+    """Do a step of the optimizer itself for n parameters from `first` on, all of one segment."""
     cdef real *w = <real *> run.base[PARAMETERS] + first
     cdef const real *g = <const real *> run.base[GRADIENTS] + first
     cdef real *state = <real *> run.base[STATE] + first
@@ -162,6 +169,20 @@ cdef inline void update(const op_t *op, run_t *run, Py_ssize_t first, Py_ssize_t
                     run.iteration)
     else:
         traced_update(&op.traced_update, run, first, n, hyper, like)
+
+
+cdef inline void update(const op_t *op, run_t *run, Py_ssize_t first, Py_ssize_t n, const double *hyper,
+                        const real *like) noexcept nogil:
+    """Update n parameters from `first` on, all of one segment: decay, piece by piece, and the step."""
+    cdef Py_ssize_t done = 0, m
+    if op.update.decay == 0 or hyper[op.update.decay] == 1.0:
+        step(op, run, first, n, hyper, like)
+        return
+    while done < n:
+        m = min(<Py_ssize_t> PIECE, n - done)
+        decay(<real *> run.base[PARAMETERS] + first + done, m, hyper[op.update.decay])
+        step(op, run, first + done, m, hyper, like)
+        done += m
 
 
 cdef inline void guarded_update(const op_t *op, run_t *run, int tid, Py_ssize_t first, Py_ssize_t n,
@@ -220,11 +241,12 @@ cdef inline void update_averages(const average_op_t *op, run_t *run, int tid, in
 
 cdef inline Py_ssize_t n_hyper(const op_t *op) noexcept nogil:
     """Return how many hyper-parameters an update reads for a segment."""
+    cdef Py_ssize_t n = op.update.decay + 1
     if op.head.code == SGD:
-        return 2
+        return max(n, 2)
     if op.head.code == ADAM:
-        return 4
-    return max((<const program_t *> <void *> op.traced_update.program).scalars - 1, 1)
+        return max(n, 4)
+    return max(n, (<const program_t *> <void *> op.traced_update.program).scalars - 1)
 
 
 cdef inline void check_chunks(const check_op_t *op, run_t *run, chunks_t chunks, const real *like) noexcept nogil:

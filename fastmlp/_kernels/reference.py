@@ -321,6 +321,11 @@ def sgd_update(
     w += step
 
 
+def decay(w: Array, factor: float) -> None:
+    """``w *= factor``, which is ``1 - lr wd``: decoupled weight decay, before a step; (n,)."""
+    w *= factor
+
+
 def adam_update(
     w: Array,
     g: Array,

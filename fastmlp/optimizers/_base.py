@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ..checks import check_share
-from ..configurable import Configurable
+from ..configurable import Configurable, unknown_parameters
 from ..registry import optimizers as registry
 from ._averaging import Averaging, check_every
 from ._clipping import Clipping, check_limit
@@ -42,6 +42,8 @@ class Optimizer(Configurable):
         In [0, 1).
     ema_overwrite_frequency : int or None
         After so many steps the weights become their average; None: never.
+    **unknown
+        Any other keyword is a TypeError, which tells what torch's and scikit-learn's names are here.
 
     Attributes
     ----------
@@ -55,6 +57,8 @@ class Optimizer(Configurable):
     least_state : mapping of str to float
         The least number that arrays of state can hold, by name, ``-math.inf`` for any finite one: others are neither
         saved nor loaded. Arrays that are not named may hold anything, NaN included.
+    settled_by_state : frozenset of str
+        Settings that say which arrays of state there are: once there are some, they can't be changed.
     """
 
     data_attributes: ClassVar[frozenset[str]] = frozenset({"in_use"})
@@ -63,6 +67,19 @@ class Optimizer(Configurable):
     elementwise: bool = False
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate",)
     least_state: ClassVar[Mapping[str, float]] = MappingProxyType({})
+    settled_by_state: ClassVar[frozenset[str]] = frozenset()
+
+    elsewhere: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType(
+        {
+            "lr": ["learning_rate"],
+            "learning_rate_init": ["learning_rate"],
+            "betas": ["beta_1", "beta_2"],
+            "beta1": ["beta_1"],
+            "beta2": ["beta_2"],
+            "eps": ["epsilon"],
+            "nesterovs_momentum": ["nesterov"],
+        }
+    )
 
     learning_rate = Hyperparameter()
 
@@ -76,7 +93,10 @@ class Optimizer(Configurable):
         use_ema: bool = False,
         ema_momentum: float = 0.99,
         ema_overwrite_frequency: int | None = None,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            raise unknown_parameters(type(self), unknown)
         self.learning_rate = learning_rate
         self.clipvalue = check_limit("clipvalue", clipvalue)
         self.clipnorm = check_limit("clipnorm", clipnorm)
@@ -84,13 +104,6 @@ class Optimizer(Configurable):
         self.use_ema = bool(use_ema)
         self.ema_momentum = check_share("ema_momentum", ema_momentum)
         self.ema_overwrite_frequency = check_every("ema_overwrite_frequency", ema_overwrite_frequency)
-
-    def _check_change(self, name: str, value: Any) -> None:
-        if name == "use_ema" and self.in_use and bool(value) != self.use_ema:
-            raise AttributeError(
-                f"use_ema: can't become {value!r}, since the optimizer was compiled with {self.use_ema}, and keeps "
-                f"{'an average' if self.use_ema else 'no average'}; call compile with a new one"
-            )
 
     @property
     def clipping(self) -> Clipping:
@@ -105,6 +118,14 @@ class Optimizer(Configurable):
         if not vars(self).get("use_ema", False):
             return None
         return Averaging(self.ema_momentum, self.ema_overwrite_frequency)
+
+    def _check_change(self, name: str, value: Any) -> None:
+        before = getattr(self, name)
+        if self.in_use and (name in self.settled_by_state or name == "use_ema") and value != before:
+            raise AttributeError(
+                f"{name}: can't become {value!r}, since the optimizer was compiled with {name}={before!r}, and keeps "
+                f"the state of that; call compile(fm.optimizers.{type(self).__name__}({name}=...)) with a new one"
+            )
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of one step, counted from 1."""
