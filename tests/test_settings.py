@@ -22,6 +22,7 @@ VALUES = {
     "activation": ("tanh", "sigmoid"),
     "alpha": (0.3, 0.6),
     "amsgrad": (True,),
+    "apply_class_balancing": (True,),
     "approximate": (True,),
     "at_zero": (0.5,),
     "beta": (0.7, 1.5),
@@ -39,6 +40,8 @@ VALUES = {
     "ema_overwrite_frequency": (1,),
     "epsilon": (0.1,),
     "from_logits": (True, False),
+    "full": (True,),
+    "gamma": (1.5,),
     "gamma_regularizer": ("l1_l2",),
     "global_clipnorm": (1e-3,),
     "initial_accumulator_value": (0.5,),
@@ -47,8 +50,10 @@ VALUES = {
     "kind": ("categorical",),
     "l1": (0.5,),
     "l2": (0.5,),
+    "label_smoothing": (0.2,),
     "layers": ([{"name": "activation", "activation": "tanh"}],),
     "learning_rate": (0.5,),
+    "levels": (0.3, 0.6),
     "maxval": (0.5,),
     "mean": (0.5,),
     "minval": (-0.5,),
@@ -58,6 +63,7 @@ VALUES = {
     "name": ("other",),
     "nesterov": (True,),
     "parameters": ({"b": 2.0},),
+    "pos_weight": (2.0,),
     "program": ([["input", "'z'"], ["tanh", 0]],),
     "rate": (0.5,),
     "rho": (0.5,),
@@ -84,7 +90,9 @@ CONFIGS = {  # what objects are made of where the defaults don't do, or where mo
     ("optimizers", "sgd"): [{}, {"momentum": 0.9}],
     ("losses", "categorical_crossentropy"): [{}, {"from_logits": True}],
     ("losses", "sparse_categorical_crossentropy"): [{}, {"from_logits": True}],
-    ("losses", "binary_crossentropy"): [{}, {"from_logits": True}],
+    ("losses", "binary_crossentropy"): [{}, {"from_logits": True}, {"pos_weight": 3.0}],
+    ("losses", "binary_focal_crossentropy"): [{}, {"apply_class_balancing": False, "from_logits": True}],
+    ("losses", "quantile"): [{}, {"levels": [0.1, 0.5, 0.9]}],
     ("metrics", "accuracy"): [{}, {"kind": "binary"}],
 }
 
@@ -110,7 +118,7 @@ BUILT_INS = list(built_ins())
 def network(kind, obj, *, build=True):
     """A network that the object is a part of, and targets for it."""
     layers = [L.Dense(6, "tanh", kernel_regularizer="l2"), L.BatchNorm()]
-    loss, metrics, last, optimizer, y = "mse", ["mae"], None, "adam", ROWS
+    loss, metrics, last, optimizer, y, units = "mse", ["mae"], None, "adam", ROWS, UNITS
     if kind == "activations":
         layers.append(L.Dense(4, obj))
     elif kind == "layers":
@@ -130,7 +138,13 @@ def network(kind, obj, *, build=True):
             last = "sigmoid" if loss.accuracy == "binary" else "softmax"
         elif isinstance(loss, fm.losses.Poisson):
             last = "softplus"
-    net = fm.Sequential([*layers, L.Dense(UNITS, last)], input_dim=FEATURES if build else None, seed=4)
+        elif isinstance(loss, fm.losses.GammaDeviance):
+            y = ROWS + 1
+        elif isinstance(loss, fm.losses.GaussianNLL):
+            units, metrics = 2 * UNITS, []
+        elif isinstance(loss, fm.losses.Quantile) and isinstance(loss.levels, tuple):
+            units, metrics = 3 * UNITS, []
+    net = fm.Sequential([*layers, L.Dense(units, last)], input_dim=FEATURES if build else None, seed=4)
     net.compile(optimizer, loss, metrics)
     return net, y
 
