@@ -22,29 +22,44 @@ VALUES = {
     "activation": ("tanh", "sigmoid"),
     "alpha": (0.3, 0.6),
     "amsgrad": (True,),
+    "anneal_strategy": ("linear",),
     "apply_class_balancing": (True,),
     "approximate": (True,),
     "at_zero": (0.5,),
+    "axis": (1, (0, 1)),
     "beta": (0.7, 1.5),
     "beta_1": (0.5,),
     "beta_2": (0.6,),
+    "beta_constraint": ("unit_norm",),
     "beta_regularizer": ("l2",),
+    "bias_constraint": ("unit_norm",),
     "bias_initializer": ("ones",),
     "bias_regularizer": ("l1",),
+    "boundaries": ([1],),
+    "centered": (True,),
     "clipnorm": (1e-3,),
     "clipvalue": (1e-3,),
-    "centered": (True,),
+    "cycle": (True,),
+    "decay_rate": (0.25,),
+    "decay_steps": (3,),
     "delta": (0.1,),
     "distribution": ("uniform",),
+    "div_factor": (4.0,),
     "ema_momentum": (0.5,),
     "ema_overwrite_frequency": (1,),
+    "end_learning_rate": (0.05,),
     "epsilon": (0.1,),
+    "final_div_factor": (10.0,),
+    "first_decay_steps": (3,),
     "from_logits": (True, False),
     "full": (True,),
     "gamma": (1.5,),
+    "gamma_constraint": ("unit_norm",),
     "gamma_regularizer": ("l1_l2",),
     "global_clipnorm": (1e-3,),
     "initial_accumulator_value": (0.5,),
+    "initial_learning_rate": (0.25,),
+    "kernel_constraint": ("unit_norm",),
     "kernel_initializer": ("glorot_normal",),
     "kernel_regularizer": ("l2",),
     "kind": ("categorical",),
@@ -53,9 +68,14 @@ VALUES = {
     "label_smoothing": (0.2,),
     "layers": ([{"name": "activation", "activation": "tanh"}],),
     "learning_rate": (0.5,),
+    "lengths": ([2],),
     "levels": (0.3, 0.6),
+    "m_mul": (0.5,),
+    "max_learning_rate": (0.25,),
+    "max_value": (0.5,),
     "maxval": (0.5,),
     "mean": (0.5,),
+    "min_value": (0.1,),
     "minval": (-0.5,),
     "mode": ("fan_out",),
     "momentum": (0.5, 0.4),
@@ -63,20 +83,31 @@ VALUES = {
     "name": ("other",),
     "nesterov": (True,),
     "parameters": ({"b": 2.0},),
+    "pct_start": (0.25,),
     "pos_weight": (2.0,),
+    "power": (2.0,),
     "program": ([["input", "'z'"], ["tanh", 0]],),
     "rate": (0.5,),
     "rho": (0.5,),
     "scale": (3.0,),
+    "schedules": ([0.2, {"name": "constant", "value": 0.3}],),
+    "staircase": (True,),
     "stddev": (2.0,),
+    "t_mul": (1.0,),
+    "three_phase": (True,),
     "threshold": (0.2,),
+    "total_steps": (3,),
     "trainable": (False,),
     "units": (7,),
     "use_bias": (False,),
     "use_ema": (True,),
     "value": (0.25,),
+    "values": ([0.3, 0.2],),
+    "warmup_steps": (3,),
+    "warmup_target": (0.3,),
 }
 
+RATES = {"initial_learning_rate": 0.1, "decay_steps": 2}
 CONFIGS = {  # what objects are made of where the defaults don't do, or where more is to be seen
     ("activations", "prelu"): [{}, {"alpha": 0.25}],
     ("activations", "silu"): [{}, {"beta": fm.learned(1.0)}],
@@ -94,6 +125,19 @@ CONFIGS = {  # what objects are made of where the defaults don't do, or where mo
     ("losses", "binary_focal_crossentropy"): [{}, {"apply_class_balancing": False, "from_logits": True}],
     ("losses", "quantile"): [{}, {"levels": [0.1, 0.5, 0.9]}],
     ("metrics", "accuracy"): [{}, {"kind": "binary"}],
+    ("schedules", "constant"): [{"value": 0.1}],
+    ("schedules", "cosine_decay"): [RATES, {**RATES, "warmup_target": 0.2, "warmup_steps": 2}],
+    ("schedules", "cosine_decay_restarts"): [{"initial_learning_rate": 0.1, "first_decay_steps": 2}],
+    ("schedules", "coslog4"): [{"max_learning_rate": 0.1, "total_steps": 5}],
+    ("schedules", "exponential_decay"): [{**RATES, "decay_rate": 0.5}],
+    ("schedules", "flat_cos"): [RATES],
+    ("schedules", "inverse_time_decay"): [{**RATES, "decay_rate": 0.5}],
+    ("schedules", "linear"): [{**RATES, "end_learning_rate": 0.2}],
+    ("schedules", "one_cycle"): [{"max_learning_rate": 0.1, "total_steps": 5}],
+    ("schedules", "piecewise_constant_decay"): [{"boundaries": [0], "values": [0.1, 0.2]}],
+    ("schedules", "polynomial_decay"): [RATES],
+    ("schedules", "sequence"): [{"schedules": [0.1, 0.2], "lengths": [1]}],
+    ("schedules", "step"): [RATES],
 }
 
 
@@ -129,6 +173,10 @@ def network(kind, obj, *, build=True):
         layers.append(L.Dense(4, kernel_regularizer=obj, bias_regularizer=obj))
     elif kind == "optimizers":
         optimizer = obj
+    elif kind == "constraints":
+        layers.append(L.Dense(4, kernel_constraint=obj))
+    elif kind == "schedules":
+        optimizer = fm.optimizers.SGD(obj, momentum=obj)
     elif kind == "metrics":
         metrics = [obj]
     elif kind == "losses":
@@ -216,6 +264,8 @@ def find(net, kind):
         return getattr(net, kind.replace("losses", "loss").replace("optimizers", "optimizer"))
     if kind == "metrics":
         return net.metrics[0]
+    if kind == "schedules":
+        return net.optimizer.learning_rate
     return getattr(net.layers[2], {"activations": "activation"}.get(kind, f"kernel_{kind[:-1]}"))
 
 

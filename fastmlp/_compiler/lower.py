@@ -15,6 +15,7 @@ from .ops.add import emit_sum
 from .ops.average import add_average
 from .ops.check import add_checks
 from .ops.clip import add_clipping
+from .ops.constraint import add_constraints
 from .ops.gather import add_where_needed, callers_rows
 from .ops.keep_output import add_keep_output
 from .ops.loss import add_loss, takes_last_activation
@@ -125,7 +126,7 @@ class Lowering(Emitter):
         self._update(optimizer)
         for operation in self.graph.operations:
             operation.update(self)
-        add_average(self, optimizer)
+        add_average(self, optimizer, compiled=True)
         marks["commit"] = len(self.records)
         return self._finish(out, marks, d_out=d_out)
 
@@ -143,7 +144,7 @@ class Lowering(Emitter):
             for operation in self.graph.operations:
                 operation.expect_statistics(self)
                 operation.update(self)
-        add_average(self, optimizer)
+        add_average(self, optimizer, compiled=True)
         marks["commit"] = len(self.records)
         self.graph.operations.clear()
         return self._finish(Tensor(NONE, 0, 0), marks)
@@ -154,10 +155,12 @@ class Lowering(Emitter):
             add(self)
 
     def _update(self, optimizer: Optimizer) -> None:
-        """Clip gradients that are known to be finite, and update."""
+        """Clip gradients that are known to be finite, update, and constrain."""
         if optimizer.clipping and execution_of(optimizer).kernel is not None:
             add_clipping(self, optimizer.clipping)
         add_update(self, optimizer)
+        add_constraints(self)
+        add_average(self, optimizer, compiled=False)
 
     def vjp(self) -> Plan:
         """Return the plan of forward, and of the way back from a gradient that the caller writes into ``d_out``."""

@@ -130,6 +130,7 @@ class Arenas:
         self.flat_buffers = aligned(self._lay_out(buffers, "buffers"), self.dtype)
         self.flat_state = aligned(0, self.dtype)
         self.regularizers = {key: spec.regularizer for key, spec in self.specs.items() if spec.regularizer is not None}
+        self.constraints = {key: spec.constraint for key, spec in self.specs.items() if spec.constraint is not None}
         self.executions: dict[int, tuple[Activation, Execution[KernelSpec]]] = {}  # how activations run, by their id
         self.counters = np.zeros(4, dtype=np.int64)  # steps done, the optimizer's, epochs; and see `state_written`
         self.parameters = self.views_of(self.flat_parameters)

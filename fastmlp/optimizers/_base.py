@@ -28,7 +28,8 @@ class Optimizer(Configurable):
     Parameters
     ----------
     learning_rate : float or callable
-        A number, or a pure function of the step (from 1 on) that gives one. May be set between steps.
+        A number; or a schedule, ``{"name": ..., **config}`` of one, or any pure function of the step (from 1 on) that
+        gives one. May be set between steps. With a plain function, a network can be copied but not saved.
     clipvalue, clipnorm, global_clipnorm : float or None
         Limits of gradients, above 0; None: no limit. Each number g becomes ``min(max(g, -clipvalue), clipvalue)``; then
         the gradient of each parameter whose norm is above `clipnorm` is scaled to it; then all gradients together, if

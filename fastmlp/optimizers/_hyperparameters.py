@@ -1,16 +1,19 @@
-"""Hyper-parameters of an optimizer: numbers, or pure functions of the step."""
+"""Hyper-parameters of an optimizer: numbers, or schedules, pure functions of the step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, overload
 
 from ..checks import check_number, check_share
+from ..registry import schedules as schedule_registry
 from ..user_code import returned_number
 
 __all__ = ["Hyperparameter", "Momentum", "Scheduled", "checked_rate", "keeps_velocity", "value_at"]
 
-Scheduled = float | Callable[[int], float]  # what is set; what is read is typed as a number
+# What is set: a number, a schedule or any function of the step, or the configuration of a schedule.
+# What is read is typed as a number.
+Scheduled = float | Callable[[int], float] | Mapping[str, Any]
 
 
 def _at_least_0(name: str, value: Any) -> float:
@@ -19,6 +22,8 @@ def _at_least_0(name: str, value: Any) -> float:
 
 class Hyperparameter:
     """A hyper-parameter as an attribute: a number is checked when it is set, a function of the step when it is called.
+
+    ``{"name": ..., **config}`` and a class become the schedule that they stand for, see `fastmlp.schedules`.
 
     The attribute is typed as a number, so that ``optimizer.learning_rate *= 0.5`` is well typed; where a function was
     set, that function is what is read.
@@ -51,6 +56,10 @@ class Hyperparameter:
             raise AttributeError(f"{kind!r} object has no attribute {self.name!r}") from None
 
     def __set__(self, optimizer: object, value: Scheduled) -> None:
+        if isinstance(value, type):
+            value = schedule_registry.get(value)
+        elif isinstance(value, Mapping) and "name" in value:
+            value = schedule_registry.get(dict(value))
         vars(optimizer)[self.name] = value if callable(value) else self.check(self.name, value)
 
 
@@ -92,6 +101,6 @@ def checked_rate(optimizer: object, step: int, rate: object) -> float:
 def _checked(
     check: Callable[[str, Any], float], optimizer: object, name: str, step: int, function: object, value: object
 ) -> float:
-    given_by = getattr(function, "__qualname__", None) or str(function)
+    given_by = getattr(function, "__qualname__", None) or repr(function)
     what = f"{name} of {type(optimizer).__name__} at step {step}, given by {given_by}"
     return check(what, returned_number(value, what))

@@ -59,7 +59,6 @@ def _call(keys: frozenset[str]) -> Call:
         arenas, optimizer = executable.arenas, executable.optimizer
         stepped = optimizer.at_step(executable.iteration)
         gradients = {key: executable.gradients[key] for key in arenas.parameters if key in keys}
-        averaging = optimizer.averaging
         optimizer.clipping.apply(list(gradients.values()))
         for key in gradients:
             parameter, state = arenas.parameters[key], arenas.state[key]
@@ -70,14 +69,12 @@ def _call(keys: frozenset[str]) -> Call:
             for value, target in targets:
                 value[...] = target
             gradient = read_only(gradients[key])
-            own = {name: array for name, array in kept.items() if averaging is None or name != AVERAGE}
+            own = {name: array for name, array in kept.items() if optimizer.averaging is None or name != AVERAGE}
             given = dict(own)
             learning_rate = float(executable.hyper[arenas.group_of(key)])
             with np.errstate(all="ignore"):  # what is not finite is told by an error of ours
                 answer = stepped.update(copy, gradient, given, learning_rate, executable.iteration)
             _check_update(optimizer, key, answer, own, given)
-            if averaging is not None:
-                averaging.update(kept[AVERAGE], copy, executable.iteration)
             executable.staged += [(key, target, value) for value, target in targets]
 
     return call
