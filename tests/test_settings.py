@@ -59,6 +59,7 @@ VALUES = {
     "units": (7,),
     "use_bias": (False,),
     "value": (0.25,),
+    "variance": (2.0,),
 }
 
 CONFIGS = {  # what objects are made of where the defaults don't do, or where more is to be seen
@@ -70,6 +71,8 @@ CONFIGS = {  # what objects are made of where the defaults don't do, or where mo
     ("layers", "dense"): [{"units": 4, "activation": "relu"}, {"units": 4, "activation": "prelu"}],
     ("layers", "activation"): [{"activation": "relu"}, {"activation": "prelu"}],
     ("layers", "dropout"): [{"rate": 0.25}],
+    ("layers", "gaussian_noise"): [{"stddev": 0.25}],
+    ("layers", "normalization"): [{"mean": 0.1, "variance": 0.5}],
     ("layers", "residual"): [{"layers": [{"name": "dense", "units": 6}]}],
     ("optimizers", "sgd"): [{}, {"momentum": 0.9}],
     ("losses", "categorical_crossentropy"): [{}, {"from_logits": True}],
