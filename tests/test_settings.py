@@ -105,6 +105,7 @@ VALUES = {
     "values": ([0.3, 0.2],),
     "warmup_steps": (3,),
     "warmup_target": (0.3,),
+    "variance": (2.0,),
 }
 
 RATES = {"initial_learning_rate": 0.1, "decay_steps": 2}
@@ -117,6 +118,8 @@ CONFIGS = {  # what objects are made of where the defaults don't do, or where mo
     ("layers", "dense"): [{"units": 4, "activation": "relu"}, {"units": 4, "activation": "prelu"}],
     ("layers", "activation"): [{"activation": "relu"}, {"activation": "prelu"}],
     ("layers", "dropout"): [{"rate": 0.25}],
+    ("layers", "gaussian_noise"): [{"stddev": 0.25}],
+    ("layers", "normalization"): [{"mean": 0.1, "variance": 0.5}],
     ("layers", "residual"): [{"layers": [{"name": "dense", "units": 6}]}],
     ("optimizers", "sgd"): [{}, {"momentum": 0.9}],
     ("losses", "categorical_crossentropy"): [{}, {"from_logits": True}],

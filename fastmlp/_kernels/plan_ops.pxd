@@ -45,6 +45,16 @@ cdef enum:
     LAYERNORM
     LAYERNORM_BACKWARD
     LAYERNORM_SUMS
+    NOISE
+    UNIT_NORM
+    UNIT_NORM_BACKWARD
+    COLUMN_FACTORS
+    STANDARDIZE
+    COPY
+    SELECT
+    SELECT_BACKWARD
+    EMBEDDING
+    EMBEDDING_SUMS
     LOSS
     LOSS_SUM
     KEEP_OUTPUT
@@ -256,6 +266,113 @@ cdef struct layernorm_sums_op_t:
     ref_t inv
     ref_t gamma
     ref_t beta
+    ref_t d
+    Py_ssize_t ldd
+
+cdef struct noise_op_t:
+    # a = x + stddev n, n standard normal
+    head_t head
+    ref_t x
+    Py_ssize_t ldx
+    Py_ssize_t units
+    ref_t a
+    Py_ssize_t lda
+    double stddev
+
+cdef struct unit_norm_op_t:
+    # a = x inv by rows, inv = 1 / max(norm, epsilon)
+    head_t head
+    ref_t x
+    Py_ssize_t ldx
+    Py_ssize_t units
+    double epsilon
+    ref_t inv                       # a number for each row
+    ref_t a
+    Py_ssize_t lda
+
+cdef struct unit_norm_backward_op_t:
+    # dx = inv (d - a (d . a)) by rows
+    head_t head
+    ref_t a
+    Py_ssize_t lda
+    Py_ssize_t units
+    double epsilon
+    ref_t inv
+    ref_t d
+    Py_ssize_t ldd
+    ref_t dx
+    Py_ssize_t ld_dx
+
+cdef struct column_factors_op_t:
+    # inv = 1 / max(sqrt(var), epsilon)
+    head_t head
+    Py_ssize_t units
+    double epsilon
+    ref_t var
+    ref_t inv
+
+cdef struct standardize_op_t:
+    # a = (x - mean) inv by columns
+    head_t head
+    ref_t x
+    Py_ssize_t ldx
+    Py_ssize_t units
+    ref_t mean                      # NONE counts as 0
+    ref_t inv
+    ref_t a
+    Py_ssize_t lda
+
+cdef struct copy_op_t:
+    # a = x, where a is some columns of other rows, or x is
+    head_t head
+    ref_t x
+    Py_ssize_t ldx
+    Py_ssize_t units
+    ref_t a
+    Py_ssize_t lda
+
+cdef struct select_op_t:
+    # a_j = x_c, c being number j of those in the table
+    head_t head
+    ref_t x
+    Py_ssize_t ldx
+    Py_ssize_t units
+    Py_ssize_t columns              # where in the table
+    ref_t a
+    Py_ssize_t lda
+
+cdef struct select_backward_op_t:
+    # dx = 0, then dx_c += d_j
+    head_t head
+    ref_t d
+    Py_ssize_t ldd
+    Py_ssize_t units
+    Py_ssize_t columns
+    Py_ssize_t inputs
+    ref_t dx
+    Py_ssize_t ld_dx
+
+cdef struct embedding_op_t:
+    # a = the rows of embeddings (ids, units) that the `inputs` columns of x name, side by side
+    head_t head
+    ref_t x
+    Py_ssize_t ldx
+    Py_ssize_t inputs
+    Py_ssize_t ids
+    Py_ssize_t units
+    ref_t embeddings
+    ref_t a
+    Py_ssize_t lda
+
+cdef struct embedding_sums_op_t:
+    # the gradient of embeddings
+    head_t head
+    ref_t x
+    Py_ssize_t ldx
+    Py_ssize_t inputs
+    Py_ssize_t ids
+    Py_ssize_t units
+    ref_t embeddings
     ref_t d
     Py_ssize_t ldd
 
@@ -526,6 +643,16 @@ cdef union op_t:
     layernorm_op_t layernorm
     layernorm_backward_op_t layernorm_backward
     layernorm_sums_op_t layernorm_sums
+    noise_op_t noise
+    unit_norm_op_t unit_norm
+    unit_norm_backward_op_t unit_norm_backward
+    column_factors_op_t column_factors
+    standardize_op_t standardize
+    copy_op_t copy
+    select_op_t select
+    select_backward_op_t select_backward
+    embedding_op_t embedding
+    embedding_sums_op_t embedding_sums
     loss_op_t loss
     loss_sum_op_t loss_sum
     keep_output_op_t keep_output

@@ -416,6 +416,60 @@ def dropout_backward(dy: Array, mask: Array, dx: Array, rate: float) -> None:
     dx[...] = np.where(mask != 0, dy * dy.dtype.type(1 / (1 - rate)), 0)
 
 
+def noise_forward(x: Array, y: Array, stddev: float, seed: int, step: int, layer: int) -> None:
+    """``y = x + stddev n``, n standard normal, by Box and Muller (1958); x and y (batch, units).
+
+    A row takes whole groups of 64 words; words w and w' of a group give ``r cos t`` in its first half and ``r sin t``
+    in its second, with ``r = sqrt(-2 log((w + 1/2) / 2^32))`` and ``t = 2 pi w' / 2^32``.
+    """
+    batch, units = x.shape
+    groups = (units + 63) // 64
+    words = [philox(seed, step, layer, 16 * group) for group in range(batch * groups)]
+    first, second = np.moveaxis(np.array(words, np.int64).reshape(batch, groups, 2, 32), 2, 0)
+    radius, angle = np.sqrt(-2 * np.log((first + 0.5) / 2**32)), 2 * np.pi * second / 2**32
+    normal = np.concatenate((radius * np.cos(angle), radius * np.sin(angle)), axis=2).reshape(batch, 64 * groups)
+    y[...] = x + stddev * normal[:, :units]
+
+
+def standardize(x: Array, mean: Array, var: Array, epsilon: float, inv: Array, y: Array) -> None:
+    """``inv = 1 / max(sqrt(var), epsilon)``, ``y = (x - mean) inv``; x and y (m, n), the others (n,)."""
+    inv[...] = 1 / np.maximum(np.sqrt(var.astype(np.float64)), epsilon)
+    y[...] = (x - mean) * inv
+
+
+def unit_norm_forward(x: Array, epsilon: float, inv: Array, y: Array) -> None:
+    """``inv = 1 / max(||x||, epsilon)``, ``y = x inv`` by rows, in float64; x and y (m, n), inv (m,)."""
+    wide = x.astype(np.float64)
+    factor = 1 / np.maximum(np.sqrt((wide * wide).sum(axis=1)), epsilon)
+    inv[...] = factor
+    y[...] = wide * factor[:, None]
+
+
+def unit_norm_backward(y: Array, dy: Array, inv: Array, epsilon: float, dx: Array) -> None:
+    """``dx = inv (dy - y (dy . y))`` by rows, ``dx = inv dy`` where inv is 1 / epsilon; y, dy, dx (m, n), inv (m,)."""
+    wide = dy.astype(np.float64)
+    along = np.where(inv < inv.dtype.type(1 / epsilon), (wide * y).sum(axis=1), 0)
+    dx[...] = inv.astype(np.float64)[:, None] * (wide - y * along[:, None])
+
+
+def embedding_forward(x: Array, embeddings: Array, ids: int, y: Array) -> None:
+    """``y_i = embeddings_k`` for ``k = x_i``; NaN where that is no whole number from 0 to ids - 1.
+
+    x (m,), embeddings (ids, n), y (m, n).
+    """
+    for i, number in enumerate(x):
+        known = 0 <= number < ids and number == int(number)
+        y[i] = embeddings[int(number)] if known else np.nan
+
+
+def embedding_backward(x: Array, dy: Array, ids: int, d_embeddings: Array) -> None:
+    """``d_embeddings_k = sum of dy_i over x_i = k``, in the order of i; x (m,), dy (m, n), d_embeddings (ids, n)."""
+    d_embeddings[...] = 0
+    for number, row in zip(x, dy, strict=True):
+        if 0 <= number < ids and number == int(number):
+            d_embeddings[int(number)] += row
+
+
 def shuffle(order: Array, seed: int, epoch: int) -> None:
     """``order`` (n,) = a permutation of 0 .. n - 1, keyed by seed and epoch: `random.permutation`.
 
