@@ -24,6 +24,7 @@ def test_builtins_conform(kind, name):
 MADE = [
     *(L.Dense(4, "tanh"), L.Dense(3, use_bias=False), L.Activation("softmax"), L.BatchNorm(), L.Dropout(0.3)),
     *(fm.activations.ReLU(0.5), fm.activations.LeakyReLU(-0.3), fm.initializers.RandomNormal(0.1)),
+    *(fm.optimizers.RMSprop(momentum=0.9, centered=True), fm.optimizers.Adam(amsgrad=True)),
     *(fm.optimizers.SGD(0.1, 0.9, nesterov=True), fm.losses.CategoricalCrossentropy(from_logits=True)),
     fm.losses.BinaryCrossentropy(from_logits=True),
     fm.schedules.CosineDecay(0.1, 100, warmup_target=0.2, warmup_steps=5),

@@ -21,34 +21,45 @@ ROWS = np.eye(UNITS, dtype="f4")[LABELS]
 VALUES = {
     "activation": ("tanh", "sigmoid"),
     "alpha": (0.3, 0.6),
+    "amsgrad": (True,),
     "anneal_strategy": ("linear",),
+    "apply_class_balancing": (True,),
     "approximate": (True,),
     "at_zero": (0.5,),
     "axis": (1, (0, 1)),
     "beta": (0.7, 1.5),
-    "beta1": (0.5,),
-    "beta2": (0.6,),
+    "beta_1": (0.5,),
+    "beta_2": (0.6,),
     "beta_constraint": ("unit_norm",),
     "beta_regularizer": ("l2",),
     "bias_constraint": ("unit_norm",),
     "bias_initializer": ("ones",),
     "bias_regularizer": ("l1",),
     "boundaries": ([1],),
+    "centered": (True,),
+    "clipnorm": (1e-3,),
+    "clipvalue": (1e-3,),
     "cycle": (True,),
     "decay_rate": (0.25,),
     "decay_steps": (3,),
     "delta": (0.1,),
     "distribution": ("uniform",),
     "div_factor": (4.0,),
+    "ema_momentum": (0.5,),
+    "ema_overwrite_frequency": (1,),
     "end_learning_rate": (0.05,),
     "epsilon": (0.1,),
     "factor": (0.5,),
     "final_div_factor": (10.0,),
     "first_decay_steps": (3,),
     "from_logits": (True, False),
+    "full": (True,),
     "gain": (0.5,),
+    "gamma": (1.5,),
     "gamma_constraint": ("unit_norm",),
     "gamma_regularizer": ("l1_l2",),
+    "global_clipnorm": (1e-3,),
+    "initial_accumulator_value": (0.5,),
     "initial_learning_rate": (0.25,),
     "kernel_constraint": ("unit_norm",),
     "kernel_initializer": ("glorot_normal",),
@@ -56,9 +67,11 @@ VALUES = {
     "kind": ("categorical",),
     "l1": (0.5,),
     "l2": (0.5,),
+    "label_smoothing": (0.2,),
     "layers": ([{"name": "activation", "activation": "tanh"}],),
     "learning_rate": (0.5,),
     "lengths": ([2],),
+    "levels": (0.3, 0.6),
     "m_mul": (0.5,),
     "max_learning_rate": (0.25,),
     "max_value": (0.5,),
@@ -68,10 +81,12 @@ VALUES = {
     "minval": (-0.5,),
     "mode": ("fan_out",),
     "momentum": (0.5, 0.4),
+    "momentum_decay": (0.5,),
     "name": ("other",),
     "nesterov": (True,),
     "parameters": ({"b": 2.0},),
     "pct_start": (0.25,),
+    "pos_weight": (2.0,),
     "power": (2.0,),
     "program": ([["input", "'z'"], ["tanh", 0]],),
     "rate": (0.5,),
@@ -87,10 +102,12 @@ VALUES = {
     "trainable": (False,),
     "units": (7,),
     "use_bias": (False,),
+    "use_ema": (True,),
     "value": (0.25,),
     "values": ([0.3, 0.2],),
     "warmup_steps": (3,),
     "warmup_target": (0.3,),
+    "variance": (2.0,),
 }
 VALUES_OF = {(fm.regularizers.OrthogonalRegularizer, "mode"): ("columns",)}  # where a name means something else
 
@@ -104,11 +121,15 @@ CONFIGS = {  # what objects are made of where the defaults don't do, or where mo
     ("layers", "dense"): [{"units": 4, "activation": "relu"}, {"units": 4, "activation": "prelu"}],
     ("layers", "activation"): [{"activation": "relu"}, {"activation": "prelu"}],
     ("layers", "dropout"): [{"rate": 0.25}],
+    ("layers", "gaussian_noise"): [{"stddev": 0.25}],
+    ("layers", "normalization"): [{"mean": 0.1, "variance": 0.5}],
     ("layers", "residual"): [{"layers": [{"name": "dense", "units": 6}]}],
     ("optimizers", "sgd"): [{}, {"momentum": 0.9}],
     ("losses", "categorical_crossentropy"): [{}, {"from_logits": True}],
     ("losses", "sparse_categorical_crossentropy"): [{}, {"from_logits": True}],
-    ("losses", "binary_crossentropy"): [{}, {"from_logits": True}],
+    ("losses", "binary_crossentropy"): [{}, {"from_logits": True}, {"pos_weight": 3.0}],
+    ("losses", "binary_focal_crossentropy"): [{}, {"apply_class_balancing": False, "from_logits": True}],
+    ("losses", "quantile"): [{}, {"levels": [0.1, 0.5, 0.9]}],
     ("metrics", "accuracy"): [{}, {"kind": "binary"}],
     ("schedules", "constant"): [{"value": 0.1}],
     ("schedules", "cosine_decay"): [RATES, {**RATES, "warmup_target": 0.2, "warmup_steps": 2}],
@@ -147,7 +168,7 @@ BUILT_INS = list(built_ins())
 def network(kind, obj, *, build=True):
     """A network that the object is a part of, and targets for it."""
     layers = [L.Dense(6, "tanh", kernel_regularizer="l2"), L.BatchNorm()]
-    loss, metrics, last, optimizer, y = "mse", ["mae"], None, "adam", ROWS
+    loss, metrics, last, optimizer, y, units = "mse", ["mae"], None, "adam", ROWS, UNITS
     if kind == "activations":
         layers.append(L.Dense(4, obj))
     elif kind == "layers":
@@ -172,7 +193,13 @@ def network(kind, obj, *, build=True):
             last = "sigmoid" if loss.accuracy == "binary" else "softmax"
         elif isinstance(loss, fm.losses.Poisson):
             last = "softplus"
-    net = fm.Sequential([*layers, L.Dense(UNITS, last)], input_dim=FEATURES if build else None, seed=4)
+        elif isinstance(loss, fm.losses.GammaDeviance):
+            y = ROWS + 1
+        elif isinstance(loss, fm.losses.GaussianNLL):
+            units, metrics = 2 * UNITS, []
+        elif isinstance(loss, fm.losses.Quantile) and isinstance(loss.levels, tuple):
+            units, metrics = 3 * UNITS, []
+    net = fm.Sequential([*layers, L.Dense(units, last)], input_dim=FEATURES if build else None, seed=4)
     net.compile(optimizer, loss, metrics)
     return net, y
 
@@ -271,7 +298,8 @@ UNKNOWN = {  # of whom, which name, and which is meant
     "batch norm": (lambda net: net.layers[1], "eps", "epsilon"),
     "freezing": (lambda net: net.layers[0], "trainabel", "trainable"),
     "optimizer": (lambda net: net.optimizer, "lr", "learning_rate"),
-    "optimizer of Keras": (lambda net: net.optimizer, "beta_1", "beta1"),
+    "optimizer of before": (lambda net: net.optimizer, "beta1", "beta_1"),
+    "optimizer of torch": (lambda net: net.optimizer, "eps", "epsilon"),
     "activation": (lambda net: fm.activations.LeakyReLU(), "alhpa", "alpha"),
     "loss": (lambda net: net.loss, "from_logit", "from_logits"),
     "loss with a delta": (lambda net: fm.losses.Huber(), "detla", "delta"),

@@ -80,6 +80,11 @@ class Network(NamedTuple):
         for layer in self.described:
             layer.built = built
 
+    def check_ready(self) -> None:
+        """Let layers refuse to run that lack what they need."""
+        for place in self.layers:
+            place.layer.check_ready()
+
     def specs(self, which: str) -> Mapping[str, Any]:
         """Return what layers asked for, by full key; `which` is ``"parameter"`` or ``"buffer"``."""
         return {

@@ -10,12 +10,28 @@ from ._base import Layer
 from ._checks import check_layers as check_layers
 from ._dense import Dense
 from ._dropout import Dropout
+from ._noise import GaussianNoise
 from ._normalization import BatchNorm, LayerNorm, RMSNorm
 from ._residual import Residual
+from ._standardization import Normalization
+from ._unit_norm import UnitNorm
 
-__all__ = ["Activation", "BatchNorm", "Dense", "Dropout", "Layer", "LayerNorm", "RMSNorm", "Residual", "get"]
+__all__ = [
+    "Activation",
+    "BatchNorm",
+    "Dense",
+    "Dropout",
+    "GaussianNoise",
+    "Layer",
+    "LayerNorm",
+    "Normalization",
+    "RMSNorm",
+    "Residual",
+    "UnitNorm",
+    "get",
+]
 
-for _cls in (Activation, BatchNorm, Dense, Dropout, Layer, LayerNorm, RMSNorm, Residual):
+for _cls in [globals()[_name] for _name in __all__ if _name != "get"]:
     _cls.__module__ = __name__  # where users find it, in messages and pickles
 
 get = registry.get
@@ -24,6 +40,7 @@ KERAS_NAMES = {
     "BatchNormalization": "BatchNorm",
     "LayerNormalization": "LayerNorm",
     "RMSNormalization": "RMSNorm",
+    "UnitNormalization": "UnitNorm",
 }
 
 

@@ -52,7 +52,7 @@ class BufferSpec(NamedTuple):
     """An array that a layer keeps but does not learn."""
 
     shape: tuple[int, ...]
-    value: float
+    value: float | tuple[float, ...]
     least: float | None = None
 
 
@@ -193,7 +193,7 @@ class Layer(Configurable):
             shape, drawn_by, decay, penalty, bool(trainable), multiplier, constraint
         )
 
-    def add_buffer(self, name: str, shape: tuple[int, ...], value: float = 0.0, *, least: float | None = None) -> None:
+    def add_buffer(self, name: str, shape: tuple[int, ...], value: Any = 0.0, *, least: float | None = None) -> None:
         """Ask for an array that is kept and saved but not learned. To be called from `build`.
 
         Parameters
@@ -201,14 +201,17 @@ class Layer(Configurable):
         name : str
             Its name in the layer; its key is ``"<layer>.<name>"``.
         shape : tuple of int
-        value : float
-            What it is filled with first.
+        value : float or sequence of float
+            What it is filled with first: one number, or a number for each entry of a buffer of one axis.
         least : float, optional
             The least number that it can hold, ``-math.inf`` for any finite one: others are neither saved nor loaded.
             By default it may hold anything, NaN included.
         """
         shape = self._check_array(name, shape)
-        self.buffer_specs[name] = BufferSpec(shape, float(value), None if least is None else float(least))
+        filled = float(value) if np.ndim(value) == 0 else tuple(float(number) for number in value)
+        if isinstance(filled, tuple) and shape != (len(filled),):
+            raise ValueError(f"value of {name!r}: expected a number, or as many as in shape {shape}, got {len(filled)}")
+        self.buffer_specs[name] = BufferSpec(shape, filled, None if least is None else float(least))
 
     def _check_array(self, name: object, shape: object) -> tuple[int, ...]:
         if not isinstance(name, str) or not name or "." in name:
@@ -231,6 +234,9 @@ class Layer(Configurable):
         raise NotImplementedError(
             f"{type(self).__qualname__} has neither forward(self, x, *, training, rng) nor compose"
         )
+
+    def check_ready(self) -> None:
+        """Raise an error if the layer, being built, lacks what it needs to run; asked before a network runs anew."""
 
     def compose(self, input_dim: int) -> list[Layer] | None:
         """Return the layers that this one stands for, or None if it stands for itself."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, overload
 
-from ..checks import check_number
+from ..checks import check_number, check_share
 from ..registry import schedules as schedule_registry
 from ..user_code import returned_number
 
-__all__ = ["Hyperparameter", "Scheduled", "checked_rate", "value_at"]
+__all__ = ["Hyperparameter", "Momentum", "Scheduled", "checked_rate", "keeps_velocity", "value_at"]
 
 # What is set: a number, a schedule or any function of the step, or the configuration of a schedule.
 # What is read is typed as a number.
@@ -61,6 +61,28 @@ class Hyperparameter:
         elif isinstance(value, Mapping) and "name" in value:
             value = schedule_registry.get(dict(value))
         vars(optimizer)[self.name] = value if callable(value) else self.check(self.name, value)
+
+
+def keeps_velocity(momentum: Scheduled) -> bool:
+    """Return whether there is a velocity: where the momentum is a function of the step, or not 0."""
+    return callable(momentum) or momentum != 0
+
+
+class Momentum(Hyperparameter):
+    """A momentum, which has a velocity or none: where there is state, that can't change any more."""
+
+    def __init__(self) -> None:
+        super().__init__(check_share)
+
+    def __set__(self, optimizer: Any, value: Scheduled) -> None:
+        before = vars(optimizer).get(self.name, value)
+        if optimizer.in_use and keeps_velocity(before) != keeps_velocity(value):
+            has = "a velocity" if keeps_velocity(before) else "no velocity"
+            raise AttributeError(
+                f"momentum: can't become {value!r}, since the optimizer was compiled with momentum={before!r}, and "
+                f"keeps {has}; call compile(fm.optimizers.{type(optimizer).__name__}(momentum=...)) with a new one"
+            )
+        super().__set__(optimizer, value)
 
 
 def value_at(optimizer: object, name: str, step: int) -> float:

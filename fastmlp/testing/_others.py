@@ -9,8 +9,8 @@ import numpy as np
 from ..layers import Dense
 from ..model import Sequential
 from ..optimizers import SGD
-from ._execution import speed
-from ._networks import INPUTS, RATE, UNITS, file, for_bias, network, threads, trains
+from ._execution import UNITS, speed
+from ._networks import INPUTS, RATE, file, for_bias, network, threads, trains
 from ._numbers import DTYPES, check_slopes, compare, draw, same_bits, slopes, unchanged
 from ._outcome import Failure, Skipped, expect
 from ._subject import Subject

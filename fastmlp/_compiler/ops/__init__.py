@@ -8,10 +8,13 @@ from . import (
     dropout,
     gather,
     layernorm,
+    noise,
     parametric,
     python_activation,
     python_layer,
     softmax,
+    standardize,
+    unit_norm,
 )
 
 __all__ = [
@@ -22,8 +25,11 @@ __all__ = [
     "dropout",
     "gather",
     "layernorm",
+    "noise",
     "parametric",
     "python_activation",
     "python_layer",
     "softmax",
+    "standardize",
+    "unit_norm",
 ]
