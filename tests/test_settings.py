@@ -24,12 +24,16 @@ VALUES = {
     "apply_class_balancing": (True,),
     "approximate": (True,),
     "at_zero": (0.5,),
+    "average": ("micro",),
     "beta": (0.7, 1.5),
     "beta1": (0.5,),
     "beta2": (0.6,),
     "beta_regularizer": ("l2",),
     "bias_initializer": ("ones",),
     "bias_regularizer": ("l1",),
+    "bins": (4,),
+    "class_id": (1,),
+    "curve": ("PR",),
     "delta": (0.1,),
     "distribution": ("uniform",),
     "epsilon": (0.1,),
@@ -37,6 +41,7 @@ VALUES = {
     "full": (True,),
     "gamma": (1.5,),
     "gamma_regularizer": ("l1_l2",),
+    "k": (1,),
     "kernel_initializer": ("glorot_normal",),
     "kernel_regularizer": ("l2",),
     "kind": ("categorical",),
@@ -84,6 +89,9 @@ CONFIGS = {  # what objects are made of where the defaults don't do, or where mo
     ("losses", "binary_focal_crossentropy"): [{}, {"apply_class_balancing": False, "from_logits": True}],
     ("losses", "quantile"): [{}, {"levels": [0.1, 0.5, 0.9]}],
     ("metrics", "accuracy"): [{}, {"kind": "binary"}],
+    ("metrics", "precision"): [{}, {"class_id": 0}, {"kind": "binary", "threshold": 0.6}],
+    ("metrics", "top_k_categorical_accuracy"): [{"k": 2}],
+    ("metrics", "sparse_top_k_categorical_accuracy"): [{"k": 2}],
 }
 
 
@@ -121,6 +129,8 @@ def network(kind, obj, *, build=True):
         optimizer = obj
     elif kind == "metrics":
         metrics = [obj]
+        if type(obj).__name__.startswith("Sparse"):
+            loss, last, y = "sparse_categorical_crossentropy", "softmax", LABELS
     elif kind == "losses":
         loss, metrics = obj, ["accuracy"]
         y = LABELS if loss.labels else ROWS
