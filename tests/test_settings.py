@@ -26,6 +26,7 @@ VALUES = {
     "apply_class_balancing": (True,),
     "approximate": (True,),
     "at_zero": (0.5,),
+    "average": ("micro",),
     "axis": (1, (0, 1)),
     "beta": (0.7, 1.5),
     "beta_1": (0.5,),
@@ -35,10 +36,13 @@ VALUES = {
     "bias_constraint": ("unit_norm",),
     "bias_initializer": ("ones",),
     "bias_regularizer": ("l1",),
+    "bins": (4,),
     "boundaries": ([1],),
     "centered": (True,),
+    "class_id": (1,),
     "clipnorm": (1e-3,),
     "clipvalue": (1e-3,),
+    "curve": ("PR",),
     "cycle": (True,),
     "decay_rate": (0.25,),
     "decay_steps": (3,),
@@ -59,6 +63,7 @@ VALUES = {
     "global_clipnorm": (1e-3,),
     "initial_accumulator_value": (0.5,),
     "initial_learning_rate": (0.25,),
+    "k": (1,),
     "kernel_constraint": ("unit_norm",),
     "kernel_initializer": ("glorot_normal",),
     "kernel_regularizer": ("l2",),
@@ -103,9 +108,9 @@ VALUES = {
     "use_ema": (True,),
     "value": (0.25,),
     "values": ([0.3, 0.2],),
+    "variance": (2.0,),
     "warmup_steps": (3,),
     "warmup_target": (0.3,),
-    "variance": (2.0,),
 }
 
 RATES = {"initial_learning_rate": 0.1, "decay_steps": 2}
@@ -141,6 +146,9 @@ CONFIGS = {  # what objects are made of where the defaults don't do, or where mo
     ("schedules", "polynomial_decay"): [RATES],
     ("schedules", "sequence"): [{"schedules": [0.1, 0.2], "lengths": [1]}],
     ("schedules", "step"): [RATES],
+    ("metrics", "precision"): [{}, {"class_id": 0}, {"kind": "binary", "threshold": 0.6}],
+    ("metrics", "top_k_categorical_accuracy"): [{"k": 2}],
+    ("metrics", "sparse_top_k_categorical_accuracy"): [{"k": 2}],
 }
 
 
@@ -182,6 +190,8 @@ def network(kind, obj, *, build=True):
         optimizer = fm.optimizers.SGD(obj, momentum=obj)
     elif kind == "metrics":
         metrics = [obj]
+        if type(obj).__name__.startswith("Sparse"):
+            loss, last, y = "sparse_categorical_crossentropy", "softmax", LABELS
     elif kind == "losses":
         loss, metrics = obj, ["accuracy"]
         y = LABELS if loss.labels else ROWS
