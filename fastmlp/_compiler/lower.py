@@ -58,6 +58,8 @@ class Lowering(Emitter):
         Keys of parameters whose gradient is looked at where it is made.
     derived : set of Operation
         Those whose activation's derivative is fused into what made their output's gradient.
+    shared : set of int
+        References of gradients that belong to several values: nobody may write over them.
     sums : list of dict
         Operations that sum up gradients made by blocks of the batch, for the end of the way back.
     statistics : dict of str to Tensor
@@ -83,6 +85,7 @@ class Lowering(Emitter):
         self.keep = self.checks = False
         self.checked: set[str] = set()
         self.derived: set[Operation] = set()
+        self.shared: set[int] = set()
         self.sums: list[dict[str, object]] = []
         self.statistics: dict[str, Tensor] = {}
         self.widths = sum(place.units for place in network.layers)
@@ -280,7 +283,7 @@ class Lowering(Emitter):
     def in_place(self, d: Tensor) -> Tensor:
         """Return where an operation writes that may write over the gradient it reads, unless somebody else reads it."""
         readers = sum(other.ref == d.ref for other in self._gradients.values())
-        return d if readers < 2 else self.tensor(d.units)
+        return d if readers < 2 and d.ref not in self.shared else self.tensor(d.units)
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -331,7 +334,10 @@ def graph_of(network: Network, memory: Arenas, *, training: bool) -> Graph:
 
     def lower(chain: Sequence[BuiltLayer], value: Value) -> Value:
         for place in chain:
-            outputs = [lower(branch, value) for branch in place.branches]
+            outputs = []
+            for branch, columns in zip(place.branches, place.columns, strict=True):
+                graph.layer, graph.index = place, numbers[id(place.layer)]
+                outputs.append(lower(branch, graph.op("select", value, columns=columns)))
             graph.layer, graph.index = place, numbers[id(place.layer)]
             layer = place.layer
             value = layer.join(graph, value, outputs) if outputs else layer.lower(graph, value)

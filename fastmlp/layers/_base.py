@@ -246,6 +246,18 @@ class Layer(Configurable):
         """Return chains of layers that all take the inputs of this one, which joins their outputs; usually none."""
         return ()
 
+    @property
+    def ids(self) -> int | None:
+        """How many ids there are if the layer takes ids, whole numbers from 0 on; None if it takes any numbers.
+
+        Such a layer has to read columns of the data, in which no call lets other numbers through.
+        """
+        return None
+
+    def branch_columns(self, input_dim: int) -> Sequence[Sequence[int]]:
+        """Return which columns of the inputs each of the branches takes, by number and in their order; usually all."""
+        return [range(input_dim)] * len(self.branches())
+
     def build_join(self, input_dim: int, units: Sequence[int]) -> int:
         """Return the number of outputs of a layer with branches, given its inputs and the outputs of each branch."""
         raise NotImplementedError(f"{type(self).__qualname__} has branches, but no build_join(self, input_dim, units)")
