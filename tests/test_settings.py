@@ -25,6 +25,7 @@ VALUES = {
     "approximate": (True,),
     "at_zero": (0.5,),
     "average": ("micro",),
+    "b": (1.5,),
     "beta": (0.7, 1.5),
     "beta1": (0.5,),
     "beta2": (0.6,),
