@@ -203,6 +203,7 @@ class Arenas:
         self.state: State = {key: {} for key in self.specs}
         for key, spec in buffers.items():
             self.buffers[key][...] = spec.value
+        arrays: dict[Layer, dict[str, NDArray[Any]]] = {layer: {} for layer in network.described}
         for place in network.layers:
             layer, key = place.layer, place.key  # what is assigned there is copied in, as in the network's own mappings
             layer.parameters = ArrayMap({name: self.parameters[f"{key}.{name}"] for name in layer.parameter_specs})
@@ -210,7 +211,9 @@ class Arenas:
             for owner in (layer, *place.frozen_by):
                 inner = f"{key}."[len(network.keys[owner]) + 1 :]
                 mine = {**layer.parameters, **layer.buffers}
-                owner.arrays.update({f"{inner}{name}": view for name, view in mine.items()})
+                arrays[owner].update({f"{inner}{name}": view for name, view in mine.items()})
+        for layer, views in arrays.items():
+            layer.arrays = views
 
     def _lay_out(self, specs: Mapping[str, Any], arena: str) -> int:
         """Decide where the arrays of an arena lie; return its size."""

@@ -111,7 +111,7 @@ class Layer(Configurable):
 
     units: int
     built: bool = False
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: Mapping[str, NDArray[Any]] = {}
     carried: Mapping[str, NDArray[Any]] = {}
 
     output_is_known: bool = False
