@@ -165,8 +165,23 @@ class Lowering(Emitter):
         add_constraints(self)
         add_average(self, optimizer, compiled=False)
 
-    def vjp(self) -> Plan:
-        """Return the plan of forward, and of the way back from a gradient that the caller writes into ``d_out``."""
+    def layer_outputs(self) -> tuple[Plan, dict[str, Tensor | None]]:
+        """Return the plan of the way forward, and where the outputs of each layer lie; None for the inputs."""
+        graph = self.graph
+        found = graph.of_layers
+        graph.kept = set(found.values())
+        self._forward()
+        places = {key: None if value is graph.input else value.at for key, value in found.items()}
+        return self._finish(graph.output.at), places
+
+    def vjp(self, *, learning: bool = True) -> Plan:
+        """Return the plan of forward, and of the way back from a gradient that the caller writes into ``d_out``.
+
+        Not `learning`, it goes to the inputs alone.
+        """
+        if not learning:
+            for operation in self.graph.operations:
+                operation.learns = False
         self.keep = True
         self._forward()
         marks = {"forward": len(self.records)}
@@ -341,6 +356,7 @@ def graph_of(network: Network, memory: Arenas, *, training: bool) -> Graph:
             graph.layer, graph.index = place, numbers[id(place.layer)]
             layer = place.layer
             value = layer.join(graph, value, outputs) if outputs else layer.lower(graph, value)
+            graph.of_layers[place.key] = value
         return value
 
     graph.output = lower(network.chain, graph.input)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._kernels import ARENAS, SHIFT
-from ..checks import check_range, real_array
+from ..checks import check_number, check_range, real_array
 from ..optimizers import AVERAGE
 from ..user_code import Words, all_finite, read_only, returned
 from .network import Network
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from .._tracing.execution import Execution
     from ..activations import Activation, KernelSpec
+    from ..layers import Layer
     from ..optimizers import Optimizer
 
 __all__ = ["Arenas", "ArrayMap", "FirstState", "aligned"]
@@ -79,6 +80,22 @@ def _check_begun(optimizer: Optimizer, states: State) -> None:
                 )
 
 
+def _take_carried(layer: Layer, key: str) -> None:
+    """Copy what a copied layer brings along to its place."""
+    shapes = {name: view.shape for name, view in layer.arrays.items()}
+    brought = {name: values.shape for name, values in layer.carried.items()}
+    if shapes != brought:
+        other = sorted({name for name, _ in shapes.items() ^ brought.items()})[0]
+        raise ValueError(
+            f"layer {key!r}, {layer!r}, is a copy of one that was built for other inputs: {other!r} was of shape "
+            f"{brought.get(other)} there, and would be of shape {shapes.get(other)} here; let it have as many inputs"
+        )
+    for name, values in layer.carried.items():
+        view = layer.arrays[name]
+        check_range(values, view.dtype, f"{key}.{name}")
+        view[...] = values
+
+
 class ArrayMap(Mapping[str, "NDArray[Any]"]):
     """Fixed keys to writable views; ``views[key] = values`` copies in, shape checked."""
 
@@ -98,6 +115,62 @@ class ArrayMap(Mapping[str, "NDArray[Any]"]):
             raise ValueError(f"{key}: expected shape {target.shape}, got {array.shape}")
         check_range(array, target.dtype, key)
         target[...] = array
+
+    def update(self, other: Mapping[str, Any], *, share: float = 1.0) -> None:
+        """Move towards other arrays: ``w = (1 - share) w + share other``, for each key.
+
+        For target networks: ``target.parameters.update(net.parameters, share=0.005)``.
+
+        Parameters
+        ----------
+        other : mapping of str to array_like
+            All keys that are here, and no others, each of its array's shape: the `parameters` of a network of the same
+            layers, for instance.
+        share : float in [0, 1]
+            How much of `other` is taken; 1 copies it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If keys are missing or unknown, an array is of another shape, has NaN or infinity, or numbers beyond the
+            range of the dtype, or `share` is beyond its range; nothing changes.
+
+        Notes
+        -----
+        Lillicrap and others, Continuous control with deep reinforcement learning, arXiv:1509.02971 (``tau`` there).
+
+        Examples
+        --------
+        >>> target = copy.deepcopy(net)
+        >>> target.parameters.update(net.parameters, share=0.005)
+        """
+        part = check_number("share", share, 0.0)
+        if part > 1:
+            raise ValueError(f"share: expected a number in [0, 1], got {share!r}")
+        if not isinstance(other, Mapping):
+            raise TypeError(f"update: expected a mapping of arrays by key, got {type(other).__name__}")
+        missing = [key for key in self._views if key not in other]
+        unknown = [key for key in other if key not in self._views]
+        if missing or unknown:
+            raise ValueError(
+                f"update: expected arrays for {list(self._views)}; "
+                + "; ".join(f"{what}: {keys}" for what, keys in (("missing", missing), ("unknown", unknown)) if keys)
+            )
+        arrays = {}
+        for key, target in self._views.items():
+            array = real_array(key, other[key])
+            if array.shape != target.shape:
+                raise ValueError(f"{key}: expected shape {target.shape}, got {array.shape}")
+            check_range(array, target.dtype, key)
+            if not np.isfinite(array).all():
+                raise ValueError(f"{key}: expected finite numbers, got NaN or infinity")
+            arrays[key] = array
+        for key, target in self._views.items():
+            if part == 1:
+                target[...] = arrays[key]
+            else:
+                dtype = target.dtype
+                target[...] = target * dtype.type(1 - part) + arrays[key].astype(dtype) * dtype.type(part)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._views)
@@ -139,10 +212,17 @@ class Arenas:
         self.state: State = {key: {} for key in self.specs}
         for key, spec in buffers.items():
             self.buffers[key][...] = spec.value
+        arrays: dict[Layer, dict[str, NDArray[Any]]] = {layer: {} for layer in network.described}
         for place in network.layers:
             layer, key = place.layer, place.key  # what is assigned there is copied in, as in the network's own mappings
             layer.parameters = ArrayMap({name: self.parameters[f"{key}.{name}"] for name in layer.parameter_specs})
             layer.buffers = ArrayMap({name: self.buffers[f"{key}.{name}"] for name in layer.buffer_specs})
+            for owner in (layer, *place.frozen_by):
+                inner = f"{key}."[len(network.keys[owner]) + 1 :]
+                mine = {**layer.parameters, **layer.buffers}
+                arrays[owner].update({f"{inner}{name}": view for name, view in mine.items()})
+        for layer, views in arrays.items():
+            layer.arrays = views
 
     def _lay_out(self, specs: Mapping[str, Any], arena: str) -> int:
         """Decide where the arrays of an arena lie; return its size."""
@@ -203,6 +283,9 @@ class Arenas:
                 drawn = returned(spec.initializer(spec.shape, rng, self.dtype), what, spec.shape)
                 check_range(drawn, self.dtype, what)
                 self.parameters[key][...] = drawn
+        for layer, key in network.keys.items():
+            if layer.carried:
+                _take_carried(layer, key)
         if not all_finite(self.flat_parameters):  # all at once; which it is, one by one
             key = next(key for key, view in self.parameters.items() if not all_finite(view))
             raise ValueError(f"{_draw(key, self.specs[key])}: expected finite numbers, got NaN or infinity")

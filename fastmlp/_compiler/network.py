@@ -58,6 +58,8 @@ class Network(NamedTuple):
         Those that stand in no branch of another.
     described : tuple of Layer
         All layers that it has been built of, those that others stand for included.
+    keys : dict of Layer to str
+        The first part of the keys of the parameters of each of these.
     ids : dict of int to int
         Columns of the data that hold whole numbers from 0 on, and how many of these there are.
     """
@@ -65,6 +67,7 @@ class Network(NamedTuple):
     layers: list[BuiltLayer]
     chain: tuple[BuiltLayer, ...]
     described: tuple[Layer, ...]
+    keys: dict[Layer, str]
     ids: dict[int, int]
 
     @property
@@ -85,6 +88,8 @@ class Network(NamedTuple):
         """Tell the layers that a network has been built of them, or is no more."""
         for layer in self.described:
             layer.built = built
+            if built and layer.carried:
+                layer.carried = {}
 
     def check_ready(self) -> None:
         """Let layers refuse to run that lack what they need."""
@@ -120,7 +125,7 @@ def build_network(layers: Iterable[Layer], input_dim: int) -> Network:
     twice = [layer for layer, times in Counter(described).items() if times > 1]
     if twice:
         raise ValueError(f"{twice[0]!r} stands twice in the network, in layers that stand for others; make two")
-    return Network(builder.built, tuple(chain), described, builder.ids)
+    return Network(builder.built, tuple(chain), described, builder.keys, builder.ids)
 
 
 class _Builder:
@@ -129,6 +134,7 @@ class _Builder:
     def __init__(self) -> None:
         self.built: list[BuiltLayer] = []
         self.described: list[Layer] = []
+        self.keys: dict[Layer, str] = {}
         self.ids: dict[int, int] = {}
 
     def chain(
@@ -149,6 +155,7 @@ class _Builder:
             key = f"{prefix}{layer.name or index}"
             layer.begin_build()
             self.described.append(layer)
+            self.keys[layer] = key
             parts = layer.compose(inputs)
             if parts is not None:
                 check_layers(f"compose of {layer!r}", parts)
