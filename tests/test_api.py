@@ -142,9 +142,21 @@ def test_spelling_of_keras():
 
 
 def test_defaults():
-    assert fm.optimizers.SGD().get_config() == {"learning_rate": 0.01, "momentum": 0.0, "nesterov": False}
+    assert fm.optimizers.SGD().get_config() == {
+        "learning_rate": 0.01,
+        "momentum": 0.0,
+        "nesterov": False,
+        "weight_decay": 0.0,
+    }
     adam = fm.optimizers.Adam().get_config()
-    assert adam == {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8, "amsgrad": False}
+    assert adam == {
+        "learning_rate": 0.001,
+        "beta_1": 0.9,
+        "beta_2": 0.999,
+        "epsilon": 1e-8,
+        "amsgrad": False,
+        "weight_decay": 0.0,
+    }
     norm = L.BatchNorm()
     assert (norm.momentum, norm.epsilon) == (0.9, 1e-5)
     assert fm.activations.LeakyReLU().alpha == 0.01 and fm.activations.ReLU().at_zero == 1

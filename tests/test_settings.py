@@ -63,6 +63,7 @@ VALUES = {
     "units": (7,),
     "use_bias": (False,),
     "value": (0.25,),
+    "weight_decay": (0.25, 0.5),
 }
 
 CONFIGS = {  # what objects are made of where the defaults don't do, or where more is to be seen
@@ -75,7 +76,10 @@ CONFIGS = {  # what objects are made of where the defaults don't do, or where mo
     ("layers", "activation"): [{"activation": "relu"}, {"activation": "prelu"}],
     ("layers", "dropout"): [{"rate": 0.25}],
     ("layers", "residual"): [{"layers": [{"name": "dense", "units": 6}]}],
-    ("optimizers", "sgd"): [{}, {"momentum": 0.9}],
+    ("optimizers", "sgd"): [{}, {"momentum": 0.9}, {"weight_decay": 0.1}],
+    ("optimizers", "rmsprop"): [{}, {"momentum": 0.9}, {"centered": True}],
+    ("optimizers", "adam"): [{}, {"amsgrad": True}, {"weight_decay": 0.1}],
+    ("optimizers", "adamw"): [{}, {"amsgrad": True}],
     ("losses", "categorical_crossentropy"): [{}, {"from_logits": True}],
     ("losses", "sparse_categorical_crossentropy"): [{}, {"from_logits": True}],
     ("losses", "binary_crossentropy"): [{}, {"from_logits": True}],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ..configurable import Configurable, unknown_parameters
 from ..registry import optimizers as registry
-from ._hyperparameters import Hyperparameter, Scheduled, checked_rate, value_at
+from ._hyperparameters import Decay, Hyperparameter, Scheduled, checked_rate, value_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +26,10 @@ class Optimizer(Configurable):
     ----------
     learning_rate : float or callable
         A number, or a pure function of the step (from 1 on) that gives one. May be set between steps.
+    weight_decay : float or callable
+        Decoupled from the gradient, and scaled by the learning rate: before a step ``w -= lr wd w``, for parameters
+        that were added with ``decay=True``: kernels, but no biases, nor scales and shifts of normalizations. Loshchilov
+        and Hutter, Decoupled weight decay regularization, ICLR 2019, as torch's AdamW has it.
     **unknown
         Any other keyword is a TypeError, which tells what torch's and scikit-learn's names are here.
 
@@ -35,9 +39,9 @@ class Optimizer(Configurable):
         Whether `update` treats each number of a parameter alone, and does the same at each call. Then it is traced
         once and runs compiled over all parameters together, as a built-in does; up to 3 arrays of state.
     hyperparameters : tuple of str
-        Attributes that are hyper-parameters of a step, the learning rate first: each may be a number or a pure function
-        of the step. A built-in's kernel takes them in this order. If one beside the learning rate is a function,
-        `update` runs on a copy of the optimizer that holds its value at the step.
+        Attributes that are hyper-parameters of a step, the learning rate first and the weight decay aside: each may be
+        a number or a pure function of the step. A built-in's kernel takes them in this order. If one beside the
+        learning rate is a function, `update` runs on a copy of the optimizer that holds its value at the step.
     least_state : mapping of str to float
         The least number that arrays of state can hold, by name, ``-math.inf`` for any finite one: others are neither
         saved nor loaded. Arrays that are not named may hold anything, NaN included.
@@ -66,11 +70,13 @@ class Optimizer(Configurable):
     )
 
     learning_rate = Hyperparameter()
+    weight_decay = Decay()
 
-    def __init__(self, learning_rate: Scheduled = 0.001, **unknown: Any) -> None:
+    def __init__(self, learning_rate: Scheduled = 0.001, *, weight_decay: Scheduled = 0.0, **unknown: Any) -> None:
         if unknown:
             raise unknown_parameters(type(self), unknown)
         self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
 
     def _check_change(self, name: str, value: Any) -> None:
         before = getattr(self, name)
@@ -79,6 +85,12 @@ class Optimizer(Configurable):
                 f"{name}: can't become {value!r}, since the optimizer was compiled with {name}={before!r}, and keeps "
                 f"the state of that; call compile(fm.optimizers.{type(self).__name__}({name}=...)) with a new one"
             )
+
+    @property
+    def decays(self) -> bool:
+        """Whether there is a weight decay: one that is a function of the step, or not 0."""
+        decay = self.weight_decay
+        return callable(decay) or decay != 0
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of one step, counted from 1."""
