@@ -142,21 +142,10 @@ def test_spelling_of_keras():
 
 
 def test_defaults():
-    assert fm.optimizers.SGD().get_config() == {
-        "learning_rate": 0.01,
-        "momentum": 0.0,
-        "nesterov": False,
-        "weight_decay": 0.0,
-    }
+    common = fm.optimizers.Optimizer().get_config()
+    assert fm.optimizers.SGD().get_config() == {**common, "learning_rate": 0.01, "momentum": 0.0, "nesterov": False}
     adam = fm.optimizers.Adam().get_config()
-    assert adam == {
-        "learning_rate": 0.001,
-        "beta_1": 0.9,
-        "beta_2": 0.999,
-        "epsilon": 1e-8,
-        "amsgrad": False,
-        "weight_decay": 0.0,
-    }
+    assert adam == {**common, "learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8, "amsgrad": False}
     norm = L.BatchNorm()
     assert (norm.momentum, norm.epsilon) == (0.9, 1e-5)
     assert fm.activations.LeakyReLU().alpha == 0.01 and fm.activations.ReLU().at_zero == 1

@@ -195,6 +195,11 @@ def adam_update(d, m, n):
         yield w, d.normal(n), m1, v, 0.01, 0.9, 0.999, 1e-8, step
 
 
+def average_update(d, m, n):
+    for momentum, overwrite in ((0.99, False), (0.9, True), (0.0, False)):
+        yield d.inout(d.normal(n)), d.inout(d.normal(n)), momentum, overwrite
+
+
 def all_finite(d, m, n):
     yield (d.normal(n),)
     for bad in (np.nan, np.inf, -np.inf):
@@ -211,6 +216,16 @@ def magnitude(d, m, n):
             x = d.normal(n).copy()
             x[place] = value
             yield (d.input(x),)
+
+
+def clip_values(d, m, n):
+    for limit in (0.5, 1e30):
+        yield d.inout(d.normal(n)), limit
+
+
+def clip_norm(d, m, n):
+    for scale, limit in ((1.0, 0.5), (1.0, 1e30), (1e-30, 1e-31), (0.0, 1.0), (1e18, 1.0)):
+        yield d.inout(d.input(d.normal(n) * d.dtype.type(scale))), limit
 
 
 def philox(d, m, n):
@@ -232,7 +247,8 @@ CASES = [
     activation_forward, activation_backward, elementary, elementary_power, dense_forward, dense_backward, column_sums,
     batchnorm_forward, batchnorm_backward, batchnorm_update, add, layernorm_forward,
     layernorm_backward, softmax_forward, softmax_backward, loss, accuracy,
-    sgd_update, decay, adam_update, all_finite, magnitude, philox, dropout_forward, dropout_backward,
+    sgd_update, decay, adam_update, average_update, all_finite, magnitude, clip_values, clip_norm, philox,
+    dropout_forward, dropout_backward,
 ]  # fmt: skip
 case = pytest.mark.parametrize("case", CASES)
 
@@ -306,9 +322,11 @@ def test_twin(bindings, dtype, case):
 def test_wrong_arrays_are_refused(bindings, dtype, case):
     """Longer than the others say along an axis, of another dtype, with gaps, read-only though written."""
     face = getattr(bindings, case.__name__)
-    alone = {key: [(0, 0)] for key in (column_sums, all_finite, magnitude, decay)}
-    free = {**alone, accuracy: [(1, 1)]}.get(case, ())  # argument and axis
-    lonely = {all_finite: 0, magnitude: 0, decay: 0, accuracy: 1}.get(case)  # the argument whose dtype none other has
+    alone = all_finite, magnitude, decay, clip_values, clip_norm  # of one array
+    free = {column_sums: [(0, 0)], accuracy: [(1, 1)], **{each: [(0, 0)] for each in alone}}.get(
+        case, ()
+    )  # argument, axis
+    lonely = {accuracy: 1, **dict.fromkeys(alone, 0)}.get(case)  # the argument whose dtype none other has
     draw = Draw(dtype)
     for arguments in case(draw, 3, 5):
         for at, array in enumerate(arguments):

@@ -21,7 +21,8 @@ ROWS = np.eye(UNITS, dtype="f4")[LABELS]
 VALUES = {
     "activation": ("tanh", "sigmoid"),
     "alpha": (0.3, 0.6),
-    "amsgrad": (True,),
+    "amsgrad": (True, False),
+    "apply_class_balancing": (True,),
     "approximate": (True,),
     "at_zero": (0.5,),
     "beta": (0.7, 1.5),
@@ -30,20 +31,29 @@ VALUES = {
     "beta_regularizer": ("l2",),
     "bias_initializer": ("ones",),
     "bias_regularizer": ("l1",),
-    "centered": (True,),
+    "clipnorm": (1e-3,),
+    "clipvalue": (1e-3,),
+    "centered": (True, False),
     "delta": (0.1,),
     "distribution": ("uniform",),
+    "ema_momentum": (0.5,),
+    "ema_overwrite_frequency": (1,),
     "epsilon": (0.1,),
     "from_logits": (True, False),
+    "full": (True,),
+    "gamma": (1.5,),
     "gamma_regularizer": ("l1_l2",),
+    "global_clipnorm": (1e-3,),
     "initial_accumulator_value": (0.5,),
     "kernel_initializer": ("glorot_normal",),
     "kernel_regularizer": ("l2",),
     "kind": ("categorical",),
     "l1": (0.5,),
     "l2": (0.5,),
+    "label_smoothing": (0.2,),
     "layers": ([{"name": "activation", "activation": "tanh"}],),
     "learning_rate": (0.5,),
+    "levels": (0.3, 0.6),
     "maxval": (0.5,),
     "mean": (0.5,),
     "minval": (-0.5,),
@@ -53,6 +63,7 @@ VALUES = {
     "name": ("other",),
     "nesterov": (True,),
     "parameters": ({"b": 2.0},),
+    "pos_weight": (2.0,),
     "program": ([["input", "'z'"], ["tanh", 0]],),
     "rate": (0.5,),
     "rho": (0.5,),
@@ -62,6 +73,7 @@ VALUES = {
     "trainable": (False,),
     "units": (7,),
     "use_bias": (False,),
+    "use_ema": (True,),
     "value": (0.25,),
     "weight_decay": (0.25, 0.5),
 }
@@ -82,7 +94,9 @@ CONFIGS = {  # what objects are made of where the defaults don't do, or where mo
     ("optimizers", "adamw"): [{}, {"amsgrad": True}],
     ("losses", "categorical_crossentropy"): [{}, {"from_logits": True}],
     ("losses", "sparse_categorical_crossentropy"): [{}, {"from_logits": True}],
-    ("losses", "binary_crossentropy"): [{}, {"from_logits": True}],
+    ("losses", "binary_crossentropy"): [{}, {"from_logits": True}, {"pos_weight": 3.0}],
+    ("losses", "binary_focal_crossentropy"): [{}, {"apply_class_balancing": False, "from_logits": True}],
+    ("losses", "quantile"): [{}, {"levels": [0.1, 0.5, 0.9]}],
     ("metrics", "accuracy"): [{}, {"kind": "binary"}],
 }
 
@@ -108,7 +122,7 @@ BUILT_INS = list(built_ins())
 def network(kind, obj, *, build=True):
     """A network that the object is a part of, and targets for it."""
     layers = [L.Dense(6, "tanh", kernel_regularizer="l2"), L.BatchNorm()]
-    loss, metrics, last, optimizer, y = "mse", ["mae"], None, "adam", ROWS
+    loss, metrics, last, optimizer, y, units = "mse", ["mae"], None, "adam", ROWS, UNITS
     if kind == "activations":
         layers.append(L.Dense(4, obj))
     elif kind == "layers":
@@ -128,7 +142,13 @@ def network(kind, obj, *, build=True):
             last = "sigmoid" if loss.accuracy == "binary" else "softmax"
         elif isinstance(loss, fm.losses.Poisson):
             last = "softplus"
-    net = fm.Sequential([*layers, L.Dense(UNITS, last)], input_dim=FEATURES if build else None, seed=4)
+        elif isinstance(loss, fm.losses.GammaDeviance):
+            y = ROWS + 1
+        elif isinstance(loss, fm.losses.GaussianNLL):
+            units, metrics = 2 * UNITS, []
+        elif isinstance(loss, fm.losses.Quantile) and isinstance(loss.levels, tuple):
+            units, metrics = 3 * UNITS, []
+    net = fm.Sequential([*layers, L.Dense(units, last)], input_dim=FEATURES if build else None, seed=4)
     net.compile(optimizer, loss, metrics)
     return net, y
 

@@ -188,7 +188,8 @@ def test_classes_of_ones_own_get_it_with_the_keywords_that_they_pass_on():
         def update(self, param, grad, state, learning_rate, step):
             param -= learning_rate * grad
 
-    assert Own(weight_decay=0.25).get_config() == {"learning_rate": 0.5, "weight_decay": 0.25}
+    config = Own(weight_decay=0.25).get_config()
+    assert (config["learning_rate"], config["weight_decay"]) == (0.5, 0.25)
     twin = network(fm.optimizers.SGD(0.125, weight_decay=0.25))
     for form in (Own, in_numpy(Own)):
         net = network(form(0.125, weight_decay=0.25))

@@ -12,6 +12,7 @@ import numpy as np
 
 from .._kernels import ARENAS, SHIFT
 from ..checks import check_range, real_array
+from ..optimizers import AVERAGE
 from ..user_code import Words, all_finite, read_only, returned
 from .network import Network
 
@@ -73,6 +74,13 @@ def _checked_state(optimizer: Optimizer, key: str, view: NDArray[Any], *, same_s
             raise ValueError(f"{what}: expected a new array of its own as {name!r}; copy it, as np.zeros_like does")
         others.append(array)
     return dict(state)
+
+
+def _begin_average(optimizer: Optimizer, key: str, state: dict[str, NDArray[Any]], view: NDArray[Any]) -> None:
+    """Add the average of a parameter, as the last array of its state."""
+    if AVERAGE in state:
+        raise ValueError(f"init_state of {optimizer!r} for {key!r}: {AVERAGE!r} is the name of what use_ema keeps")
+    state[AVERAGE] = np.array(view)
 
 
 def _check_begun(optimizer: Optimizer, states: State) -> None:
@@ -173,7 +181,7 @@ class Arenas:
         """Another array laid out as the parameters, by name."""
         return self._views(flat, self.specs)
 
-    def groups(self, *, decays: bool) -> tuple[Group, ...]:
+    def groups(self, *, decays: bool = False) -> tuple[Group, ...]:
         """Return the groups of parameters that have hyper-parameters of their own in a step, at least one.
 
         If nothing `decays`, those that could are like others.
@@ -184,7 +192,7 @@ class Arenas:
         groups = {key: Group(spec.learning_rate_multiplier, decays and spec.decay) for key, spec in self.specs.items()}
         return groups or {"": Group(1.0, False)}
 
-    def segments(self, keys: Collection[str], *, merged: bool, decays: bool) -> list[tuple[int, int, int]]:
+    def segments(self, keys: Collection[str], *, merged: bool, decays: bool = False) -> list[tuple[int, int, int]]:
         """Return where parameters lie in their arena: ``(first, last, group)``, where `group` counts `groups`.
 
         If they are `merged`, neighbours of equal attributes are one segment, with the zeros that lie between them: for
@@ -245,6 +253,9 @@ class Arenas:
         states = {
             key: _checked_state(optimizer, key, view, same_shape=compiled) for key, view in self.parameters.items()
         }
+        if optimizer.averaging is not None:
+            for key, state in states.items():
+                _begin_average(optimizer, key, state, self.parameters[key])
         names = next(iter(states.values()), {}).keys() if compiled else ()
         for key, state in states.items():
             if compiled and state.keys() != names:

@@ -55,6 +55,24 @@ cdef void adam_update(real *w, const real *g, real *m, real *v, Py_ssize_t n, do
             w[i] -= rate * m[i] / (sqrt(v[i] * unbias) + eps)
 
 
+cdef void average_update(real *average, real *w, Py_ssize_t n, double momentum, bint overwrite) noexcept nogil:
+    """average = momentum average + (1 - momentum) w; then w = average where it is to be overwritten.
+
+    Between the two of them, however it is rounded: so it is finite if they are.
+    """
+    cdef Py_ssize_t i
+    cdef real kept = <real> momentum, new = <real> (1.0 - momentum), x, low, high
+    for i in range(n):
+        low = average[i] if average[i] < w[i] else w[i]
+        high = w[i] if average[i] < w[i] else average[i]
+        x = kept * average[i] + new * w[i]
+        x = low if x < low else x
+        average[i] = high if x > high else x
+    if overwrite:
+        for i in range(n):
+            w[i] = average[i]
+
+
 cdef inline bint finite_over(const real *x, Py_ssize_t n, vec like) noexcept nogil:
     """Return whether the sum of 0 x is 0; four sums hide the latency."""
     cdef vec zero = splat(0.0, like), a = zero, b = zero, c = zero, d = zero

@@ -62,10 +62,14 @@ cdef enum:
     PENALTY_SUM
     CHECK
     ABORT_IF_NONFINITE
+    CLIP_VALUE
+    SQUARED_NORM
+    CLIP_NORM
     BATCHNORM_UPDATE
     SGD
     ADAM
     TRACED_UPDATE
+    AVERAGE
     PYTHON
 
 cdef struct head_t:
@@ -441,6 +445,17 @@ cdef struct abort_if_nonfinite_op_t:
     head_t head
     Py_ssize_t updates              # whether the operation behind it is an update that need not be guarded
 
+cdef struct clip_op_t:
+    # clip_value: g = min(max(g, -limit), limit); squared_norm: sums = squares of gradients, chunk by chunk; clip_norm:
+    # g = g min(1, limit / norm), the norm of each group by its sums. All go over segments, rows of the table: first
+    # and last number of the arena, and the group, whose segments stand one after the other.
+    head_t head
+    Py_ssize_t size                 # numbers of all segments
+    Py_ssize_t segments             # index into the table
+    Py_ssize_t n_segments
+    ref_t sums                      # in double
+    double limit
+
 cdef struct batchnorm_update_op_t:
     # running = momentum running + (1 - momentum) batch
     head_t head
@@ -480,6 +495,16 @@ cdef struct traced_update_op_t:
     Py_ssize_t program
     Py_ssize_t n_slots
 
+cdef struct average_op_t:
+    # average += (1 - momentum) (w - average), over segments as updates have them; every so many steps, w = average
+    head_t head
+    Py_ssize_t size
+    Py_ssize_t segments
+    Py_ssize_t n_segments
+    Py_ssize_t offset               # of the averages in the state of the optimizer
+    Py_ssize_t every                # 0: never
+    double momentum
+
 cdef struct python_op_t:
     # run by the caller, between two runs of compiled operations
     head_t head
@@ -517,11 +542,13 @@ cdef union op_t:
     penalty_sum_op_t penalty_sum
     check_op_t check
     abort_if_nonfinite_op_t abort_if_nonfinite
+    clip_op_t clip
     batchnorm_update_op_t batchnorm_update
     update_t update
     sgd_op_t sgd
     adam_op_t adam
     traced_update_op_t traced_update
+    average_op_t average
     python_op_t python
 
 cdef struct run_t:

@@ -7,14 +7,15 @@ overwrite (arenas from UNDO on), look at what they write, and put it all back (`
 from libc.math cimport fabs, isfinite
 from libc.string cimport memcpy
 
+from .nn_clipping cimport clip_factor, clip_values, scale_by, squared_sum
 from .nn_optimizers cimport (
-    NONFINITE, OVERFLOW, adam_update, all_finite, decay, magnitude, sgd_update, within
+    NONFINITE, OVERFLOW, adam_update, all_finite, average_update, decay, magnitude, sgd_update, within
 )
 from .nn_penalties cimport CHUNK, penalty
 from .plan_chunks cimport chunks_t, claim, n_chunks
 from .plan_ops cimport (
     ADAM, BATCHNORM_UPDATE, BUFFERS, GRADIENTS, NONE, PARAMETERS, SGD, SHIFT, STATE, TRACED_UPDATE, UNDO, at, check_op_t,
-    gradient, has, op_t, penalty_op_t, penalty_sum_op_t, ref_t, run_t, traced_update_op_t
+    average_op_t, clip_op_t, gradient, has, op_t, penalty_op_t, penalty_sum_op_t, ref_t, run_t, traced_update_op_t
 )
 from .simd cimport LINE_NUMBERS, real, share
 from .simd_sums cimport sum_of
@@ -223,6 +224,21 @@ cdef inline void update_chunks(const op_t *op, run_t *run, chunks_t chunks, cons
                 update(op, run, begin, end - begin, run.hyper + segment[2], like)
 
 
+cdef inline void update_averages(const average_op_t *op, run_t *run, int tid, int team, const real *like) noexcept nogil:
+    """Average this thread's share of the parameters, unless the step is about to be taken back; all threads have met."""
+    cdef const Py_ssize_t *segment
+    cdef Py_ssize_t k, first, last
+    for k in range(team):
+        if run.bad[k] & OVERFLOW:
+            return
+    for k in range(op.n_segments):
+        segment = run.table + op.segments + SEGMENT * k
+        share(segment[1] - segment[0], LINE_NUMBERS, tid, team, &first, &last)
+        first, last = first + segment[0], last + segment[0]
+        average_update(<real *> run.base[STATE] + op.offset + first, <real *> run.base[PARAMETERS] + first, last - first,
+                       op.momentum, op.every > 0 and run.iteration % op.every == 0)
+
+
 cdef inline Py_ssize_t n_hyper(const op_t *op) noexcept nogil:
     """Return how many hyper-parameters an update reads for a segment."""
     cdef Py_ssize_t n = op.update.decay + 1
@@ -243,6 +259,57 @@ cdef inline void check_chunks(const check_op_t *op, run_t *run, chunks_t chunks,
             return
         share(op.size, LINE_NUMBERS, chunk, count, &first, &last)
         run.bad[chunks.tid] |= magnitude(gradient(run, op.x, like) + first, last - first)
+
+
+cdef inline void clip_values_of(const clip_op_t *op, run_t *run, int tid, int team, const real *like) noexcept nogil:
+    """Clip this thread's share of each segment by value."""
+    cdef real *g = <real *> run.base[GRADIENTS]
+    cdef const Py_ssize_t *segment
+    cdef Py_ssize_t k, first, last
+    for k in range(op.n_segments):
+        segment = run.table + op.segments + SEGMENT * k
+        share(segment[1] - segment[0], LINE_NUMBERS, tid, team, &first, &last)
+        clip_values(g + segment[0] + first, last - first, op.limit)
+
+
+cdef inline void sum_squares(const clip_op_t *op, run_t *run, int tid, int team, const real *like) noexcept nogil:
+    """Sum the squares of gradients in the chunks of this thread."""
+    cdef const real *g = <const real *> run.base[GRADIENTS]
+    cdef double *sums = <double *> at(run, op.sums, like)
+    cdef const Py_ssize_t *segment
+    cdef Py_ssize_t k, chunk, n, before = 0, first, last
+    for k in range(op.n_segments):
+        segment = run.table + op.segments + SEGMENT * k
+        n = segment[1] - segment[0]
+        share((n + CHUNK - 1) // CHUNK, 1, tid, team, &first, &last)
+        for chunk in range(first, last):
+            sums[before + chunk] = squared_sum(g + segment[0] + chunk * CHUNK, min(<Py_ssize_t> CHUNK, n - chunk * CHUNK))
+        before += (n + CHUNK - 1) // CHUNK
+
+
+cdef inline void clip_norms(const clip_op_t *op, run_t *run, int tid, int team, const real *like) noexcept nogil:
+    """Scale this thread's share of the gradients of each group whose norm is above the limit."""
+    cdef real *g = <real *> run.base[GRADIENTS]
+    cdef const double *sums = <const double *> at(run, op.sums, like)
+    cdef const Py_ssize_t *segment
+    cdef Py_ssize_t k = 0, end, chunks, first, last
+    cdef double factor
+    while k < op.n_segments:
+        end, chunks = k, 0
+        while end < op.n_segments:
+            segment = run.table + op.segments + SEGMENT * end
+            if segment[2] != (run.table + op.segments + SEGMENT * k)[2]:
+                break
+            chunks += (segment[1] - segment[0] + CHUNK - 1) // CHUNK
+            end += 1
+        factor = clip_factor(sums, chunks, op.limit)
+        sums += chunks
+        while k < end:
+            segment = run.table + op.segments + SEGMENT * k
+            share(segment[1] - segment[0], LINE_NUMBERS, tid, team, &first, &last)
+            if factor < 1:
+                scale_by(g + segment[0] + first, last - first, factor)
+            k += 1
 
 
 cdef inline void penalize(const penalty_op_t *op, run_t *run, int tid, int team, const real *like) noexcept nogil:

@@ -10,7 +10,10 @@ from ._adadelta import Adadelta
 from ._adagrad import Adagrad
 from ._adam import Adam, AdamW
 from ._adamax import Adamax
+from ._averaging import AVERAGE as AVERAGE
+from ._averaging import Averaging as Averaging
 from ._base import Optimizer
+from ._clipping import Clipping as Clipping
 from ._execution import KernelSpec as KernelSpec
 from ._execution import execution_of as execution_of
 from ._lion import Lion

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..layers import Dense
 from ..model import Sequential
-from ._execution import speed
+from ._execution import speed, units_for
 from ._networks import data_for, file, last_activation, targets_for, threads, trains
 from ._numbers import DTYPES, array_of, check_slopes, compare, draw, same_bits, slopes, unchanged
 from ._outcome import Failure, Skipped, expect
@@ -95,9 +95,10 @@ def deterministic(subject: Subject) -> None:
 def weights(subject: Subject) -> None:
     """Leave weights to the network: its loss is the mean of the rows' values, weighted, and so is its gradient."""
     loss = subject.make()
-    net = Sequential([Dense(3, last_activation(loss))], input_dim=4, dtype="float64", seed=1)
+    units = units_for(loss)
+    net = Sequential([Dense(units, last_activation(loss))], input_dim=4, dtype="float64", seed=1)
     net.compile("sgd", loss)
-    x, y, weight = draw((7, 4), seed=2), targets_for(loss, 7, 3), np.array([1.0, 0, 2, 0.5, 1, 3, 1])
+    x, y, weight = draw((7, 4), seed=2), targets_for(loss, 7, units), np.array([1.0, 0, 2, 0.5, 1, 3, 1])
     p, pullback = net.vjp(x, training=True)
     value, slope = _evaluate(loss, y, p)
     expected = float(value @ weight / weight.sum())
