@@ -21,7 +21,7 @@ ROWS = np.eye(UNITS, dtype="f4")[LABELS]
 VALUES = {
     "activation": ("tanh", "sigmoid"),
     "alpha": (0.3, 0.6),
-    "amsgrad": (True,),
+    "amsgrad": (True, False),
     "anneal_strategy": ("linear",),
     "apply_class_balancing": (True,),
     "approximate": (True,),
@@ -39,7 +39,7 @@ VALUES = {
     "bias_regularizer": ("l1",),
     "bins": (4,),
     "boundaries": ([1],),
-    "centered": (True,),
+    "centered": (True, False),
     "chains": ([[], []],),
     "class_id": (1,),
     "clipnorm": (1e-3,),
@@ -116,6 +116,7 @@ VALUES = {
     "variance": (2.0,),
     "warmup_steps": (3,),
     "warmup_target": (0.3,),
+    "weight_decay": (0.25, 0.5),
 }
 
 RATES = {"initial_learning_rate": 0.1, "decay_steps": 2}
@@ -133,7 +134,10 @@ CONFIGS = {  # what objects are made of where the defaults don't do, or where mo
     ("layers", "gaussian_noise"): [{"stddev": 0.25}],
     ("layers", "normalization"): [{"mean": 0.1, "variance": 0.5}],
     ("layers", "residual"): [{"layers": [{"name": "dense", "units": 6}]}],
-    ("optimizers", "sgd"): [{}, {"momentum": 0.9}],
+    ("optimizers", "sgd"): [{}, {"momentum": 0.9}, {"weight_decay": 0.1}],
+    ("optimizers", "rmsprop"): [{}, {"momentum": 0.9}, {"centered": True}],
+    ("optimizers", "adam"): [{}, {"amsgrad": True}, {"weight_decay": 0.1}],
+    ("optimizers", "adamw"): [{}, {"amsgrad": True}],
     ("losses", "categorical_crossentropy"): [{}, {"from_logits": True}],
     ("losses", "sparse_categorical_crossentropy"): [{}, {"from_logits": True}],
     ("losses", "binary_crossentropy"): [{}, {"from_logits": True}, {"pos_weight": 3.0}],
