@@ -69,6 +69,7 @@ class Executables:
         settings = self.settings()
         if _is_unfit(self.for_training, rows, settings):
             owner = self._owner
+            owner.network.check_ready()
             loss, optimizer = owner.objective()
             lowering, kept = self.lowering(rows, training=True), owner.has_metrics_in_numpy()
             plan = lowering.train(loss, owner.accuracy_kind(), optimizer, keep_outputs=kept)
@@ -83,6 +84,7 @@ class Executables:
         settings = self.settings()
         if _is_unfit(self._evaluating, rows, settings):
             owner = self._owner
+            owner.network.check_ready()
             loss, _ = owner.objective()
             lowering, kept = self.lowering(rows, training=False), owner.has_metrics_in_numpy()
             plan = lowering.evaluate(loss, owner.accuracy_kind(), keep_outputs=kept)
@@ -108,6 +110,7 @@ class Executables:
         settings = self._forward_settings.get()
         executable = _taken(self.for_predictions, rows, settings)
         if executable is None:
+            self._owner.network.check_ready()
             executable = self._bound(self.lowering(rows, training=False).predict(), settings)
             fastpath.add_to_predicting(self._owner, executable)
         return executable
@@ -128,6 +131,7 @@ class Executables:
         settings, idle = self._forward_settings.get(), self._pulling_back[training]
         executable = _taken(idle, rows, settings)
         if executable is None:
+            self._owner.network.check_ready()
             owner, plan = self._owner, self.lowering(rows, training=training).vjp()
             executable = Executable(plan, owner.memory, owner.seed, settings, own_gradients=True)
         return executable, concurrency.Loan(idle, executable, IDLE_BYTES)

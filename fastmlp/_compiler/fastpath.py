@@ -39,7 +39,7 @@ def add_to_predicting(compiled: Compiled, executable: Executable) -> None:
         """Return whether the plan is right for what is set now."""
         return compiled.executables.predicts_by(executable)
 
-    if executable.compiled:
+    if executable.compiled and not compiled.network.ids:
         executable.fastpath = kernels.PredictFastPath(*_common(compiled, executable, refresh), empty=np.empty)
 
 
@@ -47,7 +47,7 @@ def add_to_training(compiled: Compiled, executable: Executable) -> None:
     """Give an executable of training its fast path, if it can have one."""
     loss, optimizer = compiled.objective()
     named = compiled.named_metrics()
-    if not executable.compiled or any(metric is not None for _, metric in named):
+    if not executable.compiled or compiled.network.ids or any(metric is not None for _, metric in named):
         return
     update = optimizers.execution_of(optimizer).kernel
     assert update is not None

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..checks import check_integer, check_number
 from ..configurable import Configurable, init_parameters
+from ..constraints import constraint_of
 from ..copies import reduced
 from ..registry import initializers as initializer_registry
 from ..registry import layers as registry
@@ -44,13 +45,14 @@ class ParameterSpec(NamedTuple):
     regularizer: Any = None
     trainable: bool = True
     learning_rate_multiplier: float = 1.0
+    constraint: Any = None
 
 
 class BufferSpec(NamedTuple):
     """An array that a layer keeps but does not learn."""
 
     shape: tuple[int, ...]
-    value: float
+    value: float | tuple[float, ...]
     least: float | None = None
 
 
@@ -165,7 +167,8 @@ class Layer(Configurable):
     ) -> None:
         """Ask for an array that is learned. To be called from `build`.
 
-        What the layer keeps as ``<name>_regularizer``, if anything, is the penalty of this array.
+        What the layer keeps as ``<name>_regularizer``, if anything, is the penalty of this array, and as
+        ``<name>_constraint`` what it is made to be after each update.
 
         Parameters
         ----------
@@ -184,10 +187,13 @@ class Layer(Configurable):
         shape = self._check_array(name, shape)
         multiplier = check_number(f"learning_rate_multiplier of {name!r}", learning_rate_multiplier, 0.0)
         penalty = regularizer_of(getattr(self, f"{name}_regularizer", None))
+        constraint = constraint_of(getattr(self, f"{name}_constraint", None))
         drawn_by = initializer_registry.get(initializer)
-        self.parameter_specs[name] = ParameterSpec(shape, drawn_by, decay, penalty, bool(trainable), multiplier)
+        self.parameter_specs[name] = ParameterSpec(
+            shape, drawn_by, decay, penalty, bool(trainable), multiplier, constraint
+        )
 
-    def add_buffer(self, name: str, shape: tuple[int, ...], value: float = 0.0, *, least: float | None = None) -> None:
+    def add_buffer(self, name: str, shape: tuple[int, ...], value: Any = 0.0, *, least: float | None = None) -> None:
         """Ask for an array that is kept and saved but not learned. To be called from `build`.
 
         Parameters
@@ -195,14 +201,17 @@ class Layer(Configurable):
         name : str
             Its name in the layer; its key is ``"<layer>.<name>"``.
         shape : tuple of int
-        value : float
-            What it is filled with first.
+        value : float or sequence of float
+            What it is filled with first: one number, or a number for each entry of a buffer of one axis.
         least : float, optional
             The least number that it can hold, ``-math.inf`` for any finite one: others are neither saved nor loaded.
             By default it may hold anything, NaN included.
         """
         shape = self._check_array(name, shape)
-        self.buffer_specs[name] = BufferSpec(shape, float(value), None if least is None else float(least))
+        filled = float(value) if np.ndim(value) == 0 else tuple(float(number) for number in value)
+        if isinstance(filled, tuple) and shape != (len(filled),):
+            raise ValueError(f"value of {name!r}: expected a number, or as many as in shape {shape}, got {len(filled)}")
+        self.buffer_specs[name] = BufferSpec(shape, filled, None if least is None else float(least))
 
     def _check_array(self, name: object, shape: object) -> tuple[int, ...]:
         if not isinstance(name, str) or not name or "." in name:
@@ -226,6 +235,9 @@ class Layer(Configurable):
             f"{type(self).__qualname__} has neither forward(self, x, *, training, rng) nor compose"
         )
 
+    def check_ready(self) -> None:
+        """Raise an error if the layer, being built, lacks what it needs to run; asked before a network runs anew."""
+
     def compose(self, input_dim: int) -> list[Layer] | None:
         """Return the layers that this one stands for, or None if it stands for itself."""
         return None
@@ -233,6 +245,18 @@ class Layer(Configurable):
     def branches(self) -> Sequence[Sequence[Layer]]:
         """Return chains of layers that all take the inputs of this one, which joins their outputs; usually none."""
         return ()
+
+    @property
+    def ids(self) -> int | None:
+        """How many ids there are if the layer takes ids, whole numbers from 0 on; None if it takes any numbers.
+
+        Such a layer has to read columns of the data, in which no call lets other numbers through.
+        """
+        return None
+
+    def branch_columns(self, input_dim: int) -> Sequence[Sequence[int]]:
+        """Return which columns of the inputs each of the branches takes, by number and in their order; usually all."""
+        return [range(input_dim)] * len(self.branches())
 
     def build_join(self, input_dim: int, units: Sequence[int]) -> int:
         """Return the number of outputs of a layer with branches, given its inputs and the outputs of each branch."""

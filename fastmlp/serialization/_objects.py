@@ -49,10 +49,14 @@ def encode(value: Any, where: str) -> Any:
         of_kind: registry.Registry[Any] = getattr(registry, kind)
         if of_kind.base is not None and isinstance(value, of_kind.base):
             return _encode_object(value, kind, of_kind)
-    raise TypeError(
-        f"a network with {where} = {value!r} can't be saved: make it a number, a string, a list, or an object of a "
-        "registered class (a function as learning rate can be set again after loading)"
-    )
+    remedy = "make it a number, a string, a list, or an object of a registered class"
+    if callable(value):
+        remedy = (
+            "a file has no place for a function. As a function of the step, make it a registered schedule: one of "
+            "fm.schedules, or a subclass of fm.schedules.Schedule under a name (@fm.registry.schedules.register(...)); "
+            "or set a number before saving, and the function again after loading"
+        )
+    raise TypeError(f"a network with {where} = {value!r} can't be saved: {remedy}")
 
 
 def _encode_object(value: Any, kind: str, of_kind: registry.Registry[Any]) -> dict[str, Any]:
