@@ -113,8 +113,6 @@ def test_by_hand(case):
     assert value(loss, y, p) == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
 
-# torch 2.5: GaussianNLLLoss, gaussian_nll_loss(m, y, exp(s)); BCEWithLogitsLoss(pos_weight=3); CrossEntropyLoss(
-# label_smoothing=0.1); scikit-learn 1.5: mean_poisson_deviance, mean_gamma_deviance, mean_pinball_loss(alpha=0.3)
 Y, P = np.array([0.5, 2.0, 3.0]), np.array([0.3, 1.1, -0.4])
 
 
@@ -160,9 +158,6 @@ def test_settings_conform(loss):
 
 def in_python(loss):
     return type(f"{type(loss).__name__}InPython", (type(loss),), {"recordable": False}).from_config(loss.get_config())
-
-
-JOINT = [loss for loss in SET if isinstance(loss, losses.BinaryCrossentropy | losses.BinaryFocalCrossentropy)]
 
 
 @pytest.mark.parametrize("loss", [loss for loss in SET if getattr(loss, "from_logits", None) is False], ids=repr)
@@ -331,22 +326,6 @@ def test_targets_out_of_range(loss, bad, words):
 
 
 # -- what they are made with ---------------------------------------------------------------------------------------
-
-
-def test_names():
-    for name, cls in {
-        "mape": losses.MeanAbsolutePercentageError,
-        "mean_absolute_percentage_error": losses.MeanAbsolutePercentageError,
-        "msle": losses.MeanSquaredLogarithmicError,
-        "mean_squared_logarithmic_error": losses.MeanSquaredLogarithmicError,
-        "kl_divergence": losses.KLDivergence,
-        "squared_hinge": losses.SquaredHinge,
-        "categorical_hinge": losses.CategoricalHinge,
-        "cosine_similarity": losses.CosineSimilarity,
-        "binary_focal_crossentropy": losses.BinaryFocalCrossentropy,
-        "categorical_focal_crossentropy": losses.CategoricalFocalCrossentropy,
-    }.items():
-        assert type(losses.get(name)) is cls
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,11 @@ def test_files_and_copies_go_on_to_the_same_bits(stack, tmp_path, same_future):
     assert "all operations run compiled" in repr(net)
 
 
+@pytest.mark.parametrize("cls", [GaussianNoise, UnitNorm, Normalization])
+def test_the_conformance_kit_passes(cls):
+    fm.testing.check(cls)
+
+
 # GaussianNoise
 
 

@@ -15,7 +15,7 @@ from .settings import Current, TrainingSettings, forward_settings, training_sett
 if TYPE_CHECKING:
     from ..optimizers import Optimizer
     from .compiled import Compiled
-    from .plan import Plan
+    from .plan import Plan, Tensor
 
 __all__ = ["Executables"]
 
@@ -45,6 +45,7 @@ class Executables:
         self._applying: dict[bool, Executable] = {}  # of the optimizer alone, and with statistics of a batch
         self.for_predictions: list[Executable] = []  # idle ones: several threads may predict at once
         self._pulling_back: dict[bool, list[Executable]] = {False: [], True: []}  # idle ones of `vjp`, by training
+        self._differentiating: list[Executable] = []  # idle ones of `jacobian`
 
     def settings(self) -> TrainingSettings:
         """Return what plans of training and evaluation depend on, as it is set now."""
@@ -136,9 +137,25 @@ class Executables:
             executable = Executable(plan, owner.memory, owner.seed, settings, own_gradients=True)
         return executable, concurrency.Loan(idle, executable, IDLE_BYTES)
 
+    def lend_differentiating(self, rows: int) -> tuple[Executable, concurrency.Loan]:
+        """Return an executable of a vector-Jacobian product by the inputs alone, and what gives it back."""
+        settings, idle = self._forward_settings.get(), self._differentiating
+        executable = _taken(idle, rows, settings)
+        if executable is None:
+            self._owner.network.check_ready()
+            owner, plan = self._owner, self.lowering(rows, training=False).vjp(learning=False)
+            executable = Executable(plan, owner.memory, owner.seed, settings, own_gradients=True)
+        return executable, concurrency.Loan(idle, executable, IDLE_BYTES)
+
+    def seeing_layers(self, rows: int) -> tuple[Executable, dict[str, Tensor | None]]:
+        """Return an executable of predictions that leaves the outputs of all layers, and where; it is not kept."""
+        self._owner.network.check_ready()
+        plan, places = self.lowering(rows, training=False).layer_outputs()
+        return self._bound(plan, self._forward_settings.get()), places
+
     def kept_bytes(self) -> int:
         """Return the bytes of all workspaces that are kept for later calls."""
-        idle = (*self.for_predictions, *self._pulling_back[False], *self._pulling_back[True])
+        idle = (*self.for_predictions, *self._pulling_back[False], *self._pulling_back[True], *self._differentiating)
         others = (self.for_training, self._evaluating, *self._applying.values())
         return sum(each.bytes for each in (*others, *idle) if each is not None)
 

@@ -58,6 +58,8 @@ class Lowering(Emitter):
         Keys of parameters whose gradient is looked at where it is made.
     derived : set of Operation
         Those whose activation's derivative is fused into what made their output's gradient.
+    shared : set of int
+        References of gradients that belong to several values: nobody may write over them.
     sums : list of dict
         Operations that sum up gradients made by blocks of the batch, for the end of the way back.
     statistics : dict of str to Tensor
@@ -83,6 +85,7 @@ class Lowering(Emitter):
         self.keep = self.checks = False
         self.checked: set[str] = set()
         self.derived: set[Operation] = set()
+        self.shared: set[int] = set()
         self.sums: list[dict[str, object]] = []
         self.statistics: dict[str, Tensor] = {}
         self.widths = sum(place.units for place in network.layers)
@@ -162,8 +165,23 @@ class Lowering(Emitter):
         add_constraints(self)
         add_average(self, optimizer, compiled=False)
 
-    def vjp(self) -> Plan:
-        """Return the plan of forward, and of the way back from a gradient that the caller writes into ``d_out``."""
+    def layer_outputs(self) -> tuple[Plan, dict[str, Tensor | None]]:
+        """Return the plan of the way forward, and where the outputs of each layer lie; None for the inputs."""
+        graph = self.graph
+        found = graph.of_layers
+        graph.kept = set(found.values())
+        self._forward()
+        places = {key: None if value is graph.input else value.at for key, value in found.items()}
+        return self._finish(graph.output.at), places
+
+    def vjp(self, *, learning: bool = True) -> Plan:
+        """Return the plan of forward, and of the way back from a gradient that the caller writes into ``d_out``.
+
+        Not `learning`, it goes to the inputs alone.
+        """
+        if not learning:
+            for operation in self.graph.operations:
+                operation.learns = False
         self.keep = True
         self._forward()
         marks = {"forward": len(self.records)}
@@ -280,7 +298,7 @@ class Lowering(Emitter):
     def in_place(self, d: Tensor) -> Tensor:
         """Return where an operation writes that may write over the gradient it reads, unless somebody else reads it."""
         readers = sum(other.ref == d.ref for other in self._gradients.values())
-        return d if readers < 2 else self.tensor(d.units)
+        return d if readers < 2 and d.ref not in self.shared else self.tensor(d.units)
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -331,10 +349,14 @@ def graph_of(network: Network, memory: Arenas, *, training: bool) -> Graph:
 
     def lower(chain: Sequence[BuiltLayer], value: Value) -> Value:
         for place in chain:
-            outputs = [lower(branch, value) for branch in place.branches]
+            outputs = []
+            for branch, columns in zip(place.branches, place.columns, strict=True):
+                graph.layer, graph.index = place, numbers[id(place.layer)]
+                outputs.append(lower(branch, graph.op("select", value, columns=columns)))
             graph.layer, graph.index = place, numbers[id(place.layer)]
             layer = place.layer
             value = layer.join(graph, value, outputs) if outputs else layer.lower(graph, value)
+            graph.of_layers[place.key] = value
         return value
 
     graph.output = lower(network.chain, graph.input)

@@ -117,6 +117,26 @@ def check_features(rows: NDArray[Any], network: Network, name: str = "x") -> Non
         raise ValueError(f"{name}: expected {network.inputs} features, got {rows.shape[1]} (shape {rows.shape})")
 
 
+def check_ids(rows: NDArray[Any], network: Network, dtype: np.dtype[Any]) -> None:
+    """Refuse other numbers than ids in columns of ids, and ids that `dtype` does not hold exactly; ValueError."""
+    exact = 2 ** (np.finfo(dtype).nmant + 1)
+    for column, ids in network.ids.items() if len(rows) else ():
+        numbers = rows[:, column]
+        low, high = numbers.min(), numbers.max()
+        if (
+            low >= 0
+            and high < min(ids, exact + 1)
+            and (numbers.dtype.kind != "f" or (numbers == np.floor(numbers)).all())
+        ):
+            continue
+        if low >= 0 and exact < high < ids:
+            raise ValueError(
+                f"x: column {column} holds ids, and {dtype} none beyond {exact} exactly, got {high}; use float64"
+            )
+        got = f"{low} to {high}" if low < 0 or high >= ids else "fractions or NaN"
+        raise ValueError(f"x: column {column} holds ids: expected whole numbers from 0 to {ids - 1}, got {got}")
+
+
 def check_targets(array: NDArray[Any], n: int, units: int, loss: Loss, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return targets as the loss takes them: labels ``(n,)`` in int64, or rows that `dtype` holds."""
     if array.shape[:1] != (n,):
@@ -319,6 +339,7 @@ def checked_for(compiled: Compiled, network: Network, given: Given, known: Colum
         check_columns(given.columns, known or known_columns(compiled))
     check_features(x, network)
     check_range(x, dtype)
+    check_ids(x, network, dtype)
     targets = check_targets(given.y, len(x), units, loss, dtype)
     if given.sample_weight is None and given.class_weight is None:
         return Dataset(x, targets)
@@ -362,5 +383,6 @@ def _check_rows(
     if columns is not None:
         check_columns(columns, known_columns(compiled))
     check_features(rows, network)
+    check_ids(rows, network, compiled.dtype)
     if check is not None:
         check(network, rows)

@@ -8,10 +8,13 @@ from ..registry import layers as registry
 from ._activation import Activation
 from ._base import Layer
 from ._checks import check_layers as check_layers
+from ._columns import Columns
 from ._dense import Dense
 from ._dropout import Dropout
+from ._embedding import Embedding
 from ._noise import GaussianNoise
 from ._normalization import BatchNorm, LayerNorm, RMSNorm
+from ._parallel import Parallel
 from ._residual import Residual
 from ._standardization import Normalization
 from ._unit_norm import UnitNorm
@@ -19,12 +22,15 @@ from ._unit_norm import UnitNorm
 __all__ = [
     "Activation",
     "BatchNorm",
+    "Columns",
     "Dense",
     "Dropout",
+    "Embedding",
     "GaussianNoise",
     "Layer",
     "LayerNorm",
     "Normalization",
+    "Parallel",
     "RMSNorm",
     "Residual",
     "UnitNorm",

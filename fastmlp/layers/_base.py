@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from ..activations import Activation
 
 # What the network sets, when it is built.
-GIVEN = frozenset(("buffers", "buffer_specs", "built", "parameters", "parameter_specs"))
+GIVEN = frozenset(("arrays", "buffers", "buffer_specs", "built", "parameters", "parameter_specs"))
 
+Self = TypeVar("Self", bound="Layer")
 Backward = Callable[["NDArray[Any]"], "tuple[NDArray[Any], dict[str, NDArray[Any]]]"]
 
 
@@ -77,6 +79,10 @@ class Layer(Configurable):
         Number of outputs, once it is built; layers that choose it themselves have it before.
     parameters, buffers : mapping of str to ndarray
         Views into the network's memory, once it is built; what is assigned to a key is copied in.
+    arrays : mapping of str to ndarray
+        The same views, and those of layers that it consists of: ``"kernel"``, ``"0.kernel"``. What `copy` takes along.
+    carried : mapping of str to ndarray
+        What a copy brings into the network that it will be a part of, until that is built.
     built : bool
         Whether a network has been built of it.
     fixed_once_built : frozenset of str
@@ -95,12 +101,20 @@ class Layer(Configurable):
     """
 
     data_attributes: ClassVar[frozenset[str]] = frozenset(
-        (*GIVEN, "owned", "recommended_initializer", "units")  # `units` is a setting of layers that choose it
+        (
+            *GIVEN,
+            "carried",
+            "owned",
+            "recommended_initializer",
+            "units",
+        )  # `units` is a setting of layers that choose it
     )
     fixed_once_built: ClassVar[frozenset[str]] = frozenset({"units"})
 
     units: int
     built: bool = False
+    arrays: Mapping[str, NDArray[Any]] = {}
+    carried: Mapping[str, NDArray[Any]] = {}
 
     output_is_known: bool = False
     keeps_meaning: bool = False
@@ -148,10 +162,37 @@ class Layer(Configurable):
         """Leave what the network has given it out of copies: they belong to no network's memory."""
         return reduced(super().__reduce_ex__(max(protocol, 2)), GIVEN)
 
+    def copy(self: Self) -> Self:
+        """Return a copy that belongs to no network yet, with the learned numbers of this one, to be used in another.
+
+        The network that is built of the copy keeps them, instead of drawing first values: parameters and buffers of
+        this layer and of the layers that it consists of, as they are now. Nothing is shared. Settings are copied too,
+        the name and `trainable` among them; the optimizer's state stays behind.
+
+        Raises
+        ------
+        ValueError
+            When the new network is built, if the copy gets another number of inputs there.
+
+        Examples
+        --------
+        >>> import fastmlp as fm
+        >>> trained = fm.Sequential([fm.layers.Dense(8, "relu"), fm.layers.Dense(1)], input_dim=4, seed=0)
+        >>> net = fm.Sequential([trained.layers[0].copy(), fm.layers.Dense(3)], input_dim=4, seed=1)
+        >>> net.layers[0].trainable = False
+        >>> bool((net.parameters["0.kernel"] == trained.parameters["0.kernel"]).all())
+        True
+        """
+        twin = deepcopy(self)
+        twin.owned = False
+        twin.carried = {name: np.array(values) for name, values in (self.arrays or self.carried).items()}
+        return twin
+
     def begin_build(self) -> None:
         """Forget what an earlier build asked for."""
         self.parameter_specs: dict[str, ParameterSpec] = {}
         self.buffer_specs: dict[str, BufferSpec] = {}
+        self.arrays = {}
         self.parameters: Mapping[str, NDArray[Any]] = {}
         self.buffers: Mapping[str, NDArray[Any]] = {}
 
@@ -178,7 +219,7 @@ class Layer(Configurable):
         initializer : str, Initializer or dict
             What gives it its first values.
         decay : bool
-            Whether it is one that weight decay would shrink; no built-in optimizer has weight decay yet.
+            Whether it shrinks where the optimizer has a weight decay, as kernels do.
         trainable : bool
             Whether training changes it; if the layer is not ``trainable``, it never does.
         learning_rate_multiplier : float
@@ -245,6 +286,18 @@ class Layer(Configurable):
     def branches(self) -> Sequence[Sequence[Layer]]:
         """Return chains of layers that all take the inputs of this one, which joins their outputs; usually none."""
         return ()
+
+    @property
+    def ids(self) -> int | None:
+        """How many ids there are if the layer takes ids, whole numbers from 0 on; None if it takes any numbers.
+
+        Such a layer has to read columns of the data, in which no call lets other numbers through.
+        """
+        return None
+
+    def branch_columns(self, input_dim: int) -> Sequence[Sequence[int]]:
+        """Return which columns of the inputs each of the branches takes, by number and in their order; usually all."""
+        return [range(input_dim)] * len(self.branches())
 
     def build_join(self, input_dim: int, units: Sequence[int]) -> int:
         """Return the number of outputs of a layer with branches, given its inputs and the outputs of each branch."""

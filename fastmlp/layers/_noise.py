@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ..checks import check_number
 from ..registry import layers as registry
@@ -36,6 +36,7 @@ class GaussianNoise(Layer):
     output_is_known = True
     keeps_meaning = True
     transparent_to_initializer = True
+    conformance: ClassVar[dict[str, Any]] = {"config": {"stddev": 0.5}}
 
     def __init__(self, stddev: float, *, name: str | None = None, trainable: bool = True) -> None:
         super().__init__(name=name, trainable=trainable)

@@ -98,6 +98,10 @@ def save(compiled: Compiled, path: str | bytes | os.PathLike[str] | os.PathLike[
         As `Sequential.save`.
     """
     target = given_path(path)
+    if not compiled.built and any(layer.carried for layer in compiled.layers):
+        raise ValueError(
+            "the network has copies of trained layers, whose numbers no file holds yet: call build(n) first"
+        )
     with compiled.guard.reading("save"):
         contents = _contents(compiled)
         with replacing(target) as file:

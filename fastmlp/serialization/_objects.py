@@ -62,6 +62,9 @@ def encode(value: Any, where: str) -> Any:
 def _encode_object(value: Any, kind: str, of_kind: registry.Registry[Any]) -> dict[str, Any]:
     """Return name and configuration of an object; of a foreign one also whose it is, and what it does."""
     label = f"{type(value).__name__}."
+    remedy = getattr(type(value), "instead_of_file", None)
+    if remedy is not None:
+        raise TypeError(f"a network with {value!r} can't be saved: {remedy}")
     name = of_kind.identify(value)
     config = {key: encode(part, label + key) for key, part in value.get_config().items()}
     record: dict[str, Any] = {"kind": kind, "class": name, "config": config}

@@ -139,7 +139,10 @@ def forgets(subject: Subject) -> None:
     """Forget everything at reset."""
     metric, (y, p) = subject.make(), data_for(subject)
     first, again = ([_result(metric, y[row : row + 1], p[row : row + 1]) for row in range(7)] for _ in range(2))
-    expect(np.allclose(first, again), f"rows one by one, reset before each, gave {first}, then {again}: clear in reset")
+    expect(
+        np.allclose(first, again, equal_nan=True),
+        f"rows one by one, reset before each, gave {first}, then {again}: clear in reset",
+    )
 
 
 def weighted(subject: Subject) -> None:
@@ -149,7 +152,7 @@ def weighted(subject: Subject) -> None:
         got = _result(metric, y, p, np.array(weight, dtype=float))
         expected = _result(metric, np.repeat(y, weight, axis=0), np.repeat(p, weight, axis=0))
         expect(
-            bool(np.isclose(got, expected, rtol=1e-9, atol=1e-12)),
+            bool(np.isclose(got, expected, rtol=1e-9, atol=1e-12, equal_nan=True)),
             f"with weights it gives {got!r}, with the rows repeated {expected!r}: use weight in update",
         )
 

@@ -66,6 +66,7 @@ def network(
     """Return a compiled network that `obj` is a part of, and data for it."""
     domain = subject.option("domain")
     x = draw((rows, INPUTS), domain if subject.kind in ("activations", "layers") else None, dtype=dtype)
+    x = np.floor(x) if subject.option("whole") else x
     layers: list[Layer] = [Dense(width, "tanh"), Dense(UNITS)]
     optimizer, loss, metrics, units = SGD(RATE), None, [], UNITS
     if subject.kind == "activations":
