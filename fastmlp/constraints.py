@@ -58,13 +58,16 @@ class _OfNorms(Constraint):
         axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
         if not all(-w.ndim <= axis < w.ndim for axis in axes) or len({axis % w.ndim for axis in axes}) < len(axes):
             raise ValueError(f"{self!r}: axis: expected (different) axes of an array of shape {w.shape}")
-        values = w.astype(np.float64)
-        largest = np.abs(values).max(axis=axes, keepdims=True, initial=0.0)
-        values /= np.where(largest > 0, largest, 1.0)  # so that no square overflows, or becomes 0
+        values, largest = w.astype(np.float64), np.float64(1.0)
+        if w.dtype == np.float64:  # no square shall overflow, or become 0; those of float32 don't
+            largest = np.abs(values).max(axis=axes, keepdims=True, initial=0.0)
+            values /= np.where(largest > 0, largest, 1.0)
         lengths = np.sqrt(np.square(values).sum(axis=axes, keepdims=True))
         with np.errstate(over="ignore"):
             norms = np.minimum(lengths * largest, np.finfo(np.float64).max)
         wanted = self._wanted(norms)
+        if (wanted == norms).all():
+            return w
         scaled = values / np.where(lengths > 0, lengths, 1.0) * wanted
         return np.where((wanted == norms) | (lengths == 0), w, scaled.astype(w.dtype))
 
