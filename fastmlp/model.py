@@ -220,7 +220,7 @@ class Sequential:
             between steps: ``net.optimizer.learning_rate = 1e-4``.
         loss : name, Loss or configuration, optional
             None is for a network that is trained by `apply_gradients`, or not at all.
-        metrics : iterable of names, Metrics or configurations
+        metrics : iterable of names, Metrics, functions or configurations
             Shown beside the loss by `fit`, `evaluate` and `train_on_batch`. ``"accuracy"`` takes the meaning that goes
             with the loss.
 
@@ -243,14 +243,14 @@ class Sequential:
         --------
         >>> net.compile(fm.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
         """
+        from .metrics import get as get_metric
         from .metrics import metric_name
-        from .registry import metrics as metric_registry
 
         chosen = optimizers.get(optimizer)
         chosen_loss = None if loss is None else losses.get(loss)
         if isinstance(metrics, (str, Mapping)) or not isinstance(metrics, Iterable):
             raise TypeError(f"metrics: expected a list of names or metrics, got {metrics!r}")
-        chosen_metrics = tuple(metric_registry.get(metric) for metric in metrics)
+        chosen_metrics = tuple(get_metric(metric) for metric in metrics)
         if len(set(map(metric_name, chosen_metrics))) < len(chosen_metrics):
             raise ValueError(f"metrics: two of one name, of which the logs could keep one: {list(chosen_metrics)}")
         self.engine.compile(chosen, chosen_loss, chosen_metrics)

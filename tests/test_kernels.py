@@ -184,10 +184,20 @@ def sgd_update(d, m, n):
         yield d.inout(d.normal(n)), d.normal(n), d.inout(d.normal(n)), 0.1, momentum, nesterov
 
 
+def decay(d, m, n):
+    for factor in (1.0, 0.9999, 0.0, -0.5):
+        yield d.inout(d.normal(n)), factor
+
+
 def adam_update(d, m, n):
     for step in (1, 2, 1000):
         w, m1, v = d.inout(d.normal(n)), d.inout(d.normal(n)), d.inout(d.positive(n))
         yield w, d.normal(n), m1, v, 0.01, 0.9, 0.999, 1e-8, step
+
+
+def average_update(d, m, n):
+    for momentum, overwrite in ((0.99, False), (0.9, True), (0.0, False)):
+        yield d.inout(d.normal(n)), d.inout(d.normal(n)), momentum, overwrite
 
 
 def all_finite(d, m, n):
@@ -206,6 +216,16 @@ def magnitude(d, m, n):
             x = d.normal(n).copy()
             x[place] = value
             yield (d.input(x),)
+
+
+def clip_values(d, m, n):
+    for limit in (0.5, 1e30):
+        yield d.inout(d.normal(n)), limit
+
+
+def clip_norm(d, m, n):
+    for scale, limit in ((1.0, 0.5), (1.0, 1e30), (1e-30, 1e-31), (0.0, 1.0), (1e18, 1.0)):
+        yield d.inout(d.input(d.normal(n) * d.dtype.type(scale))), limit
 
 
 def philox(d, m, n):
@@ -257,7 +277,8 @@ CASES = [
     activation_forward, activation_backward, elementary, elementary_power, dense_forward, dense_backward, column_sums,
     batchnorm_forward, batchnorm_backward, batchnorm_update, add, layernorm_forward,
     layernorm_backward, softmax_forward, softmax_backward, loss, accuracy,
-    sgd_update, adam_update, all_finite, magnitude, philox, dropout_forward, dropout_backward,
+    sgd_update, decay, adam_update, average_update, all_finite, magnitude, clip_values, clip_norm, philox,
+    dropout_forward, dropout_backward,
     noise_forward, standardize, unit_norm_forward, unit_norm_backward, embedding_forward, embedding_backward,
 ]  # fmt: skip
 case = pytest.mark.parametrize("case", CASES)
@@ -332,10 +353,11 @@ def test_twin(bindings, dtype, case):
 def test_wrong_arrays_are_refused(bindings, dtype, case):
     """Longer than the others say along an axis, of another dtype, with gaps, read-only though written."""
     face = getattr(bindings, case.__name__)
-    free = {column_sums: [(0, 0)], all_finite: [(0, 0)], magnitude: [(0, 0)], accuracy: [(1, 1)]}.get(
+    alone = all_finite, magnitude, decay, clip_values, clip_norm  # of one array
+    free = {column_sums: [(0, 0)], accuracy: [(1, 1)], **{each: [(0, 0)] for each in alone}}.get(
         case, ()
-    )  # argument and axis
-    lonely = {all_finite: 0, magnitude: 0, accuracy: 1}.get(case)  # the argument whose dtype none other has
+    )  # argument, axis
+    lonely = {accuracy: 1, **dict.fromkeys(alone, 0)}.get(case)  # the argument whose dtype none other has
     draw = Draw(dtype)
     for arguments in case(draw, 3, 5):
         for at, array in enumerate(arguments):
@@ -565,7 +587,7 @@ def test_columns_and_pieces_give_the_bits_of_the_whole(bindings, dtype):
         part = [y[piece].copy() for y in np.zeros((5, 133), dtype)]
         all_sums(x[:, piece].copy(), *part)
         same_bits(part, [y[piece] for y in whole])
-    for case in (sgd_update, adam_update):
+    for case in (sgd_update, decay, adam_update):
         for arguments in case(draw, 1, 130):
             arrays = [value for value in arguments if isinstance(value, np.ndarray)]
             others = arguments[len(arrays) :]
@@ -894,17 +916,17 @@ def test_crossentropies_of_probability_0_are_finite(bindings, dtype, name):
 
 
 def test_adam_is_algorithm_1(bindings, dtype):
-    alpha, beta1, beta2, epsilon = 0.01, 0.9, 0.999, 1e-8
+    alpha, beta_1, beta_2, epsilon = 0.01, 0.9, 0.999, 1e-8
     gradients = np.random.default_rng(3).standard_normal((6, 37)).astype(dtype)
     theta, first, second = np.ones(37, dtype), np.zeros(37, dtype), np.zeros(37, dtype)
     for t, g in enumerate(gradients, start=1):
-        bindings.adam_update(theta, g, first, second, alpha, beta1, beta2, epsilon, t)
+        bindings.adam_update(theta, g, first, second, alpha, beta_1, beta_2, epsilon, t)
     for i in range(37):
         w, m, v = 1.0, 0.0, 0.0
         for t, g in enumerate(gradients[:, i].astype(float), start=1):
-            m = beta1 * m + (1 - beta1) * g
-            v = beta2 * v + (1 - beta2) * g**2
-            m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+            m = beta_1 * m + (1 - beta_1) * g
+            v = beta_2 * v + (1 - beta_2) * g**2
+            m_hat, v_hat = m / (1 - beta_1**t), v / (1 - beta_2**t)
             w = w - alpha * m_hat / (v_hat**0.5 + epsilon)
         close([theta[i], first[i], second[i]], [w, m, v], dtype, 8)
 

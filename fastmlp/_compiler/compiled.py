@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -170,8 +170,11 @@ class Compiled:
             self._become_built(network, Arenas(network, self.dtype))
 
     def set_names(self, *, feature_names: Iterable[str | int] | None, target_names: Iterable[str | int] | None) -> None:
-        """Set the names of columns, checked: as many as there are features and outputs, where these are known."""
+        """Set the names of columns, checked: as many as there are features and targets, where these are known."""
         units = self.units if self.built else None
+        if units is not None and self.loss is not None:
+            with suppress(ValueError):  # a loss that has become one for other outputs, which the next step refuses
+                units = self.loss.target_units(units)
         features = check_names("feature_names", feature_names, self.input_dim)
         targets = check_names("target_names", target_names, units)
         self.feature_names, self.target_names = features, targets

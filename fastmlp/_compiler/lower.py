@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 from .. import losses
 from .._kernels import ARENAS, NONE, SHIFT
-from ..optimizers import Optimizer
+from ..optimizers import Optimizer, execution_of
 from .emit import Emitter, pack_records
 from .fuse import fuse
 from .ir import Graph, Operation, Value
 from .ops.add import emit_sum
+from .ops.average import add_average
 from .ops.check import add_checks
+from .ops.clip import add_clipping
+from .ops.constraint import add_constraints
 from .ops.gather import add_where_needed, callers_rows
 from .ops.keep_output import add_keep_output
 from .ops.loss import add_loss, takes_last_activation
@@ -123,9 +126,10 @@ class Lowering(Emitter):
         marks["transform"] = len(self.records)
         add_checks(self, optimizer)
         marks["check"] = len(self.records)
-        add_update(self, optimizer)
+        self._update(optimizer)
         for operation in self.graph.operations:
             operation.update(self)
+        add_average(self, optimizer, compiled=True)
         marks["commit"] = len(self.records)
         return self._finish(out, marks, d_out=d_out)
 
@@ -138,11 +142,12 @@ class Lowering(Emitter):
         marks = {"transform": len(self.records)}
         add_checks(self, optimizer)
         marks["check"] = len(self.records)
-        add_update(self, optimizer)
+        self._update(optimizer)
         if statistics:
             for operation in self.graph.operations:
                 operation.expect_statistics(self)
                 operation.update(self)
+        add_average(self, optimizer, compiled=True)
         marks["commit"] = len(self.records)
         self.graph.operations.clear()
         return self._finish(Tensor(NONE, 0, 0), marks)
@@ -151,6 +156,14 @@ class Lowering(Emitter):
         """Add what changes complete gradients before they are looked at, and used."""
         for add in self.transforms:
             add(self)
+
+    def _update(self, optimizer: Optimizer) -> None:
+        """Clip gradients that are known to be finite, update, and constrain."""
+        if optimizer.clipping and execution_of(optimizer).kernel is not None:
+            add_clipping(self, optimizer.clipping)
+        add_update(self, optimizer)
+        add_constraints(self)
+        add_average(self, optimizer, compiled=False)
 
     def layer_outputs(self) -> tuple[Plan, dict[str, Tensor | None]]:
         """Return the plan of the way forward, and where the outputs of each layer lie; None for the inputs."""

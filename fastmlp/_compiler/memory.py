@@ -12,6 +12,7 @@ import numpy as np
 
 from .._kernels import ARENAS, SHIFT
 from ..checks import check_number, check_range, real_array
+from ..optimizers import AVERAGE
 from ..user_code import Words, all_finite, read_only, returned
 from .network import Network
 
@@ -59,6 +60,13 @@ def _checked_state(optimizer: Optimizer, key: str, view: NDArray[Any], *, same_s
             raise ValueError(f"{what}: expected a new array of its own as {name!r}; copy it, as np.zeros_like does")
         others.append(array)
     return dict(state)
+
+
+def _begin_average(optimizer: Optimizer, key: str, state: dict[str, NDArray[Any]], view: NDArray[Any]) -> None:
+    """Add the average of a parameter, as the last array of its state."""
+    if AVERAGE in state:
+        raise ValueError(f"init_state of {optimizer!r} for {key!r}: {AVERAGE!r} is the name of what use_ema keeps")
+    state[AVERAGE] = np.array(view)
 
 
 def _check_begun(optimizer: Optimizer, states: State) -> None:
@@ -195,6 +203,7 @@ class Arenas:
         self.flat_buffers = aligned(self._lay_out(buffers, "buffers"), self.dtype)
         self.flat_state = aligned(0, self.dtype)
         self.regularizers = {key: spec.regularizer for key, spec in self.specs.items() if spec.regularizer is not None}
+        self.constraints = {key: spec.constraint for key, spec in self.specs.items() if spec.constraint is not None}
         self.executions: dict[int, tuple[Activation, Execution[KernelSpec]]] = {}  # how activations run, by their id
         self.counters = np.zeros(4, dtype=np.int64)  # steps done, the optimizer's, epochs; and see `state_written`
         self.parameters = self.views_of(self.flat_parameters)
@@ -302,6 +311,9 @@ class Arenas:
         states = {
             key: _checked_state(optimizer, key, view, same_shape=compiled) for key, view in self.parameters.items()
         }
+        if optimizer.averaging is not None:
+            for key, state in states.items():
+                _begin_average(optimizer, key, state, self.parameters[key])
         names = next(iter(states.values()), {}).keys() if compiled else ()
         for key, state in states.items():
             if compiled and state.keys() != names:

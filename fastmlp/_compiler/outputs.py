@@ -85,11 +85,18 @@ def check_objective(layers: Sequence[Layer], units: int | None, loss: Loss | Non
     if loss is None:
         return
     _check_loss(found, loss)
+    targets = None if units is None else loss.target_units(units)
     for metric in metrics:
         if loss.labels and not metric.labels:
             raise ValueError(
                 f"metric {metric_name(metric)!r} compares outputs with rows of targets, but the targets of "
                 f"{type(loss).__name__} are labels"
+            )
+        if targets != units and not metric.labels:
+            raise ValueError(
+                f"metric {metric_name(metric)!r} compares each output with its target, but {loss!r} has {targets} "
+                f"target{'s' * (targets != 1)} beside {units} outputs: use a metric of your own, which knows what "
+                "outputs mean"
             )
         if units is not None:
             metric.for_loss(loss, units)

@@ -7,7 +7,7 @@ from cython.parallel cimport parallel
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from . cimport nn_activations, nn_batchnorm, nn_columns, nn_dropout, nn_embedding, nn_layernorm, nn_losses, nn_noise
+from . cimport nn_activations, nn_batchnorm, nn_clipping, nn_columns, nn_dropout, nn_embedding, nn_layernorm, nn_losses, nn_noise
 from . cimport nn_optimizers, nn_softmax_crossentropy, nn_unit_norm, random
 from .arrays cimport arrays_t, expect, parse
 from .nn_add cimport add_row
@@ -345,6 +345,16 @@ def sgd_update(w, g, velocity, double learning_rate, double momentum=0.0, bint n
         nn_optimizers.sgd_update(c.d[0], c.d[1], c.d[2], c.n, learning_rate, momentum, nesterov)
 
 
+def decay(w, double factor):
+    """Multiply w in place, see nn_optimizers.pyx."""
+    cdef arrays_t c
+    parse(&c, b"w=n", (w,))
+    if c.single:
+        nn_optimizers.decay(c.f[0], c.n, factor)
+    else:
+        nn_optimizers.decay(c.d[0], c.n, factor)
+
+
 def adam_update(w, g, m, v, double learning_rate, double beta_1, double beta_2, double epsilon, Py_ssize_t step):
     """Update w and the state in place, see nn_optimizers.pyx."""
     cdef arrays_t c
@@ -354,6 +364,16 @@ def adam_update(w, g, m, v, double learning_rate, double beta_1, double beta_2, 
         nn_optimizers.adam_update(c.f[0], c.f[1], c.f[2], c.f[3], c.n, learning_rate, beta_1, beta_2, epsilon, step)
     else:
         nn_optimizers.adam_update(c.d[0], c.d[1], c.d[2], c.d[3], c.n, learning_rate, beta_1, beta_2, epsilon, step)
+
+
+def average_update(average, w, double momentum, bint overwrite):
+    """average = momentum average + (1 - momentum) w; then w = average where it is to be overwritten."""
+    cdef arrays_t c
+    parse(&c, b"average=n w=n", (average, w))
+    if c.single:
+        nn_optimizers.average_update(c.f[0], c.f[1], c.n, momentum, overwrite)
+    else:
+        nn_optimizers.average_update(c.d[0], c.d[1], c.n, momentum, overwrite)
 
 
 def all_finite(x):
@@ -368,6 +388,29 @@ def magnitude(x):
     cdef arrays_t c
     parse(&c, b"x:n", (x,))
     return nn_optimizers.magnitude(c.f[0], c.n) if c.single else nn_optimizers.magnitude(c.d[0], c.n)
+
+
+def clip_values(g, double limit):
+    """g = min(max(g, -limit), limit)."""
+    cdef arrays_t c
+    parse(&c, b"g=n", (g,))
+    if c.single:
+        nn_clipping.clip_values(c.f[0], c.n, limit)
+    else:
+        nn_clipping.clip_values(c.d[0], c.n, limit)
+
+
+def clip_norm(g, double limit):
+    """g = g min(1, limit / norm), the norm of all of it."""
+    cdef arrays_t c
+    cdef double found
+    parse(&c, b"g=n", (g,))
+    if c.single:
+        found = nn_clipping.squared_sum(c.f[0], c.n)
+        nn_clipping.scale_by(c.f[0], c.n, nn_clipping.clip_factor(&found, 1, limit))
+    else:
+        found = nn_clipping.squared_sum(c.d[0], c.n)
+        nn_clipping.scale_by(c.d[0], c.n, nn_clipping.clip_factor(&found, 1, limit))
 
 
 def dropout_forward(x, y, mask, double rate, unsigned long long seed, unsigned long long step, unsigned int layer):

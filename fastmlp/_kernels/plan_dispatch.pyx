@@ -23,18 +23,22 @@ from .nn_unit_norm cimport unit_norm_backward_rows, unit_norm_rows
 from .plan_chunks cimport chunks_of
 from .plan_dense cimport d_kernel, d_kernel_sum, x_offsets_of
 from .plan_ops cimport (
-    ABORT_IF_NONFINITE, ACTIVATION, ACTIVATION_BACKWARD, ADAM, ADD, BATCHNORM, BATCHNORM_BACKWARD,
+    ABORT_IF_NONFINITE, ACTIVATION, ACTIVATION_BACKWARD, ADAM, ADD, AVERAGE, BATCHNORM, BATCHNORM_BACKWARD,
     BATCHNORM_BACKWARD_SUMS, BATCHNORM_FOLD, BATCHNORM_RUNNING, BATCHNORM_STATISTICS, BATCHNORM_UPDATE, BUFFERS, CHECK,
-    COLUMN_FACTORS, COPY, DENSE, DROPOUT, DROPOUT_BACKWARD, D_INPUT, D_KERNEL, D_KERNEL_SUM, EMBEDDING, EMBEDDING_SUMS,
+    CLIP_NORM, CLIP_VALUE, COLUMN_FACTORS, COPY, DENSE, DROPOUT, DROPOUT_BACKWARD, D_INPUT, D_KERNEL, D_KERNEL_SUM,
+    EMBEDDING, EMBEDDING_SUMS,
     GATHER, KEEP_OUTPUT, KEPT, LAYERNORM, LAYERNORM_BACKWARD, LAYERNORM_SUMS, LOSS, LOSS_SUM, NOISE, PARAMETRIC,
     PARAMETRIC_BACKWARD, PARAMETRIC_SUMS, PENALTY, PENALTY_SUM, SELECT, SELECT_BACKWARD, SGD, SOFTMAX, SOFTMAX_BACKWARD,
-    STANDARDIZE, TARGET, TRACED_UPDATE, UNIT_NORM, UNIT_NORM_BACKWARD, WEIGHT, X, activation_backward_op_t,
+    SQUARED_NORM, STANDARDIZE, TARGET, TRACED_UPDATE, UNIT_NORM, UNIT_NORM_BACKWARD, WEIGHT, X, activation_backward_op_t,
     activation_op_t, at, batchnorm_backward_op_t, batchnorm_backward_sums_op_t, batchnorm_fold_op_t, batchnorm_op_t,
     batchnorm_running_op_t, batchnorm_statistics_op_t, batchnorm_update_op_t, d_input_op_t, dense_op_t,
     dropout_backward_op_t, dropout_op_t, gather_op_t, gradient, has, keep_output_op_t, loss_op_t,
     parametric_backward_op_t, parametric_op_t, parametric_sums_op_t, softmax_backward_op_t
 )
-from .plan_update cimport check_chunks, note_overflow, penalize, penalty_sum, save, update_chunks
+from .plan_update cimport (
+    check_chunks, clip_norms, clip_values_of, note_overflow, penalize, penalty_sum, save, sum_squares, update_averages,
+    update_chunks
+)
 from .simd cimport LINE_NUMBERS, real, share
 from .simd_sums cimport sum_of
 from .vm cimport extension_t, program_t
@@ -440,6 +444,14 @@ cdef void run_shared(const op_t *op, run_t *run, int tid, int team, Py_ssize_t *
         update_chunks(op, run, chunks_of(claimed, tid, team), like)
     elif code == CHECK:
         check_chunks(&op.check, run, chunks_of(claimed, tid, team), like)
+    elif code == AVERAGE:
+        update_averages(&op.average, run, tid, team, like)
+    elif code == CLIP_VALUE:
+        clip_values_of(&op.clip, run, tid, team, like)
+    elif code == SQUARED_NORM:
+        sum_squares(&op.clip, run, tid, team, like)
+    elif code == CLIP_NORM:
+        clip_norms(&op.clip, run, tid, team, like)
     elif code == LOSS_SUM:
         if tid == 0:
             sum_losses(op.loss_sum.metric, run)

@@ -72,10 +72,14 @@ cdef enum:
     PENALTY_SUM
     CHECK
     ABORT_IF_NONFINITE
+    CLIP_VALUE
+    SQUARED_NORM
+    CLIP_NORM
     BATCHNORM_UPDATE
     SGD
     ADAM
     TRACED_UPDATE
+    AVERAGE
     PYTHON
 
 cdef struct head_t:
@@ -558,6 +562,17 @@ cdef struct abort_if_nonfinite_op_t:
     head_t head
     Py_ssize_t updates              # whether the operation behind it is an update that need not be guarded
 
+cdef struct clip_op_t:
+    # clip_value: g = min(max(g, -limit), limit); squared_norm: sums = squares of gradients, chunk by chunk; clip_norm:
+    # g = g min(1, limit / norm), the norm of each group by its sums. All go over segments, rows of the table: first
+    # and last number of the arena, and the group, whose segments stand one after the other.
+    head_t head
+    Py_ssize_t size                 # numbers of all segments
+    Py_ssize_t segments             # index into the table
+    Py_ssize_t n_segments
+    ref_t sums                      # in double
+    double limit
+
 cdef struct batchnorm_update_op_t:
     # running = momentum running + (1 - momentum) batch
     head_t head
@@ -578,6 +593,7 @@ cdef struct update_t:
     Py_ssize_t guarded_segments     # the same for guarded updates: without the zeros between two parameters
     Py_ssize_t n_guarded
     Py_ssize_t slot_stride          # numbers from one slot of optimizer state to the next
+    Py_ssize_t decay                # parameters are multiplied by hyper[decay] of their segment first; 0: they are not
 
 cdef struct sgd_op_t:
     # hyper: learning_rate, momentum
@@ -595,6 +611,16 @@ cdef struct traced_update_op_t:
     ref_t ranges                    # in the table: of the slots, see `state_in_range`; NONE if it must be guarded
     Py_ssize_t program
     Py_ssize_t n_slots
+
+cdef struct average_op_t:
+    # average += (1 - momentum) (w - average), over segments as updates have them; every so many steps, w = average
+    head_t head
+    Py_ssize_t size
+    Py_ssize_t segments
+    Py_ssize_t n_segments
+    Py_ssize_t offset               # of the averages in the state of the optimizer
+    Py_ssize_t every                # 0: never
+    double momentum
 
 cdef struct python_op_t:
     # run by the caller, between two runs of compiled operations
@@ -643,11 +669,13 @@ cdef union op_t:
     penalty_sum_op_t penalty_sum
     check_op_t check
     abort_if_nonfinite_op_t abort_if_nonfinite
+    clip_op_t clip
     batchnorm_update_op_t batchnorm_update
     update_t update
     sgd_op_t sgd
     adam_op_t adam
     traced_update_op_t traced_update
+    average_op_t average
     python_op_t python
 
 cdef struct run_t:

@@ -100,10 +100,14 @@ cdef int add_all() except -1:
     add("penalty_sum", PENALTY_SUM, False, o.penalty_sum)
     add("check", CHECK, False, o.check)
     add("abort_if_nonfinite", ABORT_IF_NONFINITE, False, o.abort_if_nonfinite)
+    add("clip_value", CLIP_VALUE, False, o.clip)
+    add("squared_norm", SQUARED_NORM, False, o.clip)
+    add("clip_norm", CLIP_NORM, False, o.clip)
     add("batchnorm_update", BATCHNORM_UPDATE, False, o.batchnorm_update)
     add("sgd", SGD, False, o.sgd)
     add("adam", ADAM, False, o.adam)
     add("traced_update", TRACED_UPDATE, False, o.traced_update)
+    add("average", AVERAGE, False, o.average)
     add("python", PYTHON, False, o.python)
     return 0
 

@@ -321,6 +321,11 @@ def sgd_update(
     w += step
 
 
+def decay(w: Array, factor: float) -> None:
+    """``w *= factor``, which is ``1 - lr wd``: decoupled weight decay, before a step; (n,)."""
+    w *= factor
+
+
 def adam_update(
     w: Array,
     g: Array,
@@ -344,6 +349,13 @@ def adam_update(
     w -= learning_rate * mhat / (np.sqrt(vhat) + epsilon)
 
 
+def average_update(average: Array, w: Array, momentum: float, overwrite: bool) -> None:
+    """``average = momentum average + (1 - momentum) w``; then ``w = average`` where it is to be overwritten; (n,)."""
+    average[...] = momentum * average + (1 - momentum) * w
+    if overwrite:
+        w[...] = average
+
+
 def all_finite(x: Array) -> bool:
     """Return whether x (n,) has neither NaN nor infinity."""
     return bool(np.isfinite(x).all())
@@ -353,6 +365,19 @@ def magnitude(x: Array) -> int:
     """Return 1 if x (n,) has NaN or infinity, 2 if the sum of its squares is 2^100 or more, else 0."""
     large = 2 if np.square(x, dtype=np.float64).sum() >= 2.0**100 else 0
     return large if all_finite(x) else 1
+
+
+def clip_values(g: Array, limit: float) -> None:
+    """``g = min(max(g, -limit), limit)``; (n,)."""
+    g[...] = np.clip(g, -limit, limit)
+
+
+def clip_norm(g: Array, limit: float) -> None:
+    """``g = g min(1, limit / norm)``, ``norm = sqrt(sum g^2)``, in double; (n,). A norm of 0 stays."""
+    most = float(np.abs(g).max(initial=0.0))
+    norm = most * np.sqrt(np.square(g.astype(np.float64) / most).sum()) if most else 0.0
+    if norm > limit:
+        g *= g.dtype.type(limit / norm)
 
 
 def philox(seed: int, step: int, stream: int, block0: int) -> list[list[int]]:

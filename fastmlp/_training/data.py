@@ -138,33 +138,46 @@ def check_ids(rows: NDArray[Any], network: Network, dtype: np.dtype[Any]) -> Non
 
 
 def check_targets(array: NDArray[Any], n: int, units: int, loss: Loss, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return targets as the loss takes them: labels ``(n,)`` in int64, or rows ``(n, units)`` that `dtype` holds."""
+    """Return targets as the loss takes them: labels ``(n,)`` in int64, or rows that `dtype` holds."""
     if array.shape[:1] != (n,):
         raise ValueError(f"y: expected {n} samples, as x has, got shape {array.shape}")
     if loss.labels:
         return _labels(array, units, loss)
-    if array.ndim == 1 and units == 1:
+    targets = loss.target_units(units)
+    if array.ndim == 1 and targets == 1:
         array = array[:, None]
-    if array.shape != (n, units):
-        raise ValueError(f"y: expected shape ({n}, {units}), got {array.shape}{_advice(array, units)}")
+    if array.shape != (n, targets):
+        fewer = "" if targets == units else f", which {loss!r} takes beside {units} outputs"
+        raise ValueError(f"y: expected shape ({n}, {targets}){fewer}, got {array.shape}{_advice(array, targets)}")
     check_meaning(array, units, loss)
     check_range(array, dtype, "y")
     return array
 
 
 def check_meaning(y: NDArray[Any], units: int, loss: Loss) -> None:
-    """Refuse targets that the loss can't take: labels that are no class, and what is no probability."""
-    if not y.size or not (loss.labels or loss.target_probabilities):
+    """Refuse targets that the loss can't take: labels that are no class, what is no probability or out of range."""
+    bounds = loss.target_range
+    if not y.size or not (loss.labels or bounds):
         return
     if (
         loss.labels and y.dtype == LABEL and np.maximum.reduce(y.view(np.uint64)) < units
     ):  # negative ones are large there
         return
     low, high = np.minimum.reduce(y, axis=None), np.maximum.reduce(y, axis=None)  # methods take a microsecond longer
-    if loss.labels and (low < 0 or high >= units):
-        raise ValueError(f"y: expected labels from 0 to {units - 1}, got {low} to {high}")
-    if not loss.labels and (low < 0 or high > 1):
-        raise ValueError(f"y: expected probabilities in [0, 1], got values from {low} to {high}")
+    if loss.labels:
+        if low < 0 or high >= units:
+            raise ValueError(f"y: expected labels from 0 to {units - 1}, got {low} to {high}")
+    elif bounds is not None and (low < bounds[0] or high > bounds[1]):
+        raise ValueError(f"y: expected {_in_words(*bounds)}, got values from {low} to {high}")
+
+
+def _in_words(low: float, high: float) -> str:
+    """Return how an error calls numbers of a range."""
+    if (low, high) == (0, 1):
+        return "probabilities in [0, 1]"
+    if high == math.inf:
+        return f"numbers of at least {low:g}" if not 0 < low < 1e-300 else "numbers above 0"
+    return f"numbers in [{low:g}, {high:g}]"
 
 
 def _advice(array: NDArray[Any], units: int) -> str:

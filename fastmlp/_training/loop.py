@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._compiler.compiled import Compiled
 from ..checks import check_count, check_integer, check_share
+from ..errors import NonFiniteError
 from .data import Dataset, Given, checked_for, converted, remember
 from .evaluate import run_evaluation
 from .means import RunningMeans
@@ -132,7 +133,7 @@ class Loop:
             batches, seconds = callbacks.quiet_stretch(compiled.steps)
             if batches:
                 batches = 1 if compiled.stop_training else batches  # asked for before the first step: as in Keras
-                at = run_stretch(compiled, block, at, means, training=True, batches=batches, seconds=seconds)
+                at = self._run(block, at, means, batches, seconds)
                 position.batch = first + math.ceil(at / block.batch_size)
             else:
                 at = block.skip_weightless(at)
@@ -143,11 +144,26 @@ class Loop:
                 break
         return at
 
+    def _run(self, block: Block, at: int, means: RunningMeans, batches: float, seconds: float = math.inf) -> int:
+        """Run a stretch, and return the row that was reached.
+
+        Where a step meets NaN or infinity and a callback says that this ends the training, it does so here.
+        """
+        try:
+            return run_stretch(self.compiled, block, at, means, training=True, batches=batches, seconds=seconds)
+        except NonFiniteError as error:
+            if not self.callbacks.ends_by(error):
+                raise
+            self.compiled.stop_training = True
+            return at
+
     def _train_watched(self, block: Block, at: int, means: RunningMeans) -> int:
         """Run one step, and tell the callbacks that asked for it before and after."""
         number = self.position.batch
         self.callbacks.on_train_batch_begin(number)
-        at = run_stretch(self.compiled, block, at, means, training=True, batches=1)
+        begun, at = self.compiled.steps, self._run(block, at, means, 1)
+        if self.compiled.steps == begun:  # a step that met NaN, which ends the training
+            return at
         self.position.batch = number + 1
         self.callbacks.on_train_batch_end(number, means.logs())
         return at

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..configurable import init_parameters, is_builtin, unknown_attribute
+from ..errors import NonFiniteError
 
 if TYPE_CHECKING:
     from ..model import Sequential
@@ -51,6 +52,8 @@ class Callback:
         error messages; they are in its files too.
     every_seconds : float or None
         Around the first step after so many seconds without a call, counted from the beginning of ``fit``.
+    watches_batches : bool
+        False if its hooks for batches of training are not to be called at all; looked at when ``fit`` begins.
 
     Examples
     --------
@@ -64,6 +67,7 @@ class Callback:
     results: ClassVar[tuple[str, ...]] = ()  # of fastmlp's own callbacks: what a training leaves in them
     every_n_steps: int | None = None
     every_seconds: float | None = None
+    watches_batches: bool = True
     model: Sequential = None  # type: ignore[assignment]  # before any fit
     params: Mapping[str, Any] = MappingProxyType({})
 
@@ -81,6 +85,22 @@ class Callback:
     def set_params(self, params: Mapping[str, Any]) -> None:
         """Take what is known of the training: ``epochs``, ``steps``, ``verbose``."""
         self.params = params
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what the callback must know again if the training is killed and goes on; by default nothing.
+
+        For `BackupAndRestore`: numbers, strings, None, arrays, and lists, tuples and dicts of them. Callbacks are asked
+        between two steps, or after an epoch, when all of them have been called.
+        """
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take what `get_state` returned in the process before, after ``on_train_begin`` (and once more, in the middle
+        of an epoch, after ``on_epoch_begin``), in place of what these have set."""
+
+    def ends_by(self, error: NonFiniteError) -> bool:
+        """Return whether a step's NaN or infinity ends the training without an exception; by default not."""
+        return False
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Do something before the first epoch."""

@@ -85,6 +85,10 @@ def _check_arguments(callback: Callback, hook: str) -> None:
         fits = next(iter(signature.parameters)) not in _TRAINED_WITH
     except TypeError:
         fits = False
+    if not fits and hook in vars(callback):  # a function, that isn't bound to the callback
+        raise TypeError(
+            f"{where}{signature} takes other arguments than it is called with: write {hook}({', '.join(HOOKS[hook])})"
+        )
     if not fits:
         raise TypeError(
             f"{where}{signature} takes other arguments than it is called with: write {_signature(hook)}; the network "

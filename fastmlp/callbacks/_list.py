@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..errors import NonFiniteError
 from ._base import Callback, Logs
 from ._checks import check_callbacks, interval_of, own_hooks
 from ._history import History
@@ -55,7 +56,7 @@ class CallbackList:
     def _add(self, callback: Callback, hooks: list[str]) -> None:
         for hook in hooks:
             self._hooks.setdefault(hook, []).append(getattr(callback, hook))
-        if not _BATCHES.isdisjoint(hooks):
+        if callback.watches_batches and not _BATCHES.isdisjoint(hooks):
             self._watching.append(_Watcher(callback))
 
     def _call(self, hook: str, *arguments: Any) -> None:
@@ -94,6 +95,10 @@ class CallbackList:
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Tell that an epoch has ended; what a hook adds to the logs is kept."""
         self._call("on_epoch_end", epoch, logs)
+
+    def ends_by(self, error: NonFiniteError) -> bool:
+        """Return whether a callback lets the error of a step end the training, and go no further."""
+        return any([callback.ends_by(error) for callback in self.callbacks])
 
     # -- batches of training -------------------------------------------------------------------------------------
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..checks import check_number
-from ..metrics import metric_name
-from ._base import Callback, Logs
+from ..checks import check_integer, check_number
+from ._base import Logs
+from ._monitor import Monitor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["EarlyStopping"]
 
 
-class EarlyStopping(Callback):
+class EarlyStopping(Monitor):
     """Stop when a watched value no longer gets better, and give back the best weights (row 23).
 
     The best weights come back also where ``fit`` ends by an exception, by a NonFiniteError or Ctrl-C.
@@ -36,6 +35,13 @@ class EarlyStopping(Callback):
         ``fit`` begins where nobody says.
     restore_best_weights : bool
         Put parameters and buffers back to those of the best epoch when the training ends.
+    baseline : float, optional
+        A value to get past. Patience is counted anew only by an epoch that is the best so far and better than this; an
+        epoch that is the best so far never ends the training. As in Keras.
+    start_from_epoch : int
+        The first epoch that is looked at, counted from 0; those before it are a warm-up.
+    verbose : {0, 1}
+        Print a line where the training is stopped.
 
     Attributes
     ----------
@@ -53,72 +59,59 @@ class EarlyStopping(Callback):
         min_delta: float = 0.0,
         mode: str = "auto",
         restore_best_weights: bool = True,
+        baseline: float | None = None,
+        start_from_epoch: int = 0,
+        verbose: int = 0,
     ) -> None:
-        self.monitor = monitor
+        super().__init__(monitor, mode=mode, min_delta=min_delta)
         self.patience = patience
-        self.min_delta = min_delta
-        self.mode = mode
         self.restore_best_weights = restore_best_weights
+        self.baseline = baseline
+        self.start_from_epoch = start_from_epoch
+        self.verbose = verbose
         self._check_options()
         self._forget()
 
     def _check_options(self) -> None:
-        if self.mode not in ("auto", "min", "max"):
-            raise ValueError(f"mode: expected 'auto', 'min' or 'max', got {self.mode!r}")
+        self.check_monitor()
         check_number("patience", self.patience, 0.0)
-        check_number("min_delta", self.min_delta, 0.0)
+        check_integer("start_from_epoch", self.start_from_epoch, 0)
+        if self.baseline is not None:
+            check_number("baseline", self.baseline)
 
     def _forget(self) -> None:
         self.best: float | None = None
         self.best_epoch: int | None = None
         self.stopped_epoch: int | None = None
-        self._reference: int | None = None  # the epoch from which patience is counted: the best, or the first
+        self._reference: int | None = None  # the epoch from which patience is counted
         self._best_weights: dict[str, NDArray[Any]] = {}
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Forget an earlier training; check what was set since, and that it is known which way is better."""
         self._forget()
         self._check_options()
-        self._is_better_up()
-
-    def _is_better_up(self) -> bool:
-        if self.mode != "auto":
-            return self.mode == "max"
-        name = self.monitor.removeprefix("val_")
-        if name == "loss":
-            return False
-        better = {metric_name(metric): metric.better for metric in self.model.metrics}.get(name)
-        if better not in ("higher", "lower"):
-            raise ValueError(
-                f"EarlyStopping: mode='auto' can't know which way {self.monitor!r} gets better; give mode='max' or "
-                "mode='min', or say it in the metric's class: better = 'higher' or 'lower'"
-                + ("" if better is None else f", not {better!r}")
-            )
-        return better == "higher"
-
-    def _improves(self, value: float) -> bool:
-        up = self._is_better_up()
-        if self.best is None:  # neither NaN nor the worst infinity is ever the best
-            return value > -math.inf if up else value < math.inf
-        return value > self.best + self.min_delta if up else value < self.best - self.min_delta
+        self.is_better_up()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Keep the weights of an epoch that is the best so far; stop after too many that are not."""
-        logs = logs or {}
-        if self.monitor not in logs:
-            hint = "; give fit validation_data or validation_split" if self.monitor.startswith("val_") else ""
-            raise ValueError(f"EarlyStopping: no {self.monitor!r} among {', '.join(sorted(logs))}{hint}")
-        value = logs[self.monitor]
-        if self._improves(value):
-            self.best, self.best_epoch, self._reference = value, epoch, epoch
+        value = self.watched(logs)
+        if epoch < self.start_from_epoch:
+            return
+        if self._reference is None:  # the first epoch is one without improvement where a baseline was to be passed
+            self._reference = epoch if self.baseline is None else epoch - 1
+        if self.is_better(value, self.best):
+            self.best, self.best_epoch = value, epoch
+            if self.baseline is None or self.is_better(value, self.baseline):
+                self._reference = epoch
             if self.restore_best_weights:
                 arrays = {**self.model.parameters, **self.model.buffers}
                 self._best_weights = {key: np.array(array) for key, array in arrays.items()}
-        elif self._reference is None:
-            self._reference = epoch
         elif epoch - self._reference >= max(self.patience, 1):
             self.stopped_epoch = epoch
             self.model.stop_training = True
+            if self.verbose:
+                best = "no epoch" if self.best_epoch is None else f"epoch {self.best_epoch + 1}"
+                print(f"epoch {epoch + 1}: early stopping, {best} was the best by {self.monitor}")
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Give back the best weights."""
@@ -127,3 +120,17 @@ class EarlyStopping(Callback):
                 for key in mapping:
                     mapping[key] = self._best_weights[key]
         self._best_weights = {}
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the best epoch so far, with its weights, and from where patience is counted."""
+        return {
+            **{name: getattr(self, name) for name in self.results},
+            "reference": self._reference,
+            "best_weights": self._best_weights,
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take what `get_state` returned."""
+        for name in self.results:
+            setattr(self, name, state[name])
+        self._reference, self._best_weights = state["reference"], dict(state["best_weights"])

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..checks import check_integer, check_number
 from ..configurable import Configurable, init_parameters
+from ..constraints import constraint_of
 from ..copies import reduced
 from ..registry import initializers as initializer_registry
 from ..registry import layers as registry
@@ -46,6 +47,7 @@ class ParameterSpec(NamedTuple):
     regularizer: Any = None
     trainable: bool = True
     learning_rate_multiplier: float = 1.0
+    constraint: Any = None
 
 
 class BufferSpec(NamedTuple):
@@ -206,7 +208,8 @@ class Layer(Configurable):
     ) -> None:
         """Ask for an array that is learned. To be called from `build`.
 
-        What the layer keeps as ``<name>_regularizer``, if anything, is the penalty of this array.
+        What the layer keeps as ``<name>_regularizer``, if anything, is the penalty of this array, and as
+        ``<name>_constraint`` what it is made to be after each update.
 
         Parameters
         ----------
@@ -225,8 +228,11 @@ class Layer(Configurable):
         shape = self._check_array(name, shape)
         multiplier = check_number(f"learning_rate_multiplier of {name!r}", learning_rate_multiplier, 0.0)
         penalty = regularizer_of(getattr(self, f"{name}_regularizer", None))
+        constraint = constraint_of(getattr(self, f"{name}_constraint", None))
         drawn_by = initializer_registry.get(initializer)
-        self.parameter_specs[name] = ParameterSpec(shape, drawn_by, decay, penalty, bool(trainable), multiplier)
+        self.parameter_specs[name] = ParameterSpec(
+            shape, drawn_by, decay, penalty, bool(trainable), multiplier, constraint
+        )
 
     def add_buffer(self, name: str, shape: tuple[int, ...], value: Any = 0.0, *, least: float | None = None) -> None:
         """Ask for an array that is kept and saved but not learned. To be called from `build`.

@@ -63,7 +63,7 @@ def execution_of(optimizer: Optimizer) -> Execution[KernelSpec]:
         return Execution(
             "builtin", KernelSpec("sgd", SGD.hyperparameters, int(has_velocity), has_velocity, optimizer.nesterov)
         )
-    if type(optimizer) is Adam:
+    if type(optimizer) is Adam and not optimizer.amsgrad:
         return Execution("builtin", KernelSpec("adam", Adam.hyperparameters, 2))
     if not optimizer.elementwise:
         return in_python("its class doesn't say that it is elementwise")

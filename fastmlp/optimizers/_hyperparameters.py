@@ -1,16 +1,19 @@
-"""Hyper-parameters of an optimizer: numbers, or pure functions of the step."""
+"""Hyper-parameters of an optimizer: numbers, or schedules, pure functions of the step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, overload
 
-from ..checks import check_number
+from ..checks import check_number, check_share
+from ..registry import schedules as schedule_registry
 from ..user_code import returned_number
 
-__all__ = ["Hyperparameter", "Scheduled", "checked_rate", "value_at"]
+__all__ = ["Hyperparameter", "Momentum", "Scheduled", "checked_rate", "keeps_velocity", "value_at"]
 
-Scheduled = float | Callable[[int], float]  # what is set; what is read is typed as a number
+# What is set: a number, a schedule or any function of the step, or the configuration of a schedule.
+# What is read is typed as a number.
+Scheduled = float | Callable[[int], float] | Mapping[str, Any]
 
 
 def _at_least_0(name: str, value: Any) -> float:
@@ -19,6 +22,8 @@ def _at_least_0(name: str, value: Any) -> float:
 
 class Hyperparameter:
     """A hyper-parameter as an attribute: a number is checked when it is set, a function of the step when it is called.
+
+    ``{"name": ..., **config}`` and a class become the schedule that they stand for, see `fastmlp.schedules`.
 
     The attribute is typed as a number, so that ``optimizer.learning_rate *= 0.5`` is well typed; where a function was
     set, that function is what is read.
@@ -51,7 +56,33 @@ class Hyperparameter:
             raise AttributeError(f"{kind!r} object has no attribute {self.name!r}") from None
 
     def __set__(self, optimizer: object, value: Scheduled) -> None:
+        if isinstance(value, type):
+            value = schedule_registry.get(value)
+        elif isinstance(value, Mapping) and "name" in value:
+            value = schedule_registry.get(dict(value))
         vars(optimizer)[self.name] = value if callable(value) else self.check(self.name, value)
+
+
+def keeps_velocity(momentum: Scheduled) -> bool:
+    """Return whether there is a velocity: where the momentum is a function of the step, or not 0."""
+    return callable(momentum) or momentum != 0
+
+
+class Momentum(Hyperparameter):
+    """A momentum, which has a velocity or none: where there is state, that can't change any more."""
+
+    def __init__(self) -> None:
+        super().__init__(check_share)
+
+    def __set__(self, optimizer: Any, value: Scheduled) -> None:
+        before = vars(optimizer).get(self.name, value)
+        if optimizer.in_use and keeps_velocity(before) != keeps_velocity(value):
+            has = "a velocity" if keeps_velocity(before) else "no velocity"
+            raise AttributeError(
+                f"momentum: can't become {value!r}, since the optimizer was compiled with momentum={before!r}, and "
+                f"keeps {has}; call compile(fm.optimizers.{type(optimizer).__name__}(momentum=...)) with a new one"
+            )
+        super().__set__(optimizer, value)
 
 
 def value_at(optimizer: object, name: str, step: int) -> float:
@@ -70,6 +101,6 @@ def checked_rate(optimizer: object, step: int, rate: object) -> float:
 def _checked(
     check: Callable[[str, Any], float], optimizer: object, name: str, step: int, function: object, value: object
 ) -> float:
-    given_by = getattr(function, "__qualname__", None) or str(function)
+    given_by = getattr(function, "__qualname__", None) or repr(function)
     what = f"{name} of {type(optimizer).__name__} at step {step}, given by {given_by}"
     return check(what, returned_number(value, what))

@@ -183,10 +183,10 @@ def _rebuild(archive: Archive, cls: type[N], verify: bool) -> N:
     if header.input_dim is not None:
         compiled.build_unfilled(header.input_dim, partial(_check_sizes, compiled.dtype.itemsize, archive.sizes))
         _fill(compiled, archive, "parameters/", "buffers/")
-    compiled.set_names(**header.names)
     if header.optimizer is not None:
         with compiled.checks_later():
             net.compile(header.optimizer, header.loss, header.metrics)
+    compiled.set_names(**header.names)  # behind the loss, which says how many targets there are
     _check_names(arrays_of(compiled), archive.sizes.keys() - {HEADER})
     _fill(compiled, archive, "state/")
     compiled.restore_counters(header.counters)

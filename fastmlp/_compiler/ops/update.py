@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...optimizers import execution_of
+from ...optimizers import AVERAGE, execution_of
 from ...user_code import read_only
 from ..plan import Call, Note
 
@@ -25,7 +25,7 @@ def add_update(to: Lowering, optimizer: Optimizer) -> None:
         to.emit_python(_call(to.trainable), Note((size,), python=repr(optimizer)), f"optimizer {optimizer!r}")
         return
     size = to.memory.size
-    if to.memory.flat_state.size != spec.slots * size:
+    if to.memory.flat_state.size != (spec.slots + (optimizer.averaging is not None)) * size:
         raise RuntimeError(
             f"{optimizer!r} keeps other state than when the network was compiled (was its momentum changed?): "
             "call compile again"
@@ -58,7 +58,9 @@ def _call(keys: frozenset[str]) -> Call:
     def call(executable: Any, batch: int) -> None:
         arenas, optimizer = executable.arenas, executable.optimizer
         stepped = optimizer.at_step(executable.iteration)
-        for key in filter(keys.__contains__, arenas.parameters):
+        gradients = {key: executable.gradients[key] for key in arenas.parameters if key in keys}
+        optimizer.clipping.apply(list(gradients.values()))
+        for key in gradients:
             parameter, state = arenas.parameters[key], arenas.state[key]
             if key not in copies:
                 copies[key] = parameter.copy(), {name: array.copy() for name, array in state.items()}
@@ -66,11 +68,13 @@ def _call(keys: frozenset[str]) -> Call:
             targets = [(copy, parameter), *((kept[name], array) for name, array in state.items())]
             for value, target in targets:
                 value[...] = target
-            gradient, given = read_only(executable.gradients[key]), dict(kept)
+            gradient = read_only(gradients[key])
+            own = {name: array for name, array in kept.items() if optimizer.averaging is None or name != AVERAGE}
+            given = dict(own)
             learning_rate = float(executable.hyper[arenas.group_of(key)])
             with np.errstate(all="ignore"):  # what is not finite is told by an error of ours
                 answer = stepped.update(copy, gradient, given, learning_rate, executable.iteration)
-            _check_update(optimizer, key, answer, kept, given)
+            _check_update(optimizer, key, answer, own, given)
             executable.staged += [(key, target, value) for value, target in targets]
 
     return call
