@@ -65,7 +65,7 @@ STRIP = ["-Wl,--strip-all", "-Wl,-z,noseparate-code", "-Wl,-z,norelro", "-Wl,--b
 # Modules that call kernels and are none; then kernels, and what runs them, that are no faster with more.
 CALLERS = ("bindings", "plan", "plan_ops", "plan_fastpath", "concurrency", "_cpu", UTILITY)
 SECOND = (
-    *("vm", "nn_activations", "nn_losses", "nn_parametric", "nn_penalties", "random"),
+    *("vm", "nn_activations", "nn_losses", "nn_noise", "nn_parametric", "nn_penalties", "random"),
     *("plan_dispatch", "plan_schedule"),
 )
 SMALL = {stem: ["-Os"] for stem in CALLERS} | {stem: ["-O2"] for stem in SECOND}

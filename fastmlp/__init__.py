@@ -1,7 +1,7 @@
 """fastmlp: multilayer perceptrons on a CPU, compiled and open.
 
-Networks are described in Python and run as one compiled program; layers, activations, initializers, losses, metrics and
-optimizers are added by name, from scripts and from installed plugins.
+Networks are described in Python and run as one compiled program; layers, activations, initializers, losses, metrics,
+optimizers and schedules are added by name, from scripts and from installed plugins.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from ._source_tree import hand_over
 if not hand_over(__name__, __path__):  # a source tree without kernels: from here on, `fastmlp` is the installed one
     from . import (
         activations,
+        constraints,
         errors,
         initializers,
         layers,
@@ -21,6 +22,7 @@ if not hand_over(__name__, __path__):  # a source tree without kernels: from her
         optimizers,
         registry,
         regularizers,
+        schedules,
     )
     from ._tracing.trainable import learned
     from ._version import __version__
@@ -43,6 +45,7 @@ __all__ = [
     "activations",
     "callbacks",
     "config",
+    "constraints",
     "datasets",
     "errors",
     "get_include",
@@ -58,6 +61,7 @@ __all__ = [
     "optimizers",
     "registry",
     "regularizers",
+    "schedules",
     "serialization",
     "set_num_threads",
     "show_config",

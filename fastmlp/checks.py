@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "cast",
+    "check_choice",
     "check_count",
     "check_dtype",
     "check_integer",
@@ -28,6 +30,13 @@ __all__ = [
     "one_line",
     "real_array",
 ]
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
+    """Return one of several strings."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")
+    return value
 
 
 def check_integer(name: str, value: object, least: int) -> int:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import inspect
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -24,6 +25,7 @@ __all__ = [
     "is_builtin",
     "same_values",
     "unknown_attribute",
+    "unknown_parameters",
 ]
 
 Self = TypeVar("Self", bound="Configurable")
@@ -112,18 +114,50 @@ def check_config(cls: type, config: Mapping[str, Any], label: str | None = None)
         If a keyword is unknown or a required one is missing; the message names the accepted ones.
     """
     accepted = init_parameters(cls)
-    problems = [f"unknown parameter {name!r}" for name in config if name not in accepted]
-    problems += [
+    unknown = [name for name in config if name not in accepted]
+    missing = [
         f"missing parameter {name!r}"
         for name, parameter in accepted.items()
         if name not in config and parameter.default is _REQUIRED
     ]
-    if problems:
-        names = ", ".join(
-            name if parameter.default is _REQUIRED else f"{name}={parameter.default!r}"
-            for name, parameter in accepted.items()
-        )
-        raise TypeError(f"{label or cls.__qualname__}: {'; '.join(problems)}; accepted: {names or 'none'}")
+    if unknown or missing:
+        raise unknown_parameters(cls, unknown, label, missing)
+
+
+def unknown_parameters(
+    cls: type, names: Iterable[str], label: str | None = None, others: Iterable[str] = ()
+) -> TypeError:
+    """Return the error for keywords that a class doesn't take: what it takes, and ours for names of other libraries.
+
+    Parameters
+    ----------
+    cls : type
+        The class to be made.
+    names : iterable of str
+        The keywords.
+    label : str, optional
+        How the error calls the class; default: the class's name.
+    others : iterable of str
+        What else is wrong.
+    """
+    accepted = init_parameters(cls)
+    problems = []
+    for name in names:
+        ours = _our_names(cls, name, accepted)
+        problems.append(f"unknown parameter {name!r}" + (f", here called {ours}" if ours else ""))
+    known = ", ".join(
+        name if parameter.default is _REQUIRED else f"{name}={parameter.default!r}"
+        for name, parameter in accepted.items()
+    )
+    return TypeError(f"{label or cls.__qualname__}: {'; '.join([*problems, *others])}; accepted: {known or 'none'}")
+
+
+def _our_names(cls: type, name: str, known: Iterable[str]) -> str:
+    """Return what a class calls a parameter that other libraries, or earlier versions, call `name`; "" if nothing."""
+    ours: tuple[str, ...] = ()
+    if issubclass(cls, Configurable):
+        ours = (cls.renamed[name],) if name in cls.renamed else tuple(cls.elsewhere.get(name, ()))
+    return " and ".join(map(repr, ours)) if set(ours) <= set(known) else ""
 
 
 def is_builtin(cls: type) -> bool:
@@ -131,14 +165,18 @@ def is_builtin(cls: type) -> bool:
     return cls.__module__.startswith(_OURS)
 
 
-def unknown_attribute(kind: str, name: str, known: Iterable[str]) -> AttributeError:
-    """Return the error for an attribute that can't be set because there is none of that name; it names a close one."""
+def unknown_attribute(kind: str, name: str, known: Iterable[str], ours: str = "") -> AttributeError:
+    """Return the error for an attribute that can't be set because there is none of that name; it names a close one.
+
+    `ours` says which is meant, where that is known.
+    """
     from difflib import get_close_matches
 
     names = sorted(known)
     close = [one for one in names if "".join(part[:1] for part in one.split("_")) == name]  # lr: learning_rate
     close = close or get_close_matches(name, names, n=1)
-    meant = f": did you mean {close[0]!r}?" if close else "."
+    meant = ours or (repr(close[0]) if close else "")
+    meant = f": did you mean {meant}?" if meant else "."
     return AttributeError(f"{kind} has no attribute {name!r}{meant} What can be set: {', '.join(names) or 'nothing'}")
 
 
@@ -170,6 +208,11 @@ class Configurable:
     hyperparameters : tuple of str
         Attributes whose values a plan reads anew at every step, those kept by a property under a leading underscore
         included.
+    renamed : mapping of str to str
+        Parameters of earlier versions, and what they are called now: `from_config` takes both, so that what was saved
+        can be loaded.
+    elsewhere : mapping of str to sequence of str
+        What other libraries call a parameter, and ours: for errors, which name them where the class has them.
 
     Notes
     -----
@@ -197,6 +240,8 @@ class Configurable:
 
     data_attributes: ClassVar[frozenset[str]] = frozenset()
     hyperparameters: ClassVar[tuple[str, ...]] = ()
+    renamed: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    elsewhere: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType({})
 
     # Names that objects of this very class set without hiding anything of the class: a lookup that fails is slow.
     _set_on_objects_alone: ClassVar[set[str]] = set()
@@ -258,7 +303,7 @@ class Configurable:
                 f"another one. What can be set: {', '.join(names) or 'nothing'}"
             )
         if name not in names:
-            raise unknown_attribute(cls.__name__, name, names)
+            raise unknown_attribute(cls.__name__, name, names, _our_names(cls, name, names))
 
     def _check_change(self, name: str, value: Any) -> None:
         """Refuse another object as an attribute that was there, if it is settled by now; AttributeError."""
@@ -305,13 +350,15 @@ class Configurable:
 
     @classmethod
     def from_config(cls: type[Self], config: Mapping[str, Any]) -> Self:
-        """Make an object from what `get_config` returned.
+        """Make an object from what `get_config` returned, also in an earlier version.
 
         Raises
         ------
         TypeError
             If a name in `config` isn't a parameter, or a required one is missing.
         """
+        former = {old: new for old, new in cls.renamed.items() if old in config and new not in config}
+        config = {former.get(name, name): value for name, value in config.items()}
         check_config(cls, config)
         return cls(**config)
 

@@ -9,6 +9,8 @@ from ._kernels import plan
 
 __all__ = ["Fork"]
 
+ADDR_NO_RANDOMIZE = 0x0040000  # of Linux's personality(2)
+
 
 class Fork:
     """What is known of forks.
@@ -50,15 +52,32 @@ def _is_fork_server() -> bool:
 def _inherits_openmp() -> bool:
     """Return whether this process was forked, before fastmlp was imported, from one that had OpenMP loaded.
 
-    Then the parent has the same library at the same address. Only Linux tells, as long as there is a parent.
+    Then the parent has the same library at the same address. Only Linux tells, as long as there is a parent. Where
+    addresses are not drawn at random (``setarch -R``, debuggers), it must have the same command line, too.
     """
+    parent = os.getppid()
     try:
         with open("/proc/self/maps") as file:
             own = next((line for line in file if _contains(line, plan.openmp_address())), None)
-        with open(f"/proc/{os.getppid()}/maps") as file:
-            return own is not None and own in file
+        with open(f"/proc/{parent}/maps") as file:
+            if own is None or own not in file:
+                return False
+        return _addresses_are_random() or _command_line("self") == _command_line(parent)
     except OSError:
         return False
+
+
+def _addresses_are_random() -> bool:
+    with open("/proc/self/personality") as file:
+        if int(file.read(), 16) & ADDR_NO_RANDOMIZE:
+            return False
+    with open("/proc/sys/kernel/randomize_va_space") as file:
+        return int(file.read()) > 0
+
+
+def _command_line(process: int | str) -> bytes:
+    with open(f"/proc/{process}/cmdline", "rb") as file:
+        return file.read()
 
 
 def _contains(mapping: str, address: int) -> bool:

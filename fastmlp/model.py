@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import losses, metrics, optimizers
-from .checks import check_dtype, check_seed
+from .checks import check_dtype, check_integer, check_seed
 from .configurable import unknown_attribute
 from .copies import reduced
 from .layers import Layer, check_layers
@@ -221,7 +221,7 @@ class Sequential:
             between steps: ``net.optimizer.learning_rate = 1e-4``.
         loss : name, Loss or configuration, optional
             None is for a network that is trained by `apply_gradients`, or not at all.
-        metrics : iterable of names, Metrics or configurations
+        metrics : iterable of names, Metrics, functions or configurations
             Shown beside the loss by `fit`, `evaluate` and `train_on_batch`. ``"accuracy"`` takes the meaning that goes
             with the loss.
 
@@ -244,14 +244,14 @@ class Sequential:
         --------
         >>> net.compile(fm.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
         """
+        from .metrics import get as get_metric
         from .metrics import metric_name
-        from .registry import metrics as metric_registry
 
         chosen = optimizers.get(optimizer)
         chosen_loss = None if loss is None else losses.get(loss)
         if isinstance(metrics, (str, Mapping)) or not isinstance(metrics, Iterable):
             raise TypeError(f"metrics: expected a list of names or metrics, got {metrics!r}")
-        chosen_metrics = tuple(metric_registry.get(metric) for metric in metrics)
+        chosen_metrics = tuple(get_metric(metric) for metric in metrics)
         if len(set(map(metric_name, chosen_metrics))) < len(chosen_metrics):
             raise ValueError(f"metrics: two of one name, of which the logs could keep one: {list(chosen_metrics)}")
         self.engine.compile(chosen, chosen_loss, chosen_metrics)
@@ -279,6 +279,7 @@ class Sequential:
 
         A mapping with fixed keys to writable views. ``parameters[key] = values`` copies values in, their shape checked;
         a write through a view, also one that is held from before, is seen by the next call.
+        ``parameters.update(other, share=0.005)`` moves all of them towards those of another network.
 
         Raises
         ------
@@ -461,6 +462,103 @@ class Sequential:
         """
         outputs = fastpath.predict(self.engine.executables.for_predictions, x, batch_size, out)
         return _training.predict(self.engine, x, batch_size, out) if outputs is None else outputs
+
+    def layer_outputs(self, x: Any) -> dict[str, NDArray[Any]]:
+        """Return what each layer gives for the rows of `x`, of one pass; running statistics, no dropout.
+
+        Parameters
+        ----------
+        x : array_like ``(n, features)``
+            As `predict` takes it.
+
+        Returns
+        -------
+        dict of str to ndarray
+            By the layer's name (default: its index), in the order in which layers run: new arrays ``(n, units)``.
+            Layers that others consist of have keys like ``"1.0"``, as their parameters have.
+
+        Raises
+        ------
+        TypeError, ValueError, RuntimeError
+            As `predict`.
+
+        Notes
+        -----
+        `predict` folds batch norm into the product before it, and may differ from the last of them in the last digits.
+        `truncate` gives a network for one of them.
+
+        Examples
+        --------
+        >>> hidden = net.layer_outputs(x)["0"]
+        """
+        return _training.layer_outputs(self.engine, x)
+
+    def jacobian(self, x: Any) -> NDArray[Any]:
+        """Return the derivatives of the outputs by the inputs, ``J[i, u, f] = dy_iu / dx_if``, for each row of `x`.
+
+        Running statistics, no dropout; compiled: one way forward, and a way back to the inputs for each output. The
+        same bits at any number of threads.
+
+        Parameters
+        ----------
+        x : array_like ``(n, features)``
+            As `predict` takes it.
+
+        Returns
+        -------
+        ndarray ``(n, units, features)``
+            A new array. Of columns of ids (`layers.Embedding`) it is 0.
+
+        Raises
+        ------
+        TypeError, ValueError, RuntimeError
+            As `predict`.
+
+        Examples
+        --------
+        >>> net.jacobian(x).shape
+        """
+        return _training.jacobian(self.engine, x)
+
+    def truncate(self, k: int | str) -> Sequential:
+        """Return a network of the first layers, which shares nothing with this one: for outputs of hidden layers.
+
+        Parameters
+        ----------
+        k : int or str
+            How many layers; a negative number leaves out so many at the end. Or the name of the last one to keep.
+
+        Returns
+        -------
+        Sequential
+            Of copies (`layers.Layer.copy`) with their learned numbers and names; it is not compiled. Built if this one
+            is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If no layer would be left, there are fewer than k, or none has that name.
+
+        Examples
+        --------
+        >>> hidden = net.truncate(-1).predict(x)
+        """
+        layers = self.layers
+        if isinstance(k, str):
+            names = [layer.name for layer in layers]
+            if k not in names:
+                raise ValueError(f"k: no layer is called {k!r}; names are {[name for name in names if name] or 'none'}")
+            count = names.index(k) + 1
+        else:
+            count = check_integer("k", k, -len(layers))
+            count = count + len(layers) if count < 0 else count
+            if not 0 < count <= len(layers):
+                raise ValueError(f"k: expected at least one and at most {len(layers)} layers, got {k}")
+        with self.engine.guard.reading("truncate"):
+            copies = [layer.copy() for layer in layers[:count]]
+        net = Sequential(copies, input_dim=self.input_dim, dtype=self.dtype, seed=self.seed)
+        net.feature_names = self.feature_names
+        return net
 
     def __call__(self, x: Any) -> NDArray[Any]:
         """Return ``predict(x)``."""

@@ -93,10 +93,27 @@ MODULES = {
         **{"half_squared_error": "HalfSquaredError", "binary_crossentropy": "BinaryCrossentropy"},
         "categorical_crossentropy": "CategoricalCrossentropy",
         "sparse_categorical_crossentropy": "SparseCategoricalCrossentropy",
+        **{"mape": "MeanAbsolutePercentageError", "msle": "MeanSquaredLogarithmicError"},
+        **{"mean_absolute_percentage_error": "MeanAbsolutePercentageError", "kl_divergence": "KLDivergence"},
+        **{"mean_squared_logarithmic_error": "MeanSquaredLogarithmicError", "squared_hinge": "SquaredHinge"},
+        **{"categorical_hinge": "CategoricalHinge", "cosine_similarity": "CosineSimilarity"},
+        "binary_focal_crossentropy": "BinaryFocalCrossentropy",
+        "categorical_focal_crossentropy": "CategoricalFocalCrossentropy",
+        **{"quantile": "Quantile", "gaussian_nll": "GaussianNLL"},
+        **{"poisson_deviance": "PoissonDeviance", "gamma_deviance": "GammaDeviance"},
     },
     "metrics": {
         **{"accuracy": "Accuracy", "mse": "MeanSquaredError", "mean_squared_error": "MeanSquaredError"},
         **{"mae": "MeanAbsoluteError", "mean_absolute_error": "MeanAbsoluteError"},
+        **{"binary_accuracy": "BinaryAccuracy", "categorical_accuracy": "CategoricalAccuracy"},
+        "sparse_categorical_accuracy": "SparseCategoricalAccuracy",
+        "top_k_categorical_accuracy": "TopKCategoricalAccuracy",
+        "sparse_top_k_categorical_accuracy": "SparseTopKCategoricalAccuracy",
+        **{"precision": "Precision", "recall": "Recall", "f1_score": "F1Score", "auc": "AUC"},
+        **{"r2_score": "R2Score", "root_mean_squared_error": "RootMeanSquaredError", "rmse": "RootMeanSquaredError"},
+        **{"mape": "MeanAbsolutePercentageError", "mean_absolute_percentage_error": "MeanAbsolutePercentageError"},
+        **{"log_loss": "LogLoss", "brier_score": "BrierScore"},
+        "expected_calibration_error": "ExpectedCalibrationError",
     },
 }
 NAMES = [(kind, name, cls) for kind, names in MODULES.items() for name, cls in names.items()]
@@ -142,9 +159,10 @@ def test_spelling_of_keras():
 
 
 def test_defaults():
-    assert fm.optimizers.SGD().get_config() == {"learning_rate": 0.01, "momentum": 0.0, "nesterov": False}
+    common = fm.optimizers.Optimizer().get_config()
+    assert fm.optimizers.SGD().get_config() == {**common, "learning_rate": 0.01, "momentum": 0.0, "nesterov": False}
     adam = fm.optimizers.Adam().get_config()
-    assert adam == {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+    assert adam == {**common, "learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8, "amsgrad": False}
     norm = L.BatchNorm()
     assert (norm.momentum, norm.epsilon) == (0.9, 1e-5)
     assert fm.activations.LeakyReLU().alpha == 0.01 and fm.activations.ReLU().at_zero == 1
@@ -942,16 +960,16 @@ def literal_sgd(rate, momentum, nesterov):
     return update
 
 
-def literal_adam(rate, beta1, beta2, epsilon):
+def literal_adam(rate, beta_1, beta_2, epsilon):
     m, v, t = {}, {}, 0
 
     def update(parameters, gradients):
         nonlocal t
         t += 1
         for key, g in gradients.items():
-            m[key] = beta1 * m.get(key, 0.0) + (1 - beta1) * g
-            v[key] = beta2 * v.get(key, 0.0) + (1 - beta2) * g * g
-            corrected = m[key] / (1 - beta1**t), v[key] / (1 - beta2**t)
+            m[key] = beta_1 * m.get(key, 0.0) + (1 - beta_1) * g
+            v[key] = beta_2 * v.get(key, 0.0) + (1 - beta_2) * g * g
+            corrected = m[key] / (1 - beta_1**t), v[key] / (1 - beta_2**t)
             parameters[key] = parameters[key] - rate * corrected[0] / (np.sqrt(corrected[1]) + epsilon)
 
     return update
@@ -964,7 +982,7 @@ def literal_adam(rate, beta1, beta2, epsilon):
         (fm.optimizers.SGD(0.1, momentum=0.8), literal_sgd(0.1, 0.8, False)),
         (fm.optimizers.SGD(0.1, momentum=0.8, nesterov=True), literal_sgd(0.1, 0.8, True)),
         (fm.optimizers.Adam(0.05), literal_adam(0.05, 0.9, 0.999, 1e-8)),
-        (fm.optimizers.Adam(0.05, beta1=0.5, beta2=0.8, epsilon=0.1), literal_adam(0.05, 0.5, 0.8, 0.1)),
+        (fm.optimizers.Adam(0.05, beta_1=0.5, beta_2=0.8, epsilon=0.1), literal_adam(0.05, 0.5, 0.8, 0.1)),
     ],
     ids=repr,
 )
@@ -987,17 +1005,17 @@ def test_optimizers_are_their_formulas(optimizer, literal):
 class NumPyAdam(fm.optimizers.Optimizer):
     """Of one's own, in NumPy."""
 
-    def __init__(self, learning_rate=0.001, beta1=0.9):
+    def __init__(self, learning_rate=0.001, beta_1=0.9):
         super().__init__(learning_rate)
-        self.beta1 = beta1
+        self.beta_1 = beta_1
 
     def init_state(self, param):
         return {"m": np.zeros_like(param), "v": np.zeros_like(param)}
 
     def update(self, param, grad, state, learning_rate, step):
-        state["m"][...] = self.beta1 * state["m"] + (1 - self.beta1) * grad
+        state["m"][...] = self.beta_1 * state["m"] + (1 - self.beta_1) * grad
         state["v"][...] = 0.999 * state["v"] + 0.001 * grad**2
-        m, v = state["m"] / (1 - self.beta1**step), state["v"] / (1 - 0.999**step)
+        m, v = state["m"] / (1 - self.beta_1**step), state["v"] / (1 - 0.999**step)
         param -= learning_rate * m / (np.sqrt(v) + 1e-8)
 
 
@@ -1346,11 +1364,11 @@ def test_copies_of_registered_plugins(register):
     register("losses", "test_api.huber", Huber)
     register("optimizers", "test_api.adam", NumPyAdam)
     layers = [Block(5, depth=2), L.Dense(8, Cube()), Linear(6), L.Dense(CLASSES)]
-    net = network(*layers, optimizer=NumPyAdam(0.01, beta1=0.8), loss=Huber(0.5))
+    net = network(*layers, optimizer=NumPyAdam(0.01, beta_1=0.8), loss=Huber(0.5))
     net.fit(X, ROWS, epochs=2, batch_size=BATCH)
     for other in copies(net).values():
         same(net, other)
-        assert other.optimizer.beta1 == 0.8 and other.loss.delta == 0.5
+        assert other.optimizer.beta_1 == 0.8 and other.loss.delta == 0.5
         ours, theirs = copy.deepcopy(net), other
         assert ours.fit(X, ROWS).history == theirs.fit(X, ROWS).history
         same(ours, theirs)

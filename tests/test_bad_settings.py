@@ -330,10 +330,10 @@ def test_names_of_another_type(kind, wrong, says):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"name": "adam", "lr": 0.1}, {"name": "sgd", "momentum": 0.1, "beta1": 0.1}], ids=str
+    "wrong", [{"name": "adam", "lr": 0.1}, {"name": "sgd", "momentum": 0.1, "beta_1": 0.1}], ids=str
 )
 def test_unknown_parameters_name_the_known_ones(wrong, refuses):
-    key = "lr" if "lr" in wrong else "beta1"
+    key = "lr" if "lr" in wrong else "beta_1"
     refuses(regressor, lambda net: net.compile(wrong, "mse"), TypeError, f"unknown parameter '{key}'", "learning_rate=")
 
 
@@ -396,8 +396,8 @@ def test_seed(wrong, error, words, says):
 SHARES = {
     "rate": L.Dropout,
     "momentum": lambda value: L.BatchNorm(momentum=value),
-    "beta1": lambda value: fm.optimizers.Adam(beta1=value),
-    "beta2": lambda value: fm.optimizers.Adam(beta2=value),
+    "beta_1": lambda value: fm.optimizers.Adam(beta_1=value),
+    "beta_2": lambda value: fm.optimizers.Adam(beta_2=value),
     " momentum": lambda value: fm.optimizers.SGD(momentum=value),
 }
 NUMBERS = {
@@ -494,7 +494,7 @@ def test_momentum_set_after_compile_has_its_state_or_is_refused(run_python):
 @pytest.mark.parametrize(
     "optimizer, name, value",
     [
-        (fm.optimizers.Adam, "beta1", 0.5),
+        (fm.optimizers.Adam, "beta_1", 0.5),
         (fm.optimizers.Adam, "epsilon", 0.1),
         (lambda: fm.optimizers.SGD(momentum=0.9), "momentum", 0.5),
         (lambda: fm.optimizers.SGD(momentum=0.9), "nesterov", True),

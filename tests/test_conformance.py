@@ -24,8 +24,14 @@ def test_builtins_conform(kind, name):
 MADE = [
     *(L.Dense(4, "tanh"), L.Dense(3, use_bias=False), L.Activation("softmax"), L.BatchNorm(), L.Dropout(0.3)),
     *(fm.activations.ReLU(0.5), fm.activations.LeakyReLU(-0.3), fm.initializers.RandomNormal(0.1)),
+    *(fm.optimizers.RMSprop(momentum=0.9, centered=True), fm.optimizers.Adam(amsgrad=True)),
     *(fm.optimizers.SGD(0.1, 0.9, nesterov=True), fm.losses.CategoricalCrossentropy(from_logits=True)),
     fm.losses.BinaryCrossentropy(from_logits=True),
+    fm.schedules.CosineDecay(0.1, 100, warmup_target=0.2, warmup_steps=5),
+    fm.schedules.CosineDecayRestarts(0.1, 10),
+    fm.schedules.OneCycle(0.1, 100),
+    fm.schedules.PiecewiseConstantDecay([1, 5], [0.3, 0.2, 0.1]),
+    fm.schedules.Sequence([fm.schedules.Linear(0, 0.1, 2), fm.schedules.CosLog4(0.1, 50)], [2]),
 ]
 
 

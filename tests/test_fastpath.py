@@ -480,13 +480,13 @@ CHANGES = {
     "learning_rate": ("adam", lambda net: set_all(net, learning_rate=0.1), True),
     "an integer": ("adam", lambda net: set_all(net, learning_rate=1), True),
     "a schedule": ("adam", lambda net: set_all(net, learning_rate=lambda step: 0.1 / step), True),
-    "beta1": ("adam", lambda net: set_all(net, beta1=0.5), True),
-    "beta2 and epsilon": ("adam", lambda net: set_all(net, beta2=0.5, epsilon=1e-3), True),
+    "beta_1": ("adam", lambda net: set_all(net, beta_1=0.5), True),
+    "beta_2 and epsilon": ("adam", lambda net: set_all(net, beta_2=0.5, epsilon=1e-3), True),
     "momentum": ({"name": "sgd", "momentum": 0.9}, lambda net: set_all(net, momentum=0.5), True),
     "nesterov": ({"name": "sgd", "momentum": 0.9}, lambda net: set_all(net, nesterov=True), False),
-    "through vars": ("adam", lambda net: vars(net.optimizer).update(beta1=0.5), True),
+    "through vars": ("adam", lambda net: vars(net.optimizer).update(beta_1=0.5), True),
     "all at once": ("adam", lambda net: setattr(net.optimizer, "__dict__", vars(fm.optimizers.Adam(0.1, 0.5))), True),
-    "nothing": ("adam", lambda net: set_all(net, beta1=float("0.9")), True),
+    "nothing": ("adam", lambda net: set_all(net, beta_1=float("0.9")), True),
 }
 
 

@@ -2,6 +2,9 @@
 
 import json
 import os
+import platform
+import shutil
+import subprocess
 import sys
 
 import pytest
@@ -323,3 +326,28 @@ def test_a_way_back_that_a_fork_cut_off_does_not_hang(forked):
     (other, fine), right = forked(BACKWARD)
     assert other == right
     assert fine is True
+
+
+TRAINS = """
+import subprocess, sys
+import fastmlp as fm
+
+fm.set_num_threads(2)
+net = fm.Sequential([fm.layers.Dense(2)], input_dim=3, seed=0)
+print(net.predict([[1.0, 2.0, 3.0]]).shape)
+if "again" not in sys.argv:
+    print(subprocess.check_output([sys.executable, "-W", "error", "script.py", "again"], text=True))
+"""
+
+
+@pytest.mark.skipif(shutil.which("setarch") is None, reason="needs setarch")
+def test_a_new_program_is_no_fork_where_addresses_are_not_random(tmp_path):
+    """As below a debugger: the library lies at the same address in every process."""
+    command = ["setarch", platform.machine(), "-R"]
+    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("the system does not let addresses be fixed")
+    (tmp_path / "script.py").write_text(TRAINS)
+    done = subprocess.run(
+        [*command, sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["(1,", "2)"] * 2), done.stderr

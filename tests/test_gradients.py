@@ -499,10 +499,12 @@ def test_every_loss(name, from_logits, units):
     """The gradient of the object and that of a network's loss, by predictions and by logits."""
     loss = fm.losses.get(name, **({"from_logits": True} if from_logits else {}))
     rng = np.random.default_rng(1)
+    units *= 2 if name == "gaussian_nll" else 1
+    targets = loss.target_units(units)
     if loss.labels:
         y = rng.integers(0, units, 5)
     else:
-        y = rng.dirichlet(np.ones(units), 5) if units > 1 else rng.uniform(size=(5, 1))
+        y = rng.dirichlet(np.ones(targets), 5) if targets > 1 else rng.uniform(size=(5, 1))
     positive = "domain" in getattr(loss, "conformance", {})
     a = rng.uniform(0.2, 0.8, (5, units)) if loss.probabilities or positive else rng.normal(size=(5, units))
     rows, gradient = loss.value_and_gradient(y, a)
@@ -524,4 +526,5 @@ def test_every_loss(name, from_logits, units):
                 return result
 
             expected = central(value, net.parameters[key].copy())
-            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+            curved = name == "cosine_similarity"  # as directions of short vectors are: differences are further off
+            np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-5 if curved else 1e-9)

@@ -45,15 +45,15 @@ class InNumPy(Momentum):
 def test_each_class_declares_them_in_the_order_of_its_kernel():
     assert fm.optimizers.Optimizer.hyperparameters == ("learning_rate",)
     assert fm.optimizers.SGD.hyperparameters == ("learning_rate", "momentum")
-    assert fm.optimizers.Adam.hyperparameters == ("learning_rate", "beta1", "beta2", "epsilon")
+    assert fm.optimizers.Adam.hyperparameters == ("learning_rate", "beta_1", "beta_2", "epsilon")
 
 
 def test_values_at_a_step():
-    adam = fm.optimizers.Adam(lambda step: 0.1 / step, beta1=falling, epsilon=1e-7)
+    adam = fm.optimizers.Adam(lambda step: 0.1 / step, beta_1=falling, epsilon=1e-7)
     assert adam.hyperparameters_at(3) == [0.1 / 3, 0.9 / 3, 0.999, 1e-7]
-    assert adam.hyperparameters_at(2, ["epsilon", "beta1"]) == [1e-7, 0.45]
+    assert adam.hyperparameters_at(2, ["epsilon", "beta_1"]) == [1e-7, 0.45]
     assert adam.learning_rate_at(4) == 0.025
-    assert adam.scheduled() == {"beta1": falling}
+    assert adam.scheduled() == {"beta_1": falling}
     assert fm.optimizers.SGD(0.5).hyperparameters_at(1) == [0.5, 0.0]
     assert Momentum(momentum=falling).hyperparameters_at(2) == [0.01, 0.45, 0.5]
 
@@ -72,7 +72,7 @@ def test_they_may_be_set_at_any_time():
 
 WRONG = {
     "learning_rate": ((-1.0, ValueError), (np.nan, ValueError), ("fast", TypeError), (None, TypeError)),
-    "beta1": ((1.0, ValueError), (-0.1, ValueError), ("x", TypeError)),
+    "beta_1": ((1.0, ValueError), (-0.1, ValueError), ("x", TypeError)),
     "epsilon": ((-1e-9, ValueError), (True, TypeError)),
 }
 
@@ -99,8 +99,8 @@ def test_values_of_ones_own_must_be_finite_numbers():
 
 def test_one_that_was_never_set_is_an_attribute_error():
     bare = fm.optimizers.Adam.__new__(fm.optimizers.Adam)
-    with pytest.raises(AttributeError, match="beta1"):
-        _ = bare.beta1
+    with pytest.raises(AttributeError, match="beta_1"):
+        _ = bare.beta_1
 
 
 def test_numbers_for_an_update():
@@ -114,6 +114,74 @@ def test_numbers_for_an_update():
     assert plain.at_step(7) is plain
 
 
+BUILT_INS = [fm.registry.optimizers.resolve(name) for name in fm.registry.optimizers.builtins()]
+SCHEDULED = [(cls, name) for cls in BUILT_INS for name in (*cls.hyperparameters, "weight_decay")]
+
+
+@pytest.mark.parametrize("cls, name", SCHEDULED)
+def test_each_may_be_a_function_of_the_step(cls, name):
+    """Of every built-in; compiled as in NumPy, and a constant function does what its value does."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 3)), rng.normal(size=(40, 2))
+    base = {"momentum": 0.5} if name == "momentum" else {}
+    usual = getattr(cls(**base), name)
+
+    def trained(cls, value):
+        net = fm.Sequential([Dense(5, "tanh"), Dense(2)], input_dim=3, seed=1, dtype="float64")
+        net.compile(cls(**{**base, name: value}), "mse")
+        net.fit(x, y, epochs=4, batch_size=16, verbose=0)
+        return np.concatenate([array.ravel() for array in net.parameters.values()])
+
+    def changing(step):
+        return 0.5 * usual * (1 + 1 / step) + (0.1 / step if name == "weight_decay" else 0.0)
+
+    in_numpy = type(cls.__name__, (cls,), {"elementwise": False})
+    np.testing.assert_allclose(trained(cls, changing), trained(in_numpy, changing), rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(trained(cls, lambda step: usual), trained(cls, usual), rtol=1e-10, atol=1e-13)
+    assert not np.allclose(trained(cls, changing), trained(cls, usual), rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize("cls, name", SCHEDULED)
+def test_each_may_change_between_steps(cls, name):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(16, 3)), rng.normal(size=(16, 2))
+    given = {"momentum": 0.5} if name == "momentum" else {}
+    in_numpy = type(cls.__name__, (cls,), {"elementwise": False})
+    nets = []
+    for kind in (cls, in_numpy):
+        net = fm.Sequential([Dense(5, "tanh"), Dense(2)], input_dim=3, seed=1, dtype="float64")
+        net.compile(kind(**given), "mse")
+        for value in (0.25, 0.5, 0.125):
+            net.train_on_batch(x, y)
+            setattr(net.optimizer, name, value)
+            net.train_on_batch(x, y)
+        nets.append(net)
+    for key, array in nets[0].parameters.items():
+        np.testing.assert_allclose(array, nets[1].parameters[key], rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "make, name",
+    [
+        (lambda: fm.optimizers.RMSprop(), "centered"),
+        (lambda: fm.optimizers.Adam(), "amsgrad"),
+        (lambda: fm.optimizers.AdamW(amsgrad=True), "amsgrad"),
+        (lambda: fm.optimizers.RMSprop(), "momentum"),
+    ],
+)
+def test_settings_that_decide_on_state_are_settled_by_it(make, name):
+    optimizer = make()
+    before = getattr(optimizer, name)
+    setattr(optimizer, name, not before if isinstance(before, bool) else 0.5)
+    optimizer = make()
+    net = fm.Sequential([Dense(2)], input_dim=3)
+    net.compile(optimizer, "mse")
+    with pytest.raises(AttributeError, match=f"{name}: can't become .* compiled with {name}={before}"):
+        setattr(optimizer, name, not before if isinstance(before, bool) else 0.5)
+    setattr(optimizer, name, before)
+    assert optimizer == make()
+
+
 # -- how they run ----------------------------------------------------------------------------------------------------
 
 
@@ -122,8 +190,8 @@ def test_what_built_in_kernels_read():
     assert (found.mode, *found.kernel[:5]) == ("builtin", "sgd", ("learning_rate", "momentum"), 1, True, True)
     assert execution_of(fm.optimizers.SGD()).kernel[2:4] == (0, False)
     found = execution_of(fm.optimizers.Adam())
-    assert found.kernel[:3] == ("adam", ("learning_rate", "beta1", "beta2", "epsilon"), 2)
-    assert execution_of(fm.optimizers.Adam(beta2=falling)) == found
+    assert found.kernel[:3] == ("adam", ("learning_rate", "beta_1", "beta_2", "epsilon"), 2)
+    assert execution_of(fm.optimizers.Adam(beta_2=falling)) == found
 
 
 def test_a_velocity_is_kept_where_the_momentum_is_a_function():
@@ -180,7 +248,7 @@ def test_a_traced_update_may_read_its_own_learning_rate():
     param = np.ones(3)
     program.run([param, np.ones(3)], [param], (0.25, 1.0))
     assert param.tolist() == [0.75] * 3
-    assert vars(optimizer) == {"learning_rate": 0.5}
+    assert vars(optimizer) == vars(Own(0.5))
 
 
 def test_an_update_that_changes_itself_is_not_traced():

@@ -98,8 +98,17 @@ def falling(step):
     return 0.01 / step
 
 
+class Own(fm.constraints.Constraint):
+    def __call__(self, w):
+        return np.where(w > 0, w / (1 + w), w)
+
+
 def everything():
-    layers = [Dense(5, kernel_initializer=Ramp(), kernel_regularizer=Weights()), Centre(), BatchNorm()]
+    layers = [
+        Dense(5, kernel_initializer=Ramp(), kernel_regularizer=Weights(), bias_constraint=Own()),
+        Centre(),
+        BatchNorm(),
+    ]
     return [*layers, fm.layers.Activation(Branching()), Dropout(0.2), Dense(CLASSES)]
 
 
@@ -110,6 +119,12 @@ MAKERS = {
     "a loss": lambda: ([Dense(5, "relu"), BatchNorm(), Dense(CLASSES)], "adam", Squares(), ()),
     "a metric": lambda: ([Dense(5, "relu"), BatchNorm(), Dense(CLASSES)], "adam", "mse", [Largest()]),
     "a schedule": lambda: ([Dense(5, "relu"), BatchNorm(), Dense(CLASSES)], fm.optimizers.Adam(falling), "mse", ()),
+    "a constraint": lambda: (
+        [Dense(5, "relu", kernel_constraint=Own()), BatchNorm(), Dense(CLASSES)],
+        "adam",
+        "mse",
+        (),
+    ),
     "everything": lambda: (everything(), Momentum(falling), Squares(), [Largest()]),
 }
 

@@ -184,10 +184,20 @@ def sgd_update(d, m, n):
         yield d.inout(d.normal(n)), d.normal(n), d.inout(d.normal(n)), 0.1, momentum, nesterov
 
 
+def decay(d, m, n):
+    for factor in (1.0, 0.9999, 0.0, -0.5):
+        yield d.inout(d.normal(n)), factor
+
+
 def adam_update(d, m, n):
     for step in (1, 2, 1000):
         w, m1, v = d.inout(d.normal(n)), d.inout(d.normal(n)), d.inout(d.positive(n))
         yield w, d.normal(n), m1, v, 0.01, 0.9, 0.999, 1e-8, step
+
+
+def average_update(d, m, n):
+    for momentum, overwrite in ((0.99, False), (0.9, True), (0.0, False)):
+        yield d.inout(d.normal(n)), d.inout(d.normal(n)), momentum, overwrite
 
 
 def all_finite(d, m, n):
@@ -208,6 +218,16 @@ def magnitude(d, m, n):
             yield (d.input(x),)
 
 
+def clip_values(d, m, n):
+    for limit in (0.5, 1e30):
+        yield d.inout(d.normal(n)), limit
+
+
+def clip_norm(d, m, n):
+    for scale, limit in ((1.0, 0.5), (1.0, 1e30), (1e-30, 1e-31), (0.0, 1.0), (1e18, 1.0)):
+        yield d.inout(d.input(d.normal(n) * d.dtype.type(scale))), limit
+
+
 def philox(d, m, n):
     seed, step = (int(k) for k in d.rng.integers(0, 2**64, 2, np.uint64))
     yield seed, step, n, 2**32 - 1 - m  # some blocks lie beyond the last and count from 0
@@ -223,11 +243,43 @@ def dropout_backward(d, m, n):
     yield d.normal(n), d.input(d.rng.integers(0, 2, n, np.uint8)), d.out(n), 0.3
 
 
+def noise_forward(d, m, n):
+    if n:
+        yield d.normal(m, n), d.out(m, n), 0.5, 2**63 + 12345, 2**40 + 7, 3
+
+
+def standardize(d, m, n):
+    for epsilon in (1e-7, 1.0):
+        yield d.normal(m, n), d.normal(n), d.positive(n), epsilon, d.out(n), d.out(m, n)
+
+
+def unit_norm_forward(d, m, n):
+    for epsilon in (1e-12, 3.0):
+        yield d.normal(m, n), epsilon, d.out(m), d.out(m, n)
+
+
+def unit_norm_backward(d, m, n):
+    inv = d.input(np.where(np.arange(m) % 2, 0.5, 2.0).astype(d.dtype))
+    yield d.normal(m, n), d.normal(m, n), inv, 0.5, d.out(m, n)
+
+
+def embedding_forward(d, m, n):
+    x = d.input(np.resize(np.array([2.0, 0.0, 6.0, 2.5, -1.0, 7.0, np.nan, np.inf, 1e30, 1.0], d.dtype), m))
+    yield x, d.normal(7, n), 7, d.out(m, n)
+
+
+def embedding_backward(d, m, n):
+    x = d.input(np.resize(np.array([2.0, 0.0, 6.0, 2.0, -1.0, 7.0, 2.0, 0.0], d.dtype), m))
+    yield x, d.normal(m, n), 7, d.out(7, n)
+
+
 CASES = [
     activation_forward, activation_backward, elementary, elementary_power, dense_forward, dense_backward, column_sums,
     batchnorm_forward, batchnorm_backward, batchnorm_update, add, layernorm_forward,
     layernorm_backward, softmax_forward, softmax_backward, loss, accuracy,
-    sgd_update, adam_update, all_finite, magnitude, philox, dropout_forward, dropout_backward,
+    sgd_update, decay, adam_update, average_update, all_finite, magnitude, clip_values, clip_norm, philox,
+    dropout_forward, dropout_backward,
+    noise_forward, standardize, unit_norm_forward, unit_norm_backward, embedding_forward, embedding_backward,
 ]  # fmt: skip
 case = pytest.mark.parametrize("case", CASES)
 
@@ -301,10 +353,11 @@ def test_twin(bindings, dtype, case):
 def test_wrong_arrays_are_refused(bindings, dtype, case):
     """Longer than the others say along an axis, of another dtype, with gaps, read-only though written."""
     face = getattr(bindings, case.__name__)
-    free = {column_sums: [(0, 0)], all_finite: [(0, 0)], magnitude: [(0, 0)], accuracy: [(1, 1)]}.get(
+    alone = all_finite, magnitude, decay, clip_values, clip_norm  # of one array
+    free = {column_sums: [(0, 0)], accuracy: [(1, 1)], **{each: [(0, 0)] for each in alone}}.get(
         case, ()
-    )  # argument and axis
-    lonely = {all_finite: 0, magnitude: 0, accuracy: 1}.get(case)  # the argument whose dtype none other has
+    )  # argument, axis
+    lonely = {accuracy: 1, **dict.fromkeys(alone, 0)}.get(case)  # the argument whose dtype none other has
     draw = Draw(dtype)
     for arguments in case(draw, 3, 5):
         for at, array in enumerate(arguments):
@@ -366,6 +419,10 @@ IN_PLACE = [  # kernel, input and output that may be the same array
     (loss, 1, 2),
     (dropout_forward, 0, 1),
     (dropout_backward, 0, 2),
+    (noise_forward, 0, 1),
+    (standardize, 0, 5),
+    (unit_norm_forward, 0, 3),
+    (unit_norm_backward, 1, 4),
 ]
 
 
@@ -530,7 +587,7 @@ def test_columns_and_pieces_give_the_bits_of_the_whole(bindings, dtype):
         part = [y[piece].copy() for y in np.zeros((5, 133), dtype)]
         all_sums(x[:, piece].copy(), *part)
         same_bits(part, [y[piece] for y in whole])
-    for case in (sgd_update, adam_update):
+    for case in (sgd_update, decay, adam_update):
         for arguments in case(draw, 1, 130):
             arrays = [value for value in arguments if isinstance(value, np.ndarray)]
             others = arguments[len(arrays) :]
@@ -859,17 +916,17 @@ def test_crossentropies_of_probability_0_are_finite(bindings, dtype, name):
 
 
 def test_adam_is_algorithm_1(bindings, dtype):
-    alpha, beta1, beta2, epsilon = 0.01, 0.9, 0.999, 1e-8
+    alpha, beta_1, beta_2, epsilon = 0.01, 0.9, 0.999, 1e-8
     gradients = np.random.default_rng(3).standard_normal((6, 37)).astype(dtype)
     theta, first, second = np.ones(37, dtype), np.zeros(37, dtype), np.zeros(37, dtype)
     for t, g in enumerate(gradients, start=1):
-        bindings.adam_update(theta, g, first, second, alpha, beta1, beta2, epsilon, t)
+        bindings.adam_update(theta, g, first, second, alpha, beta_1, beta_2, epsilon, t)
     for i in range(37):
         w, m, v = 1.0, 0.0, 0.0
         for t, g in enumerate(gradients[:, i].astype(float), start=1):
-            m = beta1 * m + (1 - beta1) * g
-            v = beta2 * v + (1 - beta2) * g**2
-            m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+            m = beta_1 * m + (1 - beta_1) * g
+            v = beta_2 * v + (1 - beta_2) * g**2
+            m_hat, v_hat = m / (1 - beta_1**t), v / (1 - beta_2**t)
             w = w - alpha * m_hat / (v_hat**0.5 + epsilon)
         close([theta[i], first[i], second[i]], [w, m, v], dtype, 8)
 
@@ -941,6 +998,45 @@ def test_dropped_elements_are_0_whatever_they_were(bindings, dtype):
     dx = np.empty_like(x)
     bindings.dropout_backward(x.ravel(), mask.ravel(), dx.ravel(), 0.3)
     np.testing.assert_array_equal(dx, y)
+
+
+def noise(bindings, x, stddev=1.0, seed=1, step=2, layer=3):
+    y = np.empty_like(x)
+    bindings.noise_forward(x, y, stddev, seed, step, layer)
+    return y
+
+
+def test_noise_is_normal_and_keyed(bindings, dtype):
+    x = np.zeros((1000, 200), dtype)
+    n = noise(bindings, x).astype(float)
+    size = n.size
+    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        assert abs((n**power).mean() - moment) < 5 * np.sqrt(variance / size)
+    assert np.abs(n.mean(0)).max() < 5 / np.sqrt(1000)
+    for bound, share in ((0, 0.5), (1, 0.8413447460685429), (3, 0.9986501019683699)):
+        assert abs((n < bound).mean() - share) < 5 * np.sqrt(share * (1 - share) / size)
+    for a, b in ((n[:, 1:], n[:, :-1]), (n[1:], n[:-1]), (n[:, :32], n[:, 32:64])):  # the last: sine and cosine
+        assert abs((a * b).mean()) < 5 / np.sqrt(a.size)
+        assert abs((a**2 * b**2).mean() - 1) < 5 * np.sqrt(8 / a.size)
+    same_bits((noise(bindings, x),), (noise(bindings, x),))
+    same_bits((noise(bindings, x[:7]),), (noise(bindings, x)[:7],))
+    for other in ({"seed": 2}, {"seed": 1 + 2**32}, {"step": 3}, {"step": 2 + 2**32}, {"layer": 4}):
+        assert abs((noise(bindings, x, **other) * n).mean()) < 5 / np.sqrt(size)
+    np.testing.assert_array_equal(noise(bindings, x + dtype.type(2), stddev=0.0), 2)
+
+
+def test_unit_norm_of_extreme_rows(bindings, dtype):
+    big, small = np.finfo(dtype).max / 2, np.finfo(dtype).tiny
+    x = np.array([[big, big], [0, 0], [np.inf, 1], [np.nan, 1], [3, 4]], dtype)
+    y, inv = np.empty_like(x), np.empty(len(x), dtype)
+    bindings.unit_norm_forward(x, 1e-12, inv, y)
+    np.testing.assert_allclose(y[[0, 4]], [[np.sqrt(0.5)] * 2, [0.6, 0.8]], rtol=4 * np.finfo(dtype).eps)
+    np.testing.assert_array_equal(y[1], 0)
+    assert np.isnan(y[2:4]).all()
+    x = np.full((1, 4), small, dtype)
+    y = np.empty_like(x)
+    bindings.unit_norm_forward(x, float(small), inv[:1], y)
+    np.testing.assert_allclose(y, 0.5, rtol=4 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 33, 1000])

@@ -18,7 +18,7 @@ CHECKOUT = Path(__file__).parent.parent
 SOURCES = CHECKOUT / "fastmlp" / "_kernels"  # not installed
 LINES = 400
 # all that is written in Python; an eighth of it checks data, files, outputs and what users' code returns
-PYTHON_BYTES = 950_000
+PYTHON_BYTES = 1_200_000
 # longer files, with the reason
 LONGER = {
     "_kernels/simd.h": "all the C that there is, in one place",
@@ -31,6 +31,7 @@ LONGER = {
     "model.py": "every public method, documented in full where users call it",
 }
 PUBLIC = ["activations", "callbacks", "errors", "initializers", "layers", "losses", "metrics", "optimizers", "registry"]
+PUBLIC += ["regularizers", "schedules"]
 PUBLIC += ["regularizers", "datasets", "inspection", "serialization", "testing"]
 
 IMPORTED = """
@@ -137,7 +138,7 @@ def test_everything_in_all_is_there_and_everything_public_is_in_all(name):
 
 
 def bases():
-    kinds = ("activations", "initializers", "layers", "losses", "metrics", "optimizers", "regularizers")
+    kinds = ("activations", "initializers", "layers", "losses", "metrics", "optimizers", "regularizers", "schedules")
     return [getattr(fm.registry, kind).base for kind in kinds] + [fm.callbacks.Callback]
 
 

@@ -41,8 +41,10 @@ def test_two_steps_by_hand():
         {"rho": 0.5, "epsilon": 1e-3},
         {"learning_rate": lambda step: 0.01 / step},
         {"rho": lambda step: 1 - 1 / (step + 1)},
+        {"momentum": 0.9, "centered": True},
+        {"momentum": lambda step: 0.9 / step},
     ],
-    ids=["defaults", "numbers", "falling rate", "rising rho"],
+    ids=["defaults", "numbers", "falling rate", "rising rho", "centered, with momentum", "falling momentum"],
 )
 def test_compiled_it_does_what_it_does_in_numpy(settings):
     one, other, (x, y) = network(fm.optimizers.RMSprop(**settings)), network(InNumPy(**settings)), data()
@@ -55,6 +57,6 @@ def test_compiled_it_does_what_it_does_in_numpy(settings):
 
 def test_its_name_and_settings():
     assert isinstance(fm.optimizers.get("rmsprop"), fm.optimizers.RMSprop)
-    assert fm.optimizers.RMSprop().get_config() == {"learning_rate": 0.001, "rho": 0.9, "epsilon": 1e-8}
+    assert fm.optimizers.RMSprop() == fm.optimizers.RMSprop(0.001, 0.9, momentum=0.0, epsilon=1e-8, centered=False)
     with pytest.raises(ValueError, match="rho"):
         fm.optimizers.RMSprop(rho=1.0)

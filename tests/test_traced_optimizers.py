@@ -18,18 +18,18 @@ class Traced(fm.optimizers.Optimizer):
 
 
 class Lion(Traced):
-    def __init__(self, learning_rate=1e-3, beta1=0.9, beta2=0.99):
+    def __init__(self, learning_rate=1e-3, beta_1=0.9, beta_2=0.99):
         super().__init__(learning_rate)
-        self.beta1, self.beta2 = beta1, beta2
+        self.beta_1, self.beta_2 = beta_1, beta_2
 
     def init_state(self, param):
         return {"m": np.zeros_like(param)}
 
     def update(self, param, grad, state, learning_rate, step):
         m = state["m"]
-        param -= learning_rate * np.sign(self.beta1 * m + (1 - self.beta1) * grad)
-        m *= self.beta2
-        m += (1 - self.beta2) * grad
+        param -= learning_rate * np.sign(self.beta_1 * m + (1 - self.beta_1) * grad)
+        m *= self.beta_2
+        m += (1 - self.beta_2) * grad
 
 
 class Adam(Traced):
@@ -133,7 +133,7 @@ def test_the_learning_rate_may_be_a_schedule_and_change():
 def test_a_setting_that_changes_holds_from_the_next_step():
     nets = [trained(cls(0.01)) for cls in (in_numpy(Lion), Lion)]
     for net in nets:
-        net.optimizer.beta1 = 0.2
+        net.optimizer.beta_1 = 0.2
         for _ in range(3):
             net.train_on_batch(*data())
     np.testing.assert_allclose(weights(nets[1]), weights(nets[0]), rtol=1e-10)

@@ -59,7 +59,7 @@ def test_functions_of_one_argument(name):
 def test_functions_of_two_arguments(name):
     """Of arrays, and of an array and a number in either order, of Python's or NumPy's types."""
     function = getattr(np, name)
-    beyond = name not in ("logaddexp", "hypot")  # inf - inf on the way
+    beyond = name not in ("hypot",)  # inf - inf on the way
     check(lambda z: function(np.abs(z) + 0.5, z * 0.5) * 1.0, beyond=beyond)
     for number in (2, 0.5, -1.5, 0, True, np.float32(0.25), np.float64(3), np.int32(2), np.array(1.5)):
         check(lambda z, number=number: function(z, number) * 1.0, beyond=beyond)

@@ -102,7 +102,7 @@ OVERFLOWS = {
     "momentum": (fm.optimizers.SGD(1e38, momentum=0.9), 1e5),
     "nesterov": (fm.optimizers.SGD(1e38, momentum=0.9, nesterov=True), 1e5),
     "adam": (fm.optimizers.Adam(0.1), 1e20),
-    "adam_beta": (fm.optimizers.Adam(0.1, beta2=0.0), 1e20),
+    "adam_beta": (fm.optimizers.Adam(0.1, beta_2=0.0), 1e20),
     "rmsprop": (fm.optimizers.RMSprop(0.1), 1e20),
     "rmsprop_rate": (fm.optimizers.RMSprop(3e38), 1.0),
     "traced": (Traced(0.1), 1e20),

@@ -83,10 +83,10 @@ def restore(compiled: Compiled, state: dict[str, Any]) -> None:
     if state["input_dim"] is not None:
         compiled.build_unfilled(state["input_dim"])
         _fill(compiled, state["arrays"])  # the optimizer's state may begin with the parameters
-    compiled.set_names(**{name: state[name] for name in NAMES})
     if state["optimizer"] is not None:
         with compiled.checks_later():
             compiled.compile(state["optimizer"], state["loss"], state["metrics"])
+    compiled.set_names(**{name: state[name] for name in NAMES})  # behind the loss, which says how many targets
     if state["gradient_transforms"]:
         compiled.transform_gradients(*state["gradient_transforms"])
     _fill(compiled, state["arrays"])

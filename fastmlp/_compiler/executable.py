@@ -14,6 +14,7 @@ from ..optimizers import execution_of
 from ..threads import team
 from ..user_code import all_finite
 from .memory import Arenas, aligned
+from .trial import Trial
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,8 +87,11 @@ class Executable:
         self.staged: list[tuple[str, NDArray[Any], NDArray[Any]]] = []  # key, array, and what Python's update makes it
         self._segments = {name: self._split(*bounds) for name, bounds in plan.sections.items()}
         self.compiled = not plan.calls
+        self._trial = Trial(plan, arenas, flat, self.work) if self._calls_after_update() else None
+        self._runs = (self.run,) if self._trial is None else (self.run, self._trial.run)
         self.fastpath: Any = None  # the fast path through it, if there is one
         self.bytes = self.work.nbytes + plan.table.nbytes + self.identity.nbytes
+        self.bytes += 0 if self._trial is None else self._trial.bytes
         self._small_batches = 0
         update = None if optimizer is None else execution_of(optimizer).kernel
         self._guards = update is not None and update.guarded
@@ -116,6 +120,15 @@ class Executable:
                 start = at + 1
         return segments + ([(start, last)] if last > start else [])
 
+    def _calls_after_update(self) -> bool:
+        """Return whether Python must see what compiled operations make of parameters before the step is kept."""
+        compiled = False
+        for segment in self._segments.get("commit", ()):
+            if compiled and not isinstance(segment, tuple):
+                return True
+            compiled |= isinstance(segment, tuple)
+        return False
+
     def bind(
         self,
         x: NDArray[Any],
@@ -126,12 +139,14 @@ class Executable:
         """Point the plan at data; `order` says which row comes when."""
         self._data = {"x": x, "y": y, "sample_weight": weight}
         self._order = self.identity if order is None else order
-        self.run.bind_data(x, y, weight, self._order)
+        for run in self._runs:
+            run.bind_data(x, y, weight, self._order)
 
     def unbind(self) -> None:
         """Let go of the caller's arrays."""
         self._data = {}
-        self.run.unbind_data()
+        for run in self._runs:
+            run.unbind_data()
 
     def begin(self, offset: int, batch: int, hyper: NDArray[np.float64] | None = None, kept_row: int = 0) -> None:
         """Open a step over `batch` rows of the order, from `offset` on, with the hyper-parameters of the step.
@@ -140,7 +155,8 @@ class Executable:
         """
         self._offset, self.hyper, self.suspect = offset, hyper, None
         self.step, self.iteration = int(self.arenas.counters[0]), int(self.arenas.counters[1]) + 1
-        self.run.begin(offset, batch, self.seed, hyper, kept_row)
+        for run in self._runs:
+            run.begin(offset, batch, self.seed, hyper, kept_row)
 
     def execute(self, batch: int, *sections: str) -> bool:
         """Run sections of the plan; False if a number that is not finite stopped them."""
@@ -163,6 +179,8 @@ class Executable:
             None if it is done. Else the key of a parameter or buffer that would get NaN or infinity, itself or in the
             optimizer's state; nothing has changed.
         """
+        if self._trial is not None:
+            return self._commit_tried(self._trial)
         *before, last = self._segments["commit"] or [(0, 0)]
         if not isinstance(last, tuple):
             before, last = [*before, last], (0, 0)
@@ -183,6 +201,33 @@ class Executable:
             if guards:
                 self._guard_updates(False)
         return None if done else self.arenas.key_at(self.run.overflow)
+
+    def _commit_tried(self, trial: Trial) -> str | None:
+        """Commit what an update of copies gives, and what Python makes of it."""
+        self.staged = []
+        try:
+            trial.begin()
+            for segment in self._segments["commit"]:
+                if not isinstance(segment, tuple):
+                    segment(self, 0)
+                elif not trial.run.execute(*segment, team()):
+                    return self.arenas.key_at(trial.run.overflow)
+            for key, _, value in self.staged:
+                if value.dtype.kind in "fc" and not np.isfinite(value).all():
+                    return key
+            self.run.execute(0, 0, team(), True, trial.staged() + self.staged)
+        finally:
+            self.staged = []
+        return None
+
+    def updated(self, key: str) -> NDArray[Any]:
+        """Return what the update of the step at hand makes of a parameter; what is written there is kept with it."""
+        target = self.arenas.parameters[key]
+        for _, array, value in self.staged:
+            if array is target:
+                return value
+        assert self._trial is not None
+        return self._trial.parameters[key]
 
     def _guard_updates(self, guards: bool) -> None:
         """Give updates memory for what they overwrite, so that they can take it back; or take it away."""

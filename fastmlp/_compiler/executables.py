@@ -15,7 +15,7 @@ from .settings import Current, TrainingSettings, forward_settings, training_sett
 if TYPE_CHECKING:
     from ..optimizers import Optimizer
     from .compiled import Compiled
-    from .plan import Plan
+    from .plan import Plan, Tensor
 
 __all__ = ["Executables"]
 
@@ -45,6 +45,7 @@ class Executables:
         self._applying: dict[bool, Executable] = {}  # of the optimizer alone, and with statistics of a batch
         self.for_predictions: list[Executable] = []  # idle ones: several threads may predict at once
         self._pulling_back: dict[bool, list[Executable]] = {False: [], True: []}  # idle ones of `vjp`, by training
+        self._differentiating: list[Executable] = []  # idle ones of `jacobian`
 
     def settings(self) -> TrainingSettings:
         """Return what plans of training and evaluation depend on, as it is set now."""
@@ -69,6 +70,7 @@ class Executables:
         settings = self.settings()
         if _is_unfit(self.for_training, rows, settings):
             owner = self._owner
+            owner.network.check_ready()
             loss, optimizer = owner.objective()
             lowering, kept = self.lowering(rows, training=True), owner.has_metrics_in_numpy()
             plan = lowering.train(loss, owner.accuracy_kind(), optimizer, keep_outputs=kept)
@@ -83,6 +85,7 @@ class Executables:
         settings = self.settings()
         if _is_unfit(self._evaluating, rows, settings):
             owner = self._owner
+            owner.network.check_ready()
             loss, _ = owner.objective()
             lowering, kept = self.lowering(rows, training=False), owner.has_metrics_in_numpy()
             plan = lowering.evaluate(loss, owner.accuracy_kind(), keep_outputs=kept)
@@ -108,6 +111,7 @@ class Executables:
         settings = self._forward_settings.get()
         executable = _taken(self.for_predictions, rows, settings)
         if executable is None:
+            self._owner.network.check_ready()
             executable = self._bound(self.lowering(rows, training=False).predict(), settings)
             fastpath.add_to_predicting(self._owner, executable)
         return executable
@@ -128,13 +132,30 @@ class Executables:
         settings, idle = self._forward_settings.get(), self._pulling_back[training]
         executable = _taken(idle, rows, settings)
         if executable is None:
+            self._owner.network.check_ready()
             owner, plan = self._owner, self.lowering(rows, training=training).vjp()
             executable = Executable(plan, owner.memory, owner.seed, settings, own_gradients=True)
         return executable, concurrency.Loan(idle, executable, IDLE_BYTES)
 
+    def lend_differentiating(self, rows: int) -> tuple[Executable, concurrency.Loan]:
+        """Return an executable of a vector-Jacobian product by the inputs alone, and what gives it back."""
+        settings, idle = self._forward_settings.get(), self._differentiating
+        executable = _taken(idle, rows, settings)
+        if executable is None:
+            self._owner.network.check_ready()
+            owner, plan = self._owner, self.lowering(rows, training=False).vjp(learning=False)
+            executable = Executable(plan, owner.memory, owner.seed, settings, own_gradients=True)
+        return executable, concurrency.Loan(idle, executable, IDLE_BYTES)
+
+    def seeing_layers(self, rows: int) -> tuple[Executable, dict[str, Tensor | None]]:
+        """Return an executable of predictions that leaves the outputs of all layers, and where; it is not kept."""
+        self._owner.network.check_ready()
+        plan, places = self.lowering(rows, training=False).layer_outputs()
+        return self._bound(plan, self._forward_settings.get()), places
+
     def kept_bytes(self) -> int:
         """Return the bytes of all workspaces that are kept for later calls."""
-        idle = (*self.for_predictions, *self._pulling_back[False], *self._pulling_back[True])
+        idle = (*self.for_predictions, *self._pulling_back[False], *self._pulling_back[True], *self._differentiating)
         others = (self.for_training, self._evaluating, *self._applying.values())
         return sum(each.bytes for each in (*others, *idle) if each is not None)
 

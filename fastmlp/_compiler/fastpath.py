@@ -39,7 +39,7 @@ def add_to_predicting(compiled: Compiled, executable: Executable) -> None:
         """Return whether the plan is right for what is set now."""
         return compiled.executables.predicts_by(executable)
 
-    if executable.compiled:
+    if executable.compiled and not compiled.network.ids:
         executable.fastpath = kernels.PredictFastPath(*_common(compiled, executable, refresh), empty=np.empty)
 
 
@@ -47,11 +47,11 @@ def add_to_training(compiled: Compiled, executable: Executable) -> None:
     """Give an executable of training its fast path, if it can have one."""
     loss, optimizer = compiled.objective()
     named = compiled.named_metrics()
-    if not executable.compiled or any(metric is not None for _, metric in named):
+    if not executable.compiled or compiled.network.ids or any(metric is not None for _, metric in named):
         return
     update = optimizers.execution_of(optimizer).kernel
     assert update is not None
-    hyper = np.zeros(len(compiled.memory.multipliers) * len(update.hyperparameters))
+    hyper = np.zeros(len(compiled.memory.groups(decays=update.decays)) * update.width)
 
     def fill(step: int) -> None:
         hyper[:] = compiled.hyperparameters(1)[0]

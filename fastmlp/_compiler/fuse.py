@@ -18,7 +18,7 @@ def fuse(graph: Graph, *, fold: bool) -> None:
     """Take activations into products and batch norms; with `fold`, batch norm by running statistics into products."""
     fused: set[Operation] = set()
     for operation in graph.operations:
-        before = _only_source(operation)
+        before = None if graph.kept.intersection(operation.inputs) else _only_source(operation)
         if isinstance(operation, Activation) and isinstance(before, Activated):
             if before.takes_activation and before.spec is None:
                 assert operation.spec is not None

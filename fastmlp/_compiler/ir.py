@@ -127,6 +127,10 @@ class Graph:
     ----------
     input, output : Value
     operations : list of Operation
+    of_layers : dict of str to Value
+        The outputs of each layer, by its key.
+    kept : set of Value
+        Those that somebody wants to see: no epilogue takes them away.
     layer : BuiltLayer
         The layer that is handing over its operations.
     index : int
@@ -149,6 +153,8 @@ class Graph:
         self.training = training
         self._executions = executions
         self.operations: list[Operation] = []
+        self.of_layers: dict[str, Value] = {}
+        self.kept: set[Value] = set()
 
     def op(self, name: str, *inputs: Value, **values: Any) -> Value:
         """Add an operation by its name; this is what layers call."""

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 from .. import losses
 from .._kernels import ARENAS, NONE, SHIFT
-from ..optimizers import Optimizer
+from ..optimizers import Optimizer, execution_of
 from .emit import Emitter, pack_records
 from .fuse import fuse
 from .ir import Graph, Operation, Value
 from .ops.add import emit_sum
+from .ops.average import add_average
 from .ops.check import add_checks
+from .ops.clip import add_clipping
+from .ops.constraint import add_constraints
 from .ops.gather import add_where_needed, callers_rows
 from .ops.keep_output import add_keep_output
 from .ops.loss import add_loss, takes_last_activation
@@ -55,6 +58,8 @@ class Lowering(Emitter):
         Keys of parameters whose gradient is looked at where it is made.
     derived : set of Operation
         Those whose activation's derivative is fused into what made their output's gradient.
+    shared : set of int
+        References of gradients that belong to several values: nobody may write over them.
     sums : list of dict
         Operations that sum up gradients made by blocks of the batch, for the end of the way back.
     statistics : dict of str to Tensor
@@ -80,6 +85,7 @@ class Lowering(Emitter):
         self.keep = self.checks = False
         self.checked: set[str] = set()
         self.derived: set[Operation] = set()
+        self.shared: set[int] = set()
         self.sums: list[dict[str, object]] = []
         self.statistics: dict[str, Tensor] = {}
         self.widths = sum(place.units for place in network.layers)
@@ -120,9 +126,10 @@ class Lowering(Emitter):
         marks["transform"] = len(self.records)
         add_checks(self, optimizer)
         marks["check"] = len(self.records)
-        add_update(self, optimizer)
+        self._update(optimizer)
         for operation in self.graph.operations:
             operation.update(self)
+        add_average(self, optimizer, compiled=True)
         marks["commit"] = len(self.records)
         return self._finish(out, marks, d_out=d_out)
 
@@ -135,11 +142,12 @@ class Lowering(Emitter):
         marks = {"transform": len(self.records)}
         add_checks(self, optimizer)
         marks["check"] = len(self.records)
-        add_update(self, optimizer)
+        self._update(optimizer)
         if statistics:
             for operation in self.graph.operations:
                 operation.expect_statistics(self)
                 operation.update(self)
+        add_average(self, optimizer, compiled=True)
         marks["commit"] = len(self.records)
         self.graph.operations.clear()
         return self._finish(Tensor(NONE, 0, 0), marks)
@@ -149,8 +157,31 @@ class Lowering(Emitter):
         for add in self.transforms:
             add(self)
 
-    def vjp(self) -> Plan:
-        """Return the plan of forward, and of the way back from a gradient that the caller writes into ``d_out``."""
+    def _update(self, optimizer: Optimizer) -> None:
+        """Clip gradients that are known to be finite, update, and constrain."""
+        if optimizer.clipping and execution_of(optimizer).kernel is not None:
+            add_clipping(self, optimizer.clipping)
+        add_update(self, optimizer)
+        add_constraints(self)
+        add_average(self, optimizer, compiled=False)
+
+    def layer_outputs(self) -> tuple[Plan, dict[str, Tensor | None]]:
+        """Return the plan of the way forward, and where the outputs of each layer lie; None for the inputs."""
+        graph = self.graph
+        found = graph.of_layers
+        graph.kept = set(found.values())
+        self._forward()
+        places = {key: None if value is graph.input else value.at for key, value in found.items()}
+        return self._finish(graph.output.at), places
+
+    def vjp(self, *, learning: bool = True) -> Plan:
+        """Return the plan of forward, and of the way back from a gradient that the caller writes into ``d_out``.
+
+        Not `learning`, it goes to the inputs alone.
+        """
+        if not learning:
+            for operation in self.graph.operations:
+                operation.learns = False
         self.keep = True
         self._forward()
         marks = {"forward": len(self.records)}
@@ -267,7 +298,7 @@ class Lowering(Emitter):
     def in_place(self, d: Tensor) -> Tensor:
         """Return where an operation writes that may write over the gradient it reads, unless somebody else reads it."""
         readers = sum(other.ref == d.ref for other in self._gradients.values())
-        return d if readers < 2 else self.tensor(d.units)
+        return d if readers < 2 and d.ref not in self.shared else self.tensor(d.units)
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -318,10 +349,14 @@ def graph_of(network: Network, memory: Arenas, *, training: bool) -> Graph:
 
     def lower(chain: Sequence[BuiltLayer], value: Value) -> Value:
         for place in chain:
-            outputs = [lower(branch, value) for branch in place.branches]
+            outputs = []
+            for branch, columns in zip(place.branches, place.columns, strict=True):
+                graph.layer, graph.index = place, numbers[id(place.layer)]
+                outputs.append(lower(branch, graph.op("select", value, columns=columns)))
             graph.layer, graph.index = place, numbers[id(place.layer)]
             layer = place.layer
             value = layer.join(graph, value, outputs) if outputs else layer.lower(graph, value)
+            graph.of_layers[place.key] = value
         return value
 
     graph.output = lower(network.chain, graph.input)

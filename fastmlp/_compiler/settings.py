@@ -73,6 +73,10 @@ class TrainingSettings(NamedTuple):
         How the optimizer runs.
     metrics_compiled : tuple of bool
         Which metrics the loss's kernel counts.
+    clipping : Clipping or None
+        What the optimizer clips of gradients.
+    averaging : Averaging or None
+        How it averages weights.
     """
 
     forward: tuple[Any, ...]
@@ -81,6 +85,8 @@ class TrainingSettings(NamedTuple):
     penalties: tuple[Any, ...]
     update: Any
     metrics_compiled: tuple[bool, ...]
+    clipping: optimizers.Clipping | None
+    averaging: optimizers.Averaging | None
 
     @property
     def loss_runs_in_python(self) -> bool:
@@ -108,6 +114,8 @@ def training_settings(compiled: Compiled, forward: tuple[Any, ...]) -> TrainingS
         ),
         None if optimizer is None else optimizers.execution_of(optimizer),
         tuple(map(is_compiled, compiled.metrics)),
+        None if optimizer is None else optimizer.clipping,
+        None if optimizer is None else optimizer.averaging,
     )
 
 

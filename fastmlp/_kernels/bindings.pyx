@@ -7,7 +7,8 @@ from cython.parallel cimport parallel
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from . cimport nn_activations, nn_batchnorm, nn_dropout, nn_layernorm, nn_losses, nn_optimizers, nn_softmax_crossentropy, random
+from . cimport nn_activations, nn_batchnorm, nn_clipping, nn_columns, nn_dropout, nn_embedding, nn_layernorm, nn_losses, nn_noise
+from . cimport nn_optimizers, nn_softmax_crossentropy, nn_unit_norm, random
 from .arrays cimport arrays_t, expect, parse
 from .nn_add cimport add_row
 from .gemm cimport gemm_chunks, gemm_t, panel_width, scratch_size
@@ -344,6 +345,16 @@ def sgd_update(w, g, velocity, double learning_rate, double momentum=0.0, bint n
         nn_optimizers.sgd_update(c.d[0], c.d[1], c.d[2], c.n, learning_rate, momentum, nesterov)
 
 
+def decay(w, double factor):
+    """Multiply w in place, see nn_optimizers.pyx."""
+    cdef arrays_t c
+    parse(&c, b"w=n", (w,))
+    if c.single:
+        nn_optimizers.decay(c.f[0], c.n, factor)
+    else:
+        nn_optimizers.decay(c.d[0], c.n, factor)
+
+
 def adam_update(w, g, m, v, double learning_rate, double beta_1, double beta_2, double epsilon, Py_ssize_t step):
     """Update w and the state in place, see nn_optimizers.pyx."""
     cdef arrays_t c
@@ -353,6 +364,16 @@ def adam_update(w, g, m, v, double learning_rate, double beta_1, double beta_2, 
         nn_optimizers.adam_update(c.f[0], c.f[1], c.f[2], c.f[3], c.n, learning_rate, beta_1, beta_2, epsilon, step)
     else:
         nn_optimizers.adam_update(c.d[0], c.d[1], c.d[2], c.d[3], c.n, learning_rate, beta_1, beta_2, epsilon, step)
+
+
+def average_update(average, w, double momentum, bint overwrite):
+    """average = momentum average + (1 - momentum) w; then w = average where it is to be overwritten."""
+    cdef arrays_t c
+    parse(&c, b"average=n w=n", (average, w))
+    if c.single:
+        nn_optimizers.average_update(c.f[0], c.f[1], c.n, momentum, overwrite)
+    else:
+        nn_optimizers.average_update(c.d[0], c.d[1], c.n, momentum, overwrite)
 
 
 def all_finite(x):
@@ -367,6 +388,29 @@ def magnitude(x):
     cdef arrays_t c
     parse(&c, b"x:n", (x,))
     return nn_optimizers.magnitude(c.f[0], c.n) if c.single else nn_optimizers.magnitude(c.d[0], c.n)
+
+
+def clip_values(g, double limit):
+    """g = min(max(g, -limit), limit)."""
+    cdef arrays_t c
+    parse(&c, b"g=n", (g,))
+    if c.single:
+        nn_clipping.clip_values(c.f[0], c.n, limit)
+    else:
+        nn_clipping.clip_values(c.d[0], c.n, limit)
+
+
+def clip_norm(g, double limit):
+    """g = g min(1, limit / norm), the norm of all of it."""
+    cdef arrays_t c
+    cdef double found
+    parse(&c, b"g=n", (g,))
+    if c.single:
+        found = nn_clipping.squared_sum(c.f[0], c.n)
+        nn_clipping.scale_by(c.f[0], c.n, nn_clipping.clip_factor(&found, 1, limit))
+    else:
+        found = nn_clipping.squared_sum(c.d[0], c.n)
+        nn_clipping.scale_by(c.d[0], c.n, nn_clipping.clip_factor(&found, 1, limit))
 
 
 def dropout_forward(x, y, mask, double rate, unsigned long long seed, unsigned long long step, unsigned int layer):
@@ -393,6 +437,83 @@ def dropout_backward(dy, mask, dx, double rate):
         nn_dropout.dropout_backward(c.f[0], masks, c.f[2], c.n, rate)
     else:
         nn_dropout.dropout_backward(c.d[0], masks, c.d[2], c.n, rate)
+
+
+def noise_forward(x, y, double stddev, unsigned long long seed, unsigned long long step, unsigned int layer):
+    """y = x + stddev n, n standard normal, from (seed, step, layer, element)."""
+    cdef arrays_t c
+    parse(&c, b"x:mn y=mn", (x, y))
+    cdef Py_ssize_t row, i
+    expect(c.n > 0, "no columns")
+    for row in range(c.m):
+        i = row * c.n
+        if c.single:
+            nn_noise.noise_forward(c.f[0] + i, c.f[1] + i, row, c.n, stddev, seed, step, layer)
+        else:
+            nn_noise.noise_forward(c.d[0] + i, c.d[1] + i, row, c.n, stddev, seed, step, layer)
+
+
+def standardize(x, mean, var, double epsilon, inv, y):
+    """inv = 1 / max(sqrt(var), epsilon), y = (x - mean) inv."""
+    cdef arrays_t c
+    parse(&c, b"x:mn mean:n var:n inv=n y=mn", (x, mean, var, inv, y))
+    cdef Py_ssize_t i
+    if c.single:
+        nn_columns.column_factors(c.f[2], c.n, epsilon, c.f[3])
+    else:
+        nn_columns.column_factors(c.d[2], c.n, epsilon, c.d[3])
+    for i in range(c.m):
+        if c.single:
+            nn_columns.standardize(c.f[0] + i * c.n, c.f[1], c.f[3], c.f[4] + i * c.n, c.n)
+        else:
+            nn_columns.standardize(c.d[0] + i * c.n, c.d[1], c.d[3], c.d[4] + i * c.n, c.n)
+
+
+def unit_norm_forward(x, double epsilon, inv, y):
+    """inv = 1 / max(norm, epsilon) of the rows of x, y = x inv."""
+    cdef arrays_t c
+    parse(&c, b"x:mn inv=m y=mn", (x, inv, y))
+    cdef Py_ssize_t i
+    for i in range(c.m):
+        if c.single:
+            nn_unit_norm.unit_norm_forward(c.f[0] + i * c.n, c.n, epsilon, c.f[1] + i, c.f[2] + i * c.n)
+        else:
+            nn_unit_norm.unit_norm_forward(c.d[0] + i * c.n, c.n, epsilon, c.d[1] + i, c.d[2] + i * c.n)
+
+
+def unit_norm_backward(y, dy, inv, double epsilon, dx):
+    """dx = inv (dy - y (dy . y)) for y as in unit_norm_forward."""
+    cdef arrays_t c
+    parse(&c, b"y:mn dy:mn inv:m dx=mn", (y, dy, inv, dx))
+    cdef Py_ssize_t i, k
+    for i in range(c.m):
+        k = i * c.n
+        if c.single:
+            nn_unit_norm.unit_norm_backward(c.f[0] + k, c.f[1] + k, c.n, epsilon, c.f[2] + i, c.f[3] + k)
+        else:
+            nn_unit_norm.unit_norm_backward(c.d[0] + k, c.d[1] + k, c.n, epsilon, c.d[2] + i, c.d[3] + k)
+
+
+def embedding_forward(x, embeddings, Py_ssize_t ids, y):
+    """y = the rows of embeddings that x names, NaN for what is no id."""
+    cdef arrays_t c
+    parse(&c, b"x:m embeddings:kn y=mn", (x, embeddings, y))
+    expect(c.k == ids, "another number of ids")
+    if c.single:
+        nn_embedding.embedding_forward(c.f[0], c.m, c.f[1], c.k, c.n, c.f[2])
+    else:
+        nn_embedding.embedding_forward(c.d[0], c.m, c.d[1], c.k, c.n, c.d[2])
+
+
+def embedding_backward(x, dy, Py_ssize_t ids, d_embeddings):
+    """d_embeddings = for each id the sum of the rows of dy where x names it."""
+    cdef arrays_t c
+    parse(&c, b"x:m dy:mn d_embeddings=kn", (x, dy, d_embeddings))
+    expect(c.k == ids, "another number of ids")
+    if c.single:
+        nn_embedding.embedding_backward(c.f[0], 1, 1, c.f[1], c.n, c.m, c.k, c.n, 0, c.k, c.f[2])
+    else:
+        nn_embedding.embedding_backward(c.d[0], 1, 1, c.d[1], c.n, c.m, c.k, c.n, 0, c.k, c.d[2])
 
 
 def philox(unsigned long long seed, unsigned long long step, unsigned int stream, unsigned int block0):

@@ -3,8 +3,10 @@ from .simd cimport real
 
 cdef void sgd_update(real *w, const real *g, real *velocity, Py_ssize_t n, double learning_rate, double momentum,
                      bint nesterov) noexcept nogil
+cdef void decay(real *w, Py_ssize_t n, double factor) noexcept nogil
 cdef void adam_update(real *w, const real *g, real *m, real *v, Py_ssize_t n, double learning_rate, double beta_1,
                       double beta_2, double epsilon, Py_ssize_t step) noexcept nogil
+cdef void average_update(real *average, real *w, Py_ssize_t n, double momentum, bint overwrite) noexcept nogil
 cdef bint all_finite(const real *x, Py_ssize_t n) noexcept nogil
 cdef Py_ssize_t magnitude(const real *x, Py_ssize_t n) noexcept nogil
 cdef bint within(const real *x, Py_ssize_t n, double least, double most) noexcept nogil

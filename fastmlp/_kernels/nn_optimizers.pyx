@@ -25,6 +25,17 @@ cdef void sgd_update(real *w, const real *g, real *velocity, Py_ssize_t n, doubl
             w[i] += velocity[i]
 
 
+cdef void decay(real *w, Py_ssize_t n, double factor) noexcept nogil:
+    """w *= factor, which is 1 - lr wd: decoupled weight decay, before a step.
+
+    Loshchilov, Hutter: Decoupled weight decay regularization, ICLR 2019.
+    """
+    cdef Py_ssize_t i
+    cdef real f = <real> factor
+    for i in range(n):
+        w[i] *= f
+
+
 cdef void adam_update(real *w, const real *g, real *m, real *v, Py_ssize_t n, double learning_rate, double beta_1,
                       double beta_2, double epsilon, Py_ssize_t step) noexcept nogil:
     """m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, w -= lr mhat / (sqrt(vhat) + eps), mhat = m / (1 - b1^step).
@@ -42,6 +53,24 @@ cdef void adam_update(real *w, const real *g, real *m, real *v, Py_ssize_t n, do
             w[i] -= rate * m[i] / (sqrtf(v[i] * unbias) + eps)
         else:
             w[i] -= rate * m[i] / (sqrt(v[i] * unbias) + eps)
+
+
+cdef void average_update(real *average, real *w, Py_ssize_t n, double momentum, bint overwrite) noexcept nogil:
+    """average = momentum average + (1 - momentum) w; then w = average where it is to be overwritten.
+
+    Between the two of them, however it is rounded: so it is finite if they are.
+    """
+    cdef Py_ssize_t i
+    cdef real kept = <real> momentum, new = <real> (1.0 - momentum), x, low, high
+    for i in range(n):
+        low = average[i] if average[i] < w[i] else w[i]
+        high = w[i] if average[i] < w[i] else average[i]
+        x = kept * average[i] + new * w[i]
+        x = low if x < low else x
+        average[i] = high if x > high else x
+    if overwrite:
+        for i in range(n):
+            w[i] = average[i]
 
 
 cdef inline bint finite_over(const real *x, Py_ssize_t n, vec like) noexcept nogil:

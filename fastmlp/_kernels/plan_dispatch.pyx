@@ -9,27 +9,36 @@ from .nn_batchnorm cimport (
     batchnorm_backward, batchnorm_backward_sums, batchnorm_fold, batchnorm_forward, batchnorm_inverse,
     batchnorm_statistics, batchnorm_update
 )
+from .nn_columns cimport copy_rows, factor_columns, select_backward_rows, select_rows, standardize_rows
 from .nn_dropout cimport dropout_backward, dropout_forward
+from .nn_embedding cimport embedding_gradient, embedding_rows
 from .nn_layernorm cimport layernorm_backward_rows, layernorm_gradients, layernorm_rows
 from .nn_loss_batch cimport loss_t
 from .nn_losses cimport NO_METRIC, accuracy_rows, loss_rows, refuse_rows
+from .nn_noise cimport noise_rows
 from .nn_optimizers cimport LARGE, NONFINITE, all_finite, magnitude, most_squares, within
 from .nn_parametric cimport parametric_backward, parametric_forward, parametric_scratch, parametric_sums, parametric_t
 from .nn_softmax_crossentropy cimport softmax_backward, softmax_forward
+from .nn_unit_norm cimport unit_norm_backward_rows, unit_norm_rows
 from .plan_chunks cimport chunks_of
 from .plan_dense cimport d_kernel, d_kernel_sum, x_offsets_of
 from .plan_ops cimport (
-    ABORT_IF_NONFINITE, ACTIVATION, ACTIVATION_BACKWARD, ADAM, ADD, BATCHNORM, BATCHNORM_BACKWARD,
-    BATCHNORM_BACKWARD_SUMS, BATCHNORM_FOLD, BATCHNORM_RUNNING, BATCHNORM_STATISTICS, BATCHNORM_UPDATE, BUFFERS, CHECK, D_INPUT,
-    D_KERNEL, D_KERNEL_SUM, DENSE, DROPOUT, DROPOUT_BACKWARD, GATHER, KEEP_OUTPUT, KEPT, LAYERNORM, LAYERNORM_BACKWARD,
-    LAYERNORM_SUMS, LOSS, LOSS_SUM, PARAMETRIC, PARAMETRIC_BACKWARD, PARAMETRIC_SUMS, PENALTY, PENALTY_SUM, SGD,
-    SOFTMAX, SOFTMAX_BACKWARD, TARGET, TRACED_UPDATE, WEIGHT, X, activation_backward_op_t, activation_op_t, at,
-    batchnorm_backward_op_t, batchnorm_backward_sums_op_t, batchnorm_fold_op_t, batchnorm_op_t, batchnorm_running_op_t,
-    batchnorm_statistics_op_t, batchnorm_update_op_t, d_input_op_t, dense_op_t, dropout_backward_op_t, dropout_op_t,
-    gather_op_t, gradient, has, keep_output_op_t, loss_op_t, parametric_backward_op_t, parametric_op_t,
-    parametric_sums_op_t, softmax_backward_op_t
+    ABORT_IF_NONFINITE, ACTIVATION, ACTIVATION_BACKWARD, ADAM, ADD, AVERAGE, BATCHNORM, BATCHNORM_BACKWARD,
+    BATCHNORM_BACKWARD_SUMS, BATCHNORM_FOLD, BATCHNORM_RUNNING, BATCHNORM_STATISTICS, BATCHNORM_UPDATE, BUFFERS, CHECK,
+    CLIP_NORM, CLIP_VALUE, COLUMN_FACTORS, COPY, DENSE, DROPOUT, DROPOUT_BACKWARD, D_INPUT, D_KERNEL, D_KERNEL_SUM,
+    EMBEDDING, EMBEDDING_SUMS,
+    GATHER, KEEP_OUTPUT, KEPT, LAYERNORM, LAYERNORM_BACKWARD, LAYERNORM_SUMS, LOSS, LOSS_SUM, NOISE, PARAMETRIC,
+    PARAMETRIC_BACKWARD, PARAMETRIC_SUMS, PENALTY, PENALTY_SUM, SELECT, SELECT_BACKWARD, SGD, SOFTMAX, SOFTMAX_BACKWARD,
+    SQUARED_NORM, STANDARDIZE, TARGET, TRACED_UPDATE, UNIT_NORM, UNIT_NORM_BACKWARD, WEIGHT, X, activation_backward_op_t,
+    activation_op_t, at, batchnorm_backward_op_t, batchnorm_backward_sums_op_t, batchnorm_fold_op_t, batchnorm_op_t,
+    batchnorm_running_op_t, batchnorm_statistics_op_t, batchnorm_update_op_t, d_input_op_t, dense_op_t,
+    dropout_backward_op_t, dropout_op_t, gather_op_t, gradient, has, keep_output_op_t, loss_op_t,
+    parametric_backward_op_t, parametric_op_t, parametric_sums_op_t, softmax_backward_op_t
 )
-from .plan_update cimport check_chunks, note_overflow, penalize, penalty_sum, save, update_chunks
+from .plan_update cimport (
+    check_chunks, clip_norms, clip_values_of, note_overflow, penalize, penalty_sum, save, sum_squares, update_averages,
+    update_chunks
+)
 from .simd cimport LINE_NUMBERS, real, share
 from .simd_sums cimport sum_of
 from .vm cimport extension_t, program_t
@@ -374,6 +383,22 @@ cdef void run_rows(const op_t *op, run_t *run, Py_ssize_t i0, Py_ssize_t i1, int
         layernorm_rows(&op.layernorm, run, i0, i1, like)
     elif code == LAYERNORM_BACKWARD:
         layernorm_backward_rows(&op.layernorm_backward, run, i0, i1, like)
+    elif code == NOISE:
+        noise_rows(&op.noise, run, i0, i1, like)
+    elif code == UNIT_NORM:
+        unit_norm_rows(&op.unit_norm, run, i0, i1, like)
+    elif code == UNIT_NORM_BACKWARD:
+        unit_norm_backward_rows(&op.unit_norm_backward, run, i0, i1, like)
+    elif code == STANDARDIZE:
+        standardize_rows(&op.standardize, run, i0, i1, like)
+    elif code == COPY:
+        copy_rows(&op.copy, run, i0, i1, like)
+    elif code == SELECT:
+        select_rows(&op.select, run, i0, i1, like)
+    elif code == SELECT_BACKWARD:
+        select_backward_rows(&op.select_backward, run, i0, i1, like)
+    elif code == EMBEDDING:
+        embedding_rows(&op.embedding, run, i0, i1, tid, like)
     elif code == LOSS:
         loss(&op.loss, run, i0, i1, like)
     elif code == KEEP_OUTPUT:
@@ -411,10 +436,22 @@ cdef void run_shared(const op_t *op, run_t *run, int tid, int team, Py_ssize_t *
         update_running(&op.batchnorm_update, run, tid, team, like)
     elif code == LAYERNORM_SUMS:
         layernorm_gradients(&op.layernorm_sums, run, tid, team, like)
+    elif code == COLUMN_FACTORS:
+        factor_columns(&op.column_factors, run, tid, team, like)
+    elif code == EMBEDDING_SUMS:
+        embedding_gradient(&op.embedding_sums, run, tid, team, like)
     elif code == SGD or code == ADAM or code == TRACED_UPDATE:
         update_chunks(op, run, chunks_of(claimed, tid, team), like)
     elif code == CHECK:
         check_chunks(&op.check, run, chunks_of(claimed, tid, team), like)
+    elif code == AVERAGE:
+        update_averages(&op.average, run, tid, team, like)
+    elif code == CLIP_VALUE:
+        clip_values_of(&op.clip, run, tid, team, like)
+    elif code == SQUARED_NORM:
+        sum_squares(&op.clip, run, tid, team, like)
+    elif code == CLIP_NORM:
+        clip_norms(&op.clip, run, tid, team, like)
     elif code == LOSS_SUM:
         if tid == 0:
             sum_losses(op.loss_sum.metric, run)

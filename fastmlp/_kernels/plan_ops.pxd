@@ -45,6 +45,16 @@ cdef enum:
     LAYERNORM
     LAYERNORM_BACKWARD
     LAYERNORM_SUMS
+    NOISE
+    UNIT_NORM
+    UNIT_NORM_BACKWARD
+    COLUMN_FACTORS
+    STANDARDIZE
+    COPY
+    SELECT
+    SELECT_BACKWARD
+    EMBEDDING
+    EMBEDDING_SUMS
     LOSS
     LOSS_SUM
     KEEP_OUTPUT
@@ -62,10 +72,14 @@ cdef enum:
     PENALTY_SUM
     CHECK
     ABORT_IF_NONFINITE
+    CLIP_VALUE
+    SQUARED_NORM
+    CLIP_NORM
     BATCHNORM_UPDATE
     SGD
     ADAM
     TRACED_UPDATE
+    AVERAGE
     PYTHON
 
 cdef struct head_t:
@@ -255,6 +269,113 @@ cdef struct layernorm_sums_op_t:
     ref_t d
     Py_ssize_t ldd
 
+cdef struct noise_op_t:
+    # a = x + stddev n, n standard normal
+    head_t head
+    ref_t x
+    Py_ssize_t ldx
+    Py_ssize_t units
+    ref_t a
+    Py_ssize_t lda
+    double stddev
+
+cdef struct unit_norm_op_t:
+    # a = x inv by rows, inv = 1 / max(norm, epsilon)
+    head_t head
+    ref_t x
+    Py_ssize_t ldx
+    Py_ssize_t units
+    double epsilon
+    ref_t inv                       # a number for each row
+    ref_t a
+    Py_ssize_t lda
+
+cdef struct unit_norm_backward_op_t:
+    # dx = inv (d - a (d . a)) by rows
+    head_t head
+    ref_t a
+    Py_ssize_t lda
+    Py_ssize_t units
+    double epsilon
+    ref_t inv
+    ref_t d
+    Py_ssize_t ldd
+    ref_t dx
+    Py_ssize_t ld_dx
+
+cdef struct column_factors_op_t:
+    # inv = 1 / max(sqrt(var), epsilon)
+    head_t head
+    Py_ssize_t units
+    double epsilon
+    ref_t var
+    ref_t inv
+
+cdef struct standardize_op_t:
+    # a = (x - mean) inv by columns
+    head_t head
+    ref_t x
+    Py_ssize_t ldx
+    Py_ssize_t units
+    ref_t mean                      # NONE counts as 0
+    ref_t inv
+    ref_t a
+    Py_ssize_t lda
+
+cdef struct copy_op_t:
+    # a = x, where a is some columns of other rows, or x is
+    head_t head
+    ref_t x
+    Py_ssize_t ldx
+    Py_ssize_t units
+    ref_t a
+    Py_ssize_t lda
+
+cdef struct select_op_t:
+    # a_j = x_c, c being number j of those in the table
+    head_t head
+    ref_t x
+    Py_ssize_t ldx
+    Py_ssize_t units
+    Py_ssize_t columns              # where in the table
+    ref_t a
+    Py_ssize_t lda
+
+cdef struct select_backward_op_t:
+    # dx = 0, then dx_c += d_j
+    head_t head
+    ref_t d
+    Py_ssize_t ldd
+    Py_ssize_t units
+    Py_ssize_t columns
+    Py_ssize_t inputs
+    ref_t dx
+    Py_ssize_t ld_dx
+
+cdef struct embedding_op_t:
+    # a = the rows of embeddings (ids, units) that the `inputs` columns of x name, side by side
+    head_t head
+    ref_t x
+    Py_ssize_t ldx
+    Py_ssize_t inputs
+    Py_ssize_t ids
+    Py_ssize_t units
+    ref_t embeddings
+    ref_t a
+    Py_ssize_t lda
+
+cdef struct embedding_sums_op_t:
+    # the gradient of embeddings
+    head_t head
+    ref_t x
+    Py_ssize_t ldx
+    Py_ssize_t inputs
+    Py_ssize_t ids
+    Py_ssize_t units
+    ref_t embeddings
+    ref_t d
+    Py_ssize_t ldd
+
 cdef struct loss_op_t:
     # loss and metric of each row, d = the gradient of their weighted mean
     head_t head
@@ -441,6 +562,17 @@ cdef struct abort_if_nonfinite_op_t:
     head_t head
     Py_ssize_t updates              # whether the operation behind it is an update that need not be guarded
 
+cdef struct clip_op_t:
+    # clip_value: g = min(max(g, -limit), limit); squared_norm: sums = squares of gradients, chunk by chunk; clip_norm:
+    # g = g min(1, limit / norm), the norm of each group by its sums. All go over segments, rows of the table: first
+    # and last number of the arena, and the group, whose segments stand one after the other.
+    head_t head
+    Py_ssize_t size                 # numbers of all segments
+    Py_ssize_t segments             # index into the table
+    Py_ssize_t n_segments
+    ref_t sums                      # in double
+    double limit
+
 cdef struct batchnorm_update_op_t:
     # running = momentum running + (1 - momentum) batch
     head_t head
@@ -461,6 +593,7 @@ cdef struct update_t:
     Py_ssize_t guarded_segments     # the same for guarded updates: without the zeros between two parameters
     Py_ssize_t n_guarded
     Py_ssize_t slot_stride          # numbers from one slot of optimizer state to the next
+    Py_ssize_t decay                # parameters are multiplied by hyper[decay] of their segment first; 0: they are not
 
 cdef struct sgd_op_t:
     # hyper: learning_rate, momentum
@@ -478,6 +611,16 @@ cdef struct traced_update_op_t:
     ref_t ranges                    # in the table: of the slots, see `state_in_range`; NONE if it must be guarded
     Py_ssize_t program
     Py_ssize_t n_slots
+
+cdef struct average_op_t:
+    # average += (1 - momentum) (w - average), over segments as updates have them; every so many steps, w = average
+    head_t head
+    Py_ssize_t size
+    Py_ssize_t segments
+    Py_ssize_t n_segments
+    Py_ssize_t offset               # of the averages in the state of the optimizer
+    Py_ssize_t every                # 0: never
+    double momentum
 
 cdef struct python_op_t:
     # run by the caller, between two runs of compiled operations
@@ -500,6 +643,16 @@ cdef union op_t:
     layernorm_op_t layernorm
     layernorm_backward_op_t layernorm_backward
     layernorm_sums_op_t layernorm_sums
+    noise_op_t noise
+    unit_norm_op_t unit_norm
+    unit_norm_backward_op_t unit_norm_backward
+    column_factors_op_t column_factors
+    standardize_op_t standardize
+    copy_op_t copy
+    select_op_t select
+    select_backward_op_t select_backward
+    embedding_op_t embedding
+    embedding_sums_op_t embedding_sums
     loss_op_t loss
     loss_sum_op_t loss_sum
     keep_output_op_t keep_output
@@ -516,11 +669,13 @@ cdef union op_t:
     penalty_sum_op_t penalty_sum
     check_op_t check
     abort_if_nonfinite_op_t abort_if_nonfinite
+    clip_op_t clip
     batchnorm_update_op_t batchnorm_update
     update_t update
     sgd_op_t sgd
     adam_op_t adam
     traced_update_op_t traced_update
+    average_op_t average
     python_op_t python
 
 cdef struct run_t:

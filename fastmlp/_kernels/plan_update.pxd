@@ -7,12 +7,15 @@ overwrite (arenas from UNDO on), look at what they write, and put it all back (`
 from libc.math cimport fabs, isfinite
 from libc.string cimport memcpy
 
-from .nn_optimizers cimport NONFINITE, OVERFLOW, adam_update, all_finite, magnitude, sgd_update, within
+from .nn_clipping cimport clip_factor, clip_values, scale_by, squared_sum
+from .nn_optimizers cimport (
+    NONFINITE, OVERFLOW, adam_update, all_finite, average_update, decay, magnitude, sgd_update, within
+)
 from .nn_penalties cimport CHUNK, penalty
 from .plan_chunks cimport chunks_t, claim, n_chunks
 from .plan_ops cimport (
     ADAM, BATCHNORM_UPDATE, BUFFERS, GRADIENTS, NONE, PARAMETERS, SGD, SHIFT, STATE, TRACED_UPDATE, UNDO, at, check_op_t,
-    gradient, has, op_t, penalty_op_t, penalty_sum_op_t, ref_t, run_t, traced_update_op_t
+    average_op_t, clip_op_t, gradient, has, op_t, penalty_op_t, penalty_sum_op_t, ref_t, run_t, traced_update_op_t
 )
 from .simd cimport LINE_NUMBERS, real, share
 from .simd_sums cimport sum_of
@@ -20,7 +23,7 @@ from .vm cimport INPUTS, OUTPUTS, UNIFORMS, program_t, run_program
 
 cdef enum:
     SEGMENT = 3          # numbers of a segment in the table: first, last, hyper
-    PIECE = 2048         # numbers of a guarded update that are saved, updated and looked at while they are in cache
+    PIECE = 2048         # numbers of an update of several passes (what is guarded, or decays) while they are in cache
 
 
 cdef inline bint is_update(const op_t *op) noexcept nogil:
@@ -49,7 +52,7 @@ cdef inline bint stays_finite(const op_t *op, const run_t *run) noexcept nogil:
     adds, so they stay in their ranges. v / (1 - b2^t) <= 2^121 is finite, lr / (1 - b1^t) <= 2^16, and w moves by at
     most 2^16 2^51 / 2^-34 = 2^101.
 
-    Programs, lr <= 2^6: see `_tracing/bounds.py`.
+    Programs, lr <= 2^6: see `_tracing/bounds.py`. Decay, of a factor f with |f| <= 1, leaves w where it is, or nearer to 0.
     """
     cdef const double *hyper
     cdef Py_ssize_t k
@@ -57,6 +60,8 @@ cdef inline bint stays_finite(const op_t *op, const run_t *run) noexcept nogil:
     for k in range(op.update.n_segments):
         hyper = run.hyper + (run.table + op.update.segments + SEGMENT * k)[2]
         fine &= fabs(hyper[0]) <= 64.0
+        if op.update.decay:
+            fine &= fabs(hyper[op.update.decay]) <= 1.0
         if op.head.code != TRACED_UPDATE:
             fine &= 0.0 <= hyper[1] <= 0.9990234375
         if op.head.code == ADAM:
@@ -77,6 +82,9 @@ cdef inline bint state_in_range(const op_t *op, const run_t *run, const real *li
         kind = slot if op.head.code == ADAM else run.table[op.traced_update.ranges + slot]
         if kind == 0:
             fine &= within(state + slot * op.update.slot_stride, n, -2251799813685248.0, 2251799813685248.0)    # 2^51
+        elif kind == 2:
+            fine &= within(state + slot * op.update.slot_stride, n, -2535301200456458802993406410752.0,
+                           2535301200456458802993406410752.0)                                                  # 2^101
         else:
             fine &= within(state + slot * op.update.slot_stride, n, 0.0, 2535301200456458802993406410752.0)     # 2^101
     return fine
@@ -148,9 +156,9 @@ cdef inline void traced_update(const traced_update_op_t *op, run_t *run, Py_ssiz
     run_program(program, inputs, outputs, n, scalars)
 
 
-cdef inline void update(const op_t *op, run_t *run, Py_ssize_t first, Py_ssize_t n, const double *hyper,
-                        const real *like) noexcept nogil:
-    """Update n parameters from `first` on, all of one segment."""
+cdef inline void step(const op_t *op, run_t *run, Py_ssize_t first, Py_ssize_t n, const double *hyper,
+                      const real *like) noexcept nogil:
+    """Do a step of the optimizer itself for n parameters from `first` on, all of one segment."""
     cdef real *w = <real *> run.base[PARAMETERS] + first
     cdef const real *g = <const real *> run.base[GRADIENTS] + first
     cdef real *state = <real *> run.base[STATE] + first
@@ -161,6 +169,20 @@ cdef inline void update(const op_t *op, run_t *run, Py_ssize_t first, Py_ssize_t
                     run.iteration)
     else:
         traced_update(&op.traced_update, run, first, n, hyper, like)
+
+
+cdef inline void update(const op_t *op, run_t *run, Py_ssize_t first, Py_ssize_t n, const double *hyper,
+                        const real *like) noexcept nogil:
+    """Update n parameters from `first` on, all of one segment: decay, piece by piece, and the step."""
+    cdef Py_ssize_t done = 0, m
+    if op.update.decay == 0 or hyper[op.update.decay] == 1.0:
+        step(op, run, first, n, hyper, like)
+        return
+    while done < n:
+        m = min(<Py_ssize_t> PIECE, n - done)
+        decay(<real *> run.base[PARAMETERS] + first + done, m, hyper[op.update.decay])
+        step(op, run, first + done, m, hyper, like)
+        done += m
 
 
 cdef inline void guarded_update(const op_t *op, run_t *run, int tid, Py_ssize_t first, Py_ssize_t n,
@@ -202,13 +224,29 @@ cdef inline void update_chunks(const op_t *op, run_t *run, chunks_t chunks, cons
                 update(op, run, begin, end - begin, run.hyper + segment[2], like)
 
 
+cdef inline void update_averages(const average_op_t *op, run_t *run, int tid, int team, const real *like) noexcept nogil:
+    """Average this thread's share of the parameters, unless the step is about to be taken back; all threads have met."""
+    cdef const Py_ssize_t *segment
+    cdef Py_ssize_t k, first, last
+    for k in range(team):
+        if run.bad[k] & OVERFLOW:
+            return
+    for k in range(op.n_segments):
+        segment = run.table + op.segments + SEGMENT * k
+        share(segment[1] - segment[0], LINE_NUMBERS, tid, team, &first, &last)
+        first, last = first + segment[0], last + segment[0]
+        average_update(<real *> run.base[STATE] + op.offset + first, <real *> run.base[PARAMETERS] + first, last - first,
+                       op.momentum, op.every > 0 and run.iteration % op.every == 0)
+
+
 cdef inline Py_ssize_t n_hyper(const op_t *op) noexcept nogil:
     """Return how many hyper-parameters an update reads for a segment."""
+    cdef Py_ssize_t n = op.update.decay + 1
     if op.head.code == SGD:
-        return 2
+        return max(n, 2)
     if op.head.code == ADAM:
-        return 4
-    return max((<const program_t *> <void *> op.traced_update.program).scalars - 1, 1)
+        return max(n, 4)
+    return max(n, (<const program_t *> <void *> op.traced_update.program).scalars - 1)
 
 
 cdef inline void check_chunks(const check_op_t *op, run_t *run, chunks_t chunks, const real *like) noexcept nogil:
@@ -221,6 +259,57 @@ cdef inline void check_chunks(const check_op_t *op, run_t *run, chunks_t chunks,
             return
         share(op.size, LINE_NUMBERS, chunk, count, &first, &last)
         run.bad[chunks.tid] |= magnitude(gradient(run, op.x, like) + first, last - first)
+
+
+cdef inline void clip_values_of(const clip_op_t *op, run_t *run, int tid, int team, const real *like) noexcept nogil:
+    """Clip this thread's share of each segment by value."""
+    cdef real *g = <real *> run.base[GRADIENTS]
+    cdef const Py_ssize_t *segment
+    cdef Py_ssize_t k, first, last
+    for k in range(op.n_segments):
+        segment = run.table + op.segments + SEGMENT * k
+        share(segment[1] - segment[0], LINE_NUMBERS, tid, team, &first, &last)
+        clip_values(g + segment[0] + first, last - first, op.limit)
+
+
+cdef inline void sum_squares(const clip_op_t *op, run_t *run, int tid, int team, const real *like) noexcept nogil:
+    """Sum the squares of gradients in the chunks of this thread."""
+    cdef const real *g = <const real *> run.base[GRADIENTS]
+    cdef double *sums = <double *> at(run, op.sums, like)
+    cdef const Py_ssize_t *segment
+    cdef Py_ssize_t k, chunk, n, before = 0, first, last
+    for k in range(op.n_segments):
+        segment = run.table + op.segments + SEGMENT * k
+        n = segment[1] - segment[0]
+        share((n + CHUNK - 1) // CHUNK, 1, tid, team, &first, &last)
+        for chunk in range(first, last):
+            sums[before + chunk] = squared_sum(g + segment[0] + chunk * CHUNK, min(<Py_ssize_t> CHUNK, n - chunk * CHUNK))
+        before += (n + CHUNK - 1) // CHUNK
+
+
+cdef inline void clip_norms(const clip_op_t *op, run_t *run, int tid, int team, const real *like) noexcept nogil:
+    """Scale this thread's share of the gradients of each group whose norm is above the limit."""
+    cdef real *g = <real *> run.base[GRADIENTS]
+    cdef const double *sums = <const double *> at(run, op.sums, like)
+    cdef const Py_ssize_t *segment
+    cdef Py_ssize_t k = 0, end, chunks, first, last
+    cdef double factor
+    while k < op.n_segments:
+        end, chunks = k, 0
+        while end < op.n_segments:
+            segment = run.table + op.segments + SEGMENT * end
+            if segment[2] != (run.table + op.segments + SEGMENT * k)[2]:
+                break
+            chunks += (segment[1] - segment[0] + CHUNK - 1) // CHUNK
+            end += 1
+        factor = clip_factor(sums, chunks, op.limit)
+        sums += chunks
+        while k < end:
+            segment = run.table + op.segments + SEGMENT * k
+            share(segment[1] - segment[0], LINE_NUMBERS, tid, team, &first, &last)
+            if factor < 1:
+                scale_by(g + segment[0] + first, last - first, factor)
+            k += 1
 
 
 cdef inline void penalize(const penalty_op_t *op, run_t *run, int tid, int team, const real *like) noexcept nogil:

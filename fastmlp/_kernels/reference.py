@@ -321,6 +321,11 @@ def sgd_update(
     w += step
 
 
+def decay(w: Array, factor: float) -> None:
+    """``w *= factor``, which is ``1 - lr wd``: decoupled weight decay, before a step; (n,)."""
+    w *= factor
+
+
 def adam_update(
     w: Array,
     g: Array,
@@ -344,6 +349,13 @@ def adam_update(
     w -= learning_rate * mhat / (np.sqrt(vhat) + epsilon)
 
 
+def average_update(average: Array, w: Array, momentum: float, overwrite: bool) -> None:
+    """``average = momentum average + (1 - momentum) w``; then ``w = average`` where it is to be overwritten; (n,)."""
+    average[...] = momentum * average + (1 - momentum) * w
+    if overwrite:
+        w[...] = average
+
+
 def all_finite(x: Array) -> bool:
     """Return whether x (n,) has neither NaN nor infinity."""
     return bool(np.isfinite(x).all())
@@ -353,6 +365,19 @@ def magnitude(x: Array) -> int:
     """Return 1 if x (n,) has NaN or infinity, 2 if the sum of its squares is 2^100 or more, else 0."""
     large = 2 if np.square(x, dtype=np.float64).sum() >= 2.0**100 else 0
     return large if all_finite(x) else 1
+
+
+def clip_values(g: Array, limit: float) -> None:
+    """``g = min(max(g, -limit), limit)``; (n,)."""
+    g[...] = np.clip(g, -limit, limit)
+
+
+def clip_norm(g: Array, limit: float) -> None:
+    """``g = g min(1, limit / norm)``, ``norm = sqrt(sum g^2)``, in double; (n,). A norm of 0 stays."""
+    most = float(np.abs(g).max(initial=0.0))
+    norm = most * np.sqrt(np.square(g.astype(np.float64) / most).sum()) if most else 0.0
+    if norm > limit:
+        g *= g.dtype.type(limit / norm)
 
 
 def philox(seed: int, step: int, stream: int, block0: int) -> list[list[int]]:
@@ -389,6 +414,60 @@ def dropout_forward(x: Array, y: Array, mask: Array, rate: float, seed: int, ste
 def dropout_backward(dy: Array, mask: Array, dx: Array, rate: float) -> None:
     """``dx = mask dy / (1 - rate)``, elementwise, all of one shape; dx may be dy."""
     dx[...] = np.where(mask != 0, dy * dy.dtype.type(1 / (1 - rate)), 0)
+
+
+def noise_forward(x: Array, y: Array, stddev: float, seed: int, step: int, layer: int) -> None:
+    """``y = x + stddev n``, n standard normal, by Box and Muller (1958); x and y (batch, units).
+
+    A row takes whole groups of 64 words; words w and w' of a group give ``r cos t`` in its first half and ``r sin t``
+    in its second, with ``r = sqrt(-2 log((w + 1/2) / 2^32))`` and ``t = 2 pi w' / 2^32``.
+    """
+    batch, units = x.shape
+    groups = (units + 63) // 64
+    words = [philox(seed, step, layer, 16 * group) for group in range(batch * groups)]
+    first, second = np.moveaxis(np.array(words, np.int64).reshape(batch, groups, 2, 32), 2, 0)
+    radius, angle = np.sqrt(-2 * np.log((first + 0.5) / 2**32)), 2 * np.pi * second / 2**32
+    normal = np.concatenate((radius * np.cos(angle), radius * np.sin(angle)), axis=2).reshape(batch, 64 * groups)
+    y[...] = x + stddev * normal[:, :units]
+
+
+def standardize(x: Array, mean: Array, var: Array, epsilon: float, inv: Array, y: Array) -> None:
+    """``inv = 1 / max(sqrt(var), epsilon)``, ``y = (x - mean) inv``; x and y (m, n), the others (n,)."""
+    inv[...] = 1 / np.maximum(np.sqrt(var.astype(np.float64)), epsilon)
+    y[...] = (x - mean) * inv
+
+
+def unit_norm_forward(x: Array, epsilon: float, inv: Array, y: Array) -> None:
+    """``inv = 1 / max(||x||, epsilon)``, ``y = x inv`` by rows, in float64; x and y (m, n), inv (m,)."""
+    wide = x.astype(np.float64)
+    factor = 1 / np.maximum(np.sqrt((wide * wide).sum(axis=1)), epsilon)
+    inv[...] = factor
+    y[...] = wide * factor[:, None]
+
+
+def unit_norm_backward(y: Array, dy: Array, inv: Array, epsilon: float, dx: Array) -> None:
+    """``dx = inv (dy - y (dy . y))`` by rows, ``dx = inv dy`` where inv is 1 / epsilon; y, dy, dx (m, n), inv (m,)."""
+    wide = dy.astype(np.float64)
+    along = np.where(inv < inv.dtype.type(1 / epsilon), (wide * y).sum(axis=1), 0)
+    dx[...] = inv.astype(np.float64)[:, None] * (wide - y * along[:, None])
+
+
+def embedding_forward(x: Array, embeddings: Array, ids: int, y: Array) -> None:
+    """``y_i = embeddings_k`` for ``k = x_i``; NaN where that is no whole number from 0 to ids - 1.
+
+    x (m,), embeddings (ids, n), y (m, n).
+    """
+    for i, number in enumerate(x):
+        known = 0 <= number < ids and number == int(number)
+        y[i] = embeddings[int(number)] if known else np.nan
+
+
+def embedding_backward(x: Array, dy: Array, ids: int, d_embeddings: Array) -> None:
+    """``d_embeddings_k = sum of dy_i over x_i = k``, in the order of i; x (m,), dy (m, n), d_embeddings (ids, n)."""
+    d_embeddings[...] = 0
+    for number, row in zip(x, dy, strict=True):
+        if 0 <= number < ids and number == int(number):
+            d_embeddings[int(number)] += row
 
 
 def shuffle(order: Array, seed: int, epoch: int) -> None:

@@ -21,10 +21,12 @@ __all__ = ["RANGES", "ranges_of_state"]
 Interval = tuple[float, float]
 
 GIVEN: dict[str, Interval] = {"grad": (-(2.0**50), 2.0**50), "learning_rate": (-64.0, 64.0), "step": (1.0, 2.0**53)}
-RANGES: tuple[Interval, ...] = ((-(2.0**51), 2.0**51), (0.0, 2.0**101))  # of state; the kernels know them by number
+# Of state; the kernels know them by number.
+RANGES: tuple[Interval, ...] = ((-(2.0**51), 2.0**51), (0.0, 2.0**101), (-(2.0**101), 2.0**101))
 MOVE = 2.0**102  # of a parameter
 MOST = 2.0**126  # of any number on the way
 LEAST = 2.0**-100  # of what is not 0 for sure: products of smaller ones may be
+EXACT = frozenset({"input", "less", "at_least", "equal", "sign", "neg", "abs", "max", "min", "select"})
 SLACK = 2.0**-20  # what rounding may add to a result, as a share of it
 LEAST_SHARE = 2.0**-18  # of a moving average: it moves by more than rounding does
 
@@ -73,7 +75,7 @@ def _intervals(graph: Graph, outputs: Sequence[int], given: dict[str, Interval])
         interval = _average(graph, node, found)
         if interval is None:
             low, high = _interval(node, [found[arg] for arg in node.args], given)
-            if node.op not in ("input", "less", "at_least", "equal", "sign"):
+            if node.op not in EXACT:
                 low, high = low - SLACK * abs(low), high + SLACK * abs(high)
             interval = (0.0 if 0 < low < LEAST else low), (0.0 if -LEAST < high < 0 else high)
         if not (-MOST < interval[0] <= interval[1] < MOST):
@@ -138,6 +140,6 @@ def _interval(node: Node, args: list[Interval], given: dict[str, Interval]) -> I
         return choose(args[0][0], args[1][0]), choose(args[0][1], args[1][1])
     if op == "select":
         return min(args[1][0], args[2][0]), max(args[1][1], args[2][1])
-    if op == "pow" and args[0][0] >= 0 and args[0][1] < 1 and args[1][0] >= 1:
-        return 0.0, args[0][1]
+    if op == "pow" and args[0][0] >= 0 and args[0][1] < 1 and args[1][0] >= 0:
+        return 0.0, args[0][1] if args[1][0] >= 1 else 1.0
     raise _Unknown

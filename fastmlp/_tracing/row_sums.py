@@ -66,12 +66,14 @@ def _compare(
     graph, term, slope, scale, shift = found
     y, p = _grid(units, dtype)
     terms, slopes = run(program.load(dtype), [y, p], 2)
-    values = scale * terms.sum(axis=1, dtype=np.float64) + shift
+    with np.errstate(all="ignore"):
+        values = scale * terms.sum(axis=1, dtype=np.float64) + shift
     *_, most = graph.evaluate([term, slope], {"y_true": y, "y_pred": p})
     most = np.broadcast_to(most, p.shape)
     ulp = 4 * np.spacing(np.abs(p))  # at a corner, either side is right
     near = [sum_in_numpy(function, (y, x), (len(x),)) for x in (p, p - ulp, p + ulp)]
-    largest = abs(scale) * most.sum(axis=1) + abs(shift)
+    with np.errstate(all="ignore"):
+        largest = abs(scale) * most.sum(axis=1) + abs(shift)
     check_same("value", values, [one for one, _ in near], largest, {"y_pred": p[:, 0], "y_true": y[:, 0]}, dtype)
     check_same("gradient", slopes, [one for _, one in near], most, {"y_pred": p, "y_true": y}, dtype)
 

@@ -32,7 +32,9 @@ def composed(graph: Graph) -> dict[str, Callable[..., int]]:
     def logaddexp(x: int, y: int) -> int:
         if graph.number(x) == 0 or graph.number(y) == 0:
             return a("softplus", y if graph.number(x) == 0 else x)
-        return a("add", y, a("softplus", a("sub", x, y)))
+        difference = a("sub", x, y)
+        ordinary = a("less", a("abs", difference), c(math.inf))
+        return a("select", ordinary, a("add", y, a("softplus", difference)), a("max", x, y))
 
     def hypot(x: int, y: int) -> int:
         squares = a("add", a("mul", x, x), a("mul", y, y))

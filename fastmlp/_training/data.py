@@ -117,34 +117,67 @@ def check_features(rows: NDArray[Any], network: Network, name: str = "x") -> Non
         raise ValueError(f"{name}: expected {network.inputs} features, got {rows.shape[1]} (shape {rows.shape})")
 
 
+def check_ids(rows: NDArray[Any], network: Network, dtype: np.dtype[Any]) -> None:
+    """Refuse other numbers than ids in columns of ids, and ids that `dtype` does not hold exactly; ValueError."""
+    exact = 2 ** (np.finfo(dtype).nmant + 1)
+    for column, ids in network.ids.items() if len(rows) else ():
+        numbers = rows[:, column]
+        low, high = numbers.min(), numbers.max()
+        if (
+            low >= 0
+            and high < min(ids, exact + 1)
+            and (numbers.dtype.kind != "f" or (numbers == np.floor(numbers)).all())
+        ):
+            continue
+        if low >= 0 and exact < high < ids:
+            raise ValueError(
+                f"x: column {column} holds ids, and {dtype} none beyond {exact} exactly, got {high}; use float64"
+            )
+        got = f"{low} to {high}" if low < 0 or high >= ids else "fractions or NaN"
+        raise ValueError(f"x: column {column} holds ids: expected whole numbers from 0 to {ids - 1}, got {got}")
+
+
 def check_targets(array: NDArray[Any], n: int, units: int, loss: Loss, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return targets as the loss takes them: labels ``(n,)`` in int64, or rows ``(n, units)`` that `dtype` holds."""
+    """Return targets as the loss takes them: labels ``(n,)`` in int64, or rows that `dtype` holds."""
     if array.shape[:1] != (n,):
         raise ValueError(f"y: expected {n} samples, as x has, got shape {array.shape}")
     if loss.labels:
         return _labels(array, units, loss)
-    if array.ndim == 1 and units == 1:
+    targets = loss.target_units(units)
+    if array.ndim == 1 and targets == 1:
         array = array[:, None]
-    if array.shape != (n, units):
-        raise ValueError(f"y: expected shape ({n}, {units}), got {array.shape}{_advice(array, units)}")
+    if array.shape != (n, targets):
+        fewer = "" if targets == units else f", which {loss!r} takes beside {units} outputs"
+        raise ValueError(f"y: expected shape ({n}, {targets}){fewer}, got {array.shape}{_advice(array, targets)}")
     check_meaning(array, units, loss)
     check_range(array, dtype, "y")
     return array
 
 
 def check_meaning(y: NDArray[Any], units: int, loss: Loss) -> None:
-    """Refuse targets that the loss can't take: labels that are no class, and what is no probability."""
-    if not y.size or not (loss.labels or loss.target_probabilities):
+    """Refuse targets that the loss can't take: labels that are no class, what is no probability or out of range."""
+    bounds = loss.target_range
+    if not y.size or not (loss.labels or bounds):
         return
     if (
         loss.labels and y.dtype == LABEL and np.maximum.reduce(y.view(np.uint64)) < units
     ):  # negative ones are large there
         return
     low, high = np.minimum.reduce(y, axis=None), np.maximum.reduce(y, axis=None)  # methods take a microsecond longer
-    if loss.labels and (low < 0 or high >= units):
-        raise ValueError(f"y: expected labels from 0 to {units - 1}, got {low} to {high}")
-    if not loss.labels and (low < 0 or high > 1):
-        raise ValueError(f"y: expected probabilities in [0, 1], got values from {low} to {high}")
+    if loss.labels:
+        if low < 0 or high >= units:
+            raise ValueError(f"y: expected labels from 0 to {units - 1}, got {low} to {high}")
+    elif bounds is not None and (low < bounds[0] or high > bounds[1]):
+        raise ValueError(f"y: expected {_in_words(*bounds)}, got values from {low} to {high}")
+
+
+def _in_words(low: float, high: float) -> str:
+    """Return how an error calls numbers of a range."""
+    if (low, high) == (0, 1):
+        return "probabilities in [0, 1]"
+    if high == math.inf:
+        return f"numbers of at least {low:g}" if not 0 < low < 1e-300 else "numbers above 0"
+    return f"numbers in [{low:g}, {high:g}]"
 
 
 def _advice(array: NDArray[Any], units: int) -> str:
@@ -306,6 +339,7 @@ def checked_for(compiled: Compiled, network: Network, given: Given, known: Colum
         check_columns(given.columns, known or known_columns(compiled))
     check_features(x, network)
     check_range(x, dtype)
+    check_ids(x, network, dtype)
     targets = check_targets(given.y, len(x), units, loss, dtype)
     if given.sample_weight is None and given.class_weight is None:
         return Dataset(x, targets)
@@ -349,5 +383,6 @@ def _check_rows(
     if columns is not None:
         check_columns(columns, known_columns(compiled))
     check_features(rows, network)
+    check_ids(rows, network, compiled.dtype)
     if check is not None:
         check(network, rows)

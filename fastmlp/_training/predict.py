@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .._compiler.network import Network
 
-__all__ = ["predict"]
+__all__ = ["layer_outputs", "predict"]
 
 PREDICT_ROWS = 1024  # rows of a prediction that are in flight at a time, at most where all operations are compiled
 
@@ -59,3 +59,24 @@ def _predict(compiled: Compiled, rows: NDArray[Any], chunk: int, out: NDArray[An
         executable.unbind()
         executables.give_predicting(executable)
     return out
+
+
+def layer_outputs(compiled: Compiled, x: Any) -> dict[str, NDArray[Any]]:
+    """Return what each layer gives for the rows of `x`, by key, in the order in which layers run."""
+    rows = rows_of(compiled, x, empty=True)
+    with compiled.guard.reading("layer_outputs"):
+        executable, places = compiled.executables.seeing_layers(min(len(rows), PREDICT_ROWS))
+        chunk = PREDICT_ROWS
+        if not executable.compiled and len(rows) > PREDICT_ROWS:  # code in Python sees all rows at once
+            executable, places = compiled.executables.seeing_layers(len(rows))
+            chunk = len(rows)
+        units = {place.key: place.units for place in compiled.network.layers}
+        found = {key: np.empty((len(rows), units[key]), compiled.dtype) for key in places}
+        for at in range(0, len(rows), chunk):
+            part = readable_rows(rows[at : at + chunk], compiled.dtype)
+            executable.bind(part)
+            executable.begin(0, len(part))
+            executable.execute(len(part), "forward")
+            for key, tensor in places.items():
+                found[key][at : at + chunk] = part if tensor is None else executable.view(tensor, len(part))
+        return found

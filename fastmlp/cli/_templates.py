@@ -59,8 +59,8 @@ KINDS = {
         """\
     elementwise = True  # each number moves by its own gradient and state alone
 
-    def __init__(self, learning_rate=0.01, beta=0.9):
-        super().__init__(learning_rate)
+    def __init__(self, learning_rate=0.01, beta=0.9, **options):
+        super().__init__(learning_rate, **options)  # weight_decay, clipnorm and the like
         self.beta = beta  # kept under its own name: that is the configuration
 
     def init_state(self, param):

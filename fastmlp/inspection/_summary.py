@@ -47,6 +47,7 @@ def _where(compiled: Compiled) -> str:
     python = list(plan.python)
     if compiled.optimizer is not None and execution_of(compiled.optimizer).mode == "python":
         python.append(f"optimizer {compiled.optimizer!r}")
+    python += [f"constraint {one!r} of {key}" for key, one in compiled.memory.constraints.items()]
     if not python:
         return "all operations run compiled"
     return "\n".join(["in Python (NumPy):", *(f"  {what}" for what in python), "all other operations run compiled"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from ..checks import check_integer, check_number
 from ..configurable import Configurable, init_parameters
+from ..constraints import constraint_of
 from ..copies import reduced
 from ..registry import initializers as initializer_registry
 from ..registry import layers as registry
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
     from ..activations import Activation
 
 # What the network sets, when it is built.
-GIVEN = frozenset(("buffers", "buffer_specs", "built", "parameters", "parameter_specs"))
+GIVEN = frozenset(("arrays", "buffers", "buffer_specs", "built", "parameters", "parameter_specs"))
 
+Self = TypeVar("Self", bound="Layer")
 Backward = Callable[["NDArray[Any]"], "tuple[NDArray[Any], dict[str, NDArray[Any]]]"]
 
 
@@ -44,13 +47,14 @@ class ParameterSpec(NamedTuple):
     regularizer: Any = None
     trainable: bool = True
     learning_rate_multiplier: float = 1.0
+    constraint: Any = None
 
 
 class BufferSpec(NamedTuple):
     """An array that a layer keeps but does not learn."""
 
     shape: tuple[int, ...]
-    value: float
+    value: float | tuple[float, ...]
     least: float | None = None
 
 
@@ -75,6 +79,10 @@ class Layer(Configurable):
         Number of outputs, once it is built; layers that choose it themselves have it before.
     parameters, buffers : mapping of str to ndarray
         Views into the network's memory, once it is built; what is assigned to a key is copied in.
+    arrays : mapping of str to ndarray
+        The same views, and those of layers that it consists of: ``"kernel"``, ``"0.kernel"``. What `copy` takes along.
+    carried : mapping of str to ndarray
+        What a copy brings into the network that it will be a part of, until that is built.
     built : bool
         Whether a network has been built of it.
     fixed_once_built : frozenset of str
@@ -93,12 +101,20 @@ class Layer(Configurable):
     """
 
     data_attributes: ClassVar[frozenset[str]] = frozenset(
-        (*GIVEN, "owned", "recommended_initializer", "units")  # `units` is a setting of layers that choose it
+        (
+            *GIVEN,
+            "carried",
+            "owned",
+            "recommended_initializer",
+            "units",
+        )  # `units` is a setting of layers that choose it
     )
     fixed_once_built: ClassVar[frozenset[str]] = frozenset({"units"})
 
     units: int
     built: bool = False
+    arrays: Mapping[str, NDArray[Any]] = {}
+    carried: Mapping[str, NDArray[Any]] = {}
 
     output_is_known: bool = False
     keeps_meaning: bool = False
@@ -146,10 +162,37 @@ class Layer(Configurable):
         """Leave what the network has given it out of copies: they belong to no network's memory."""
         return reduced(super().__reduce_ex__(max(protocol, 2)), GIVEN)
 
+    def copy(self: Self) -> Self:
+        """Return a copy that belongs to no network yet, with the learned numbers of this one, to be used in another.
+
+        The network that is built of the copy keeps them, instead of drawing first values: parameters and buffers of
+        this layer and of the layers that it consists of, as they are now. Nothing is shared. Settings are copied too,
+        the name and `trainable` among them; the optimizer's state stays behind.
+
+        Raises
+        ------
+        ValueError
+            When the new network is built, if the copy gets another number of inputs there.
+
+        Examples
+        --------
+        >>> import fastmlp as fm
+        >>> trained = fm.Sequential([fm.layers.Dense(8, "relu"), fm.layers.Dense(1)], input_dim=4, seed=0)
+        >>> net = fm.Sequential([trained.layers[0].copy(), fm.layers.Dense(3)], input_dim=4, seed=1)
+        >>> net.layers[0].trainable = False
+        >>> bool((net.parameters["0.kernel"] == trained.parameters["0.kernel"]).all())
+        True
+        """
+        twin = deepcopy(self)
+        twin.owned = False
+        twin.carried = {name: np.array(values) for name, values in (self.arrays or self.carried).items()}
+        return twin
+
     def begin_build(self) -> None:
         """Forget what an earlier build asked for."""
         self.parameter_specs: dict[str, ParameterSpec] = {}
         self.buffer_specs: dict[str, BufferSpec] = {}
+        self.arrays = {}
         self.parameters: Mapping[str, NDArray[Any]] = {}
         self.buffers: Mapping[str, NDArray[Any]] = {}
 
@@ -165,7 +208,8 @@ class Layer(Configurable):
     ) -> None:
         """Ask for an array that is learned. To be called from `build`.
 
-        What the layer keeps as ``<name>_regularizer``, if anything, is the penalty of this array.
+        What the layer keeps as ``<name>_regularizer``, if anything, is the penalty of this array, and as
+        ``<name>_constraint`` what it is made to be after each update.
 
         Parameters
         ----------
@@ -175,7 +219,7 @@ class Layer(Configurable):
         initializer : str, Initializer or dict
             What gives it its first values.
         decay : bool
-            Whether it is one that weight decay would shrink; no built-in optimizer has weight decay yet.
+            Whether it shrinks where the optimizer has a weight decay, as kernels do.
         trainable : bool
             Whether training changes it; if the layer is not ``trainable``, it never does.
         learning_rate_multiplier : float
@@ -184,10 +228,13 @@ class Layer(Configurable):
         shape = self._check_array(name, shape)
         multiplier = check_number(f"learning_rate_multiplier of {name!r}", learning_rate_multiplier, 0.0)
         penalty = regularizer_of(getattr(self, f"{name}_regularizer", None))
+        constraint = constraint_of(getattr(self, f"{name}_constraint", None))
         drawn_by = initializer_registry.get(initializer)
-        self.parameter_specs[name] = ParameterSpec(shape, drawn_by, decay, penalty, bool(trainable), multiplier)
+        self.parameter_specs[name] = ParameterSpec(
+            shape, drawn_by, decay, penalty, bool(trainable), multiplier, constraint
+        )
 
-    def add_buffer(self, name: str, shape: tuple[int, ...], value: float = 0.0, *, least: float | None = None) -> None:
+    def add_buffer(self, name: str, shape: tuple[int, ...], value: Any = 0.0, *, least: float | None = None) -> None:
         """Ask for an array that is kept and saved but not learned. To be called from `build`.
 
         Parameters
@@ -195,14 +242,17 @@ class Layer(Configurable):
         name : str
             Its name in the layer; its key is ``"<layer>.<name>"``.
         shape : tuple of int
-        value : float
-            What it is filled with first.
+        value : float or sequence of float
+            What it is filled with first: one number, or a number for each entry of a buffer of one axis.
         least : float, optional
             The least number that it can hold, ``-math.inf`` for any finite one: others are neither saved nor loaded.
             By default it may hold anything, NaN included.
         """
         shape = self._check_array(name, shape)
-        self.buffer_specs[name] = BufferSpec(shape, float(value), None if least is None else float(least))
+        filled = float(value) if np.ndim(value) == 0 else tuple(float(number) for number in value)
+        if isinstance(filled, tuple) and shape != (len(filled),):
+            raise ValueError(f"value of {name!r}: expected a number, or as many as in shape {shape}, got {len(filled)}")
+        self.buffer_specs[name] = BufferSpec(shape, filled, None if least is None else float(least))
 
     def _check_array(self, name: object, shape: object) -> tuple[int, ...]:
         if not isinstance(name, str) or not name or "." in name:
@@ -226,6 +276,9 @@ class Layer(Configurable):
             f"{type(self).__qualname__} has neither forward(self, x, *, training, rng) nor compose"
         )
 
+    def check_ready(self) -> None:
+        """Raise an error if the layer, being built, lacks what it needs to run; asked before a network runs anew."""
+
     def compose(self, input_dim: int) -> list[Layer] | None:
         """Return the layers that this one stands for, or None if it stands for itself."""
         return None
@@ -233,6 +286,18 @@ class Layer(Configurable):
     def branches(self) -> Sequence[Sequence[Layer]]:
         """Return chains of layers that all take the inputs of this one, which joins their outputs; usually none."""
         return ()
+
+    @property
+    def ids(self) -> int | None:
+        """How many ids there are if the layer takes ids, whole numbers from 0 on; None if it takes any numbers.
+
+        Such a layer has to read columns of the data, in which no call lets other numbers through.
+        """
+        return None
+
+    def branch_columns(self, input_dim: int) -> Sequence[Sequence[int]]:
+        """Return which columns of the inputs each of the branches takes, by number and in their order; usually all."""
+        return [range(input_dim)] * len(self.branches())
 
     def build_join(self, input_dim: int, units: Sequence[int]) -> int:
         """Return the number of outputs of a layer with branches, given its inputs and the outputs of each branch."""

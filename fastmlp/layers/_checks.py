@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from ..registry import layers as registry
 from ._base import Layer
 
-__all__ = ["check_layers"]
+__all__ = ["check_layers", "take_layers"]
 
 
 def check_layers(source: str, layers: object) -> None:
@@ -24,6 +27,24 @@ def check_layers(source: str, layers: object) -> None:
     for layer in layers:
         if getattr(layer, "parameters", None) or getattr(layer, "owned", False):
             raise ValueError(f"{source}: {layer!r} belongs to another network; make a new layer")
+
+
+def take_layers(source: str, chains: Sequence[Any]) -> tuple[tuple[Layer, ...], ...]:
+    """Return chains of layers that a layer is to own: each is given as a layer, or as a list of them."""
+    made: list[tuple[Layer, ...]] = []
+    for chain in chains:
+        if isinstance(chain, (str, Mapping, Layer)):
+            chain = (chain,)
+        if not isinstance(chain, Iterable):
+            raise TypeError(f"{source}: expected a layer or a list of layers, got {chain!r}")
+        made.append(tuple(registry.get(layer) for layer in chain))
+        check_layers(source, made[-1])
+    layers = [layer for one in made for layer in one]
+    if len({id(layer) for layer in layers}) < len(layers):
+        raise ValueError(f"{source}: a layer object stands twice in the network; make two")
+    for layer in layers:
+        layer.owned = True
+    return tuple(made)
 
 
 def _repeated(names: list[str]) -> list[str]:

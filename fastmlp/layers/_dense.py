@@ -6,6 +6,7 @@ from typing import Any
 
 from ..activations import Activation as ActivationFunction
 from ..checks import check_integer
+from ..constraints import constraint_of
 from ..registry import activations as activation_registry
 from ..registry import initializers as initializer_registry
 from ..registry import layers as registry
@@ -30,6 +31,8 @@ class Dense(Layer):
     bias_initializer : name or Initializer
     kernel_regularizer, bias_regularizer : name, Regularizer or None
         Penalties, which are a part of the loss.
+    kernel_constraint, bias_constraint : name, Constraint or None
+        What they are made to be after each update.
     name, trainable : as `Layer`
 
     Notes
@@ -40,7 +43,8 @@ class Dense(Layer):
 
     output_is_known = True
     fixed_once_built = Layer.fixed_once_built | {
-        *("use_bias", "kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer")
+        *("use_bias", "kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer"),
+        *("kernel_constraint", "bias_constraint"),
     }
 
     def __init__(
@@ -53,6 +57,8 @@ class Dense(Layer):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         name: str | None = None,
         trainable: bool = True,
     ) -> None:
@@ -64,6 +70,8 @@ class Dense(Layer):
         self.bias_initializer = initializer_registry.get(bias_initializer)
         self.kernel_regularizer = regularizer_of(kernel_regularizer)
         self.bias_regularizer = regularizer_of(bias_regularizer)
+        self.kernel_constraint = constraint_of(kernel_constraint)
+        self.bias_constraint = constraint_of(bias_constraint)
 
     @property
     def output_activation(self) -> ActivationFunction:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ..checks import check_number, check_share
+from ..constraints import constraint_of
 from ..registry import layers as registry
 from ..regularizers import regularizer_of
 from ._base import Compiler, Layer
@@ -16,6 +17,10 @@ def _check_epsilon(epsilon: float) -> float:
     if not number:
         raise ValueError(f"epsilon: expected a positive number, got {epsilon!r}")
     return number
+
+
+# What was laid out or is looked at by parameters, once a network is built.
+FIXED = Layer.fixed_once_built | {"gamma_regularizer", "beta_regularizer", "gamma_constraint", "beta_constraint"}
 
 
 @registry.builtin("batch_norm")
@@ -35,6 +40,8 @@ class BatchNorm(Layer):
         Positive: it is added to the variance, so that a column or row without any is no division by 0.
     gamma_regularizer, beta_regularizer : name, Regularizer or None
         Penalties, which are a part of the loss.
+    gamma_constraint, beta_constraint : name, Constraint or None
+        What they are made to be after each update.
     name, trainable : as `Layer`
 
     Notes
@@ -45,7 +52,7 @@ class BatchNorm(Layer):
 
     output_is_known = True
     transparent_to_initializer = True
-    fixed_once_built = Layer.fixed_once_built | {"gamma_regularizer", "beta_regularizer"}
+    fixed_once_built = FIXED
     batch_statistics = True
 
     def __init__(
@@ -55,6 +62,8 @@ class BatchNorm(Layer):
         epsilon: float = 1e-5,
         gamma_regularizer: Any = None,
         beta_regularizer: Any = None,
+        gamma_constraint: Any = None,
+        beta_constraint: Any = None,
         name: str | None = None,
         trainable: bool = True,
     ) -> None:
@@ -63,6 +72,8 @@ class BatchNorm(Layer):
         self.epsilon = _check_epsilon(epsilon)
         self.gamma_regularizer = regularizer_of(gamma_regularizer)
         self.beta_regularizer = regularizer_of(beta_regularizer)
+        self.gamma_constraint = constraint_of(gamma_constraint)
+        self.beta_constraint = constraint_of(beta_constraint)
 
     def build(self, input_dim: int) -> int:
         self.add_parameter("gamma", (input_dim,), "ones")
@@ -88,6 +99,8 @@ class LayerNorm(Layer):
         Positive: it is added to the variance, so that a column or row without any is no division by 0.
     gamma_regularizer, beta_regularizer : name, Regularizer or None
         Penalties, which are a part of the loss.
+    gamma_constraint, beta_constraint : name, Constraint or None
+        What they are made to be after each update.
     name, trainable : as `Layer`
 
     Notes
@@ -104,7 +117,7 @@ class LayerNorm(Layer):
 
     output_is_known = True
     transparent_to_initializer = True
-    fixed_once_built = Layer.fixed_once_built | {"gamma_regularizer", "beta_regularizer"}
+    fixed_once_built = FIXED
 
     def __init__(
         self,
@@ -112,6 +125,8 @@ class LayerNorm(Layer):
         epsilon: float = 1e-5,
         gamma_regularizer: Any = None,
         beta_regularizer: Any = None,
+        gamma_constraint: Any = None,
+        beta_constraint: Any = None,
         name: str | None = None,
         trainable: bool = True,
     ) -> None:
@@ -119,6 +134,8 @@ class LayerNorm(Layer):
         self.epsilon = _check_epsilon(epsilon)
         self.gamma_regularizer = regularizer_of(gamma_regularizer)
         self.beta_regularizer = regularizer_of(beta_regularizer)
+        self.gamma_constraint = constraint_of(gamma_constraint)
+        self.beta_constraint = constraint_of(beta_constraint)
 
     def build(self, input_dim: int) -> int:
         self.add_parameter("gamma", (input_dim,), "ones")
@@ -139,6 +156,8 @@ class RMSNorm(Layer):
         Positive: it is added to the mean square, so that a row of zeros is no division by 0.
     gamma_regularizer : name, Regularizer or None
         A penalty, which is a part of the loss.
+    gamma_constraint : name, Constraint or None
+        What it is made to be after each update.
     name, trainable : as `Layer`
 
     Notes
@@ -148,14 +167,21 @@ class RMSNorm(Layer):
 
     output_is_known = True
     transparent_to_initializer = True
-    fixed_once_built = Layer.fixed_once_built | {"gamma_regularizer", "beta_regularizer"}
+    fixed_once_built = FIXED
 
     def __init__(
-        self, *, epsilon: float = 1e-5, gamma_regularizer: Any = None, name: str | None = None, trainable: bool = True
+        self,
+        *,
+        epsilon: float = 1e-5,
+        gamma_regularizer: Any = None,
+        gamma_constraint: Any = None,
+        name: str | None = None,
+        trainable: bool = True,
     ) -> None:
         super().__init__(name=name, trainable=trainable)
         self.epsilon = _check_epsilon(epsilon)
         self.gamma_regularizer = regularizer_of(gamma_regularizer)
+        self.gamma_constraint = constraint_of(gamma_constraint)
 
     def build(self, input_dim: int) -> int:
         self.add_parameter("gamma", (input_dim,), "ones")

@@ -13,28 +13,40 @@ from ._classification import BinaryCrossentropy, CategoricalCrossentropy, Sparse
 from ._execution import KernelSpec as KernelSpec
 from ._execution import builtin_kernel as builtin_kernel
 from ._execution import execution_of as execution_of
-from ._regression import (
-    HalfSquaredError,
-    Hinge,
-    Huber,
-    LogCosh,
-    MeanAbsoluteError,
-    MeanSquaredError,
-    Poisson,
-)
+from ._execution import joint_activation as joint_activation
+from ._execution import of_logits as of_logits
+from ._focal import BinaryFocalCrossentropy, CategoricalFocalCrossentropy
+from ._likelihood import GammaDeviance, GaussianNLL, PoissonDeviance
+from ._margins import CategoricalHinge, Hinge, SquaredHinge
+from ._quantile import Quantile
+from ._regression import HalfSquaredError, Huber, LogCosh, MeanAbsoluteError, MeanSquaredError, Poisson
+from ._relative import MeanAbsolutePercentageError, MeanSquaredLogarithmicError
+from ._similarity import CosineSimilarity, KLDivergence
 
 __all__ = [
     "BinaryCrossentropy",
+    "BinaryFocalCrossentropy",
     "CategoricalCrossentropy",
+    "CategoricalFocalCrossentropy",
+    "CategoricalHinge",
+    "CosineSimilarity",
+    "GammaDeviance",
+    "GaussianNLL",
     "HalfSquaredError",
     "Hinge",
     "Huber",
+    "KLDivergence",
     "LogCosh",
     "Loss",
     "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
     "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
     "Poisson",
+    "PoissonDeviance",
+    "Quantile",
     "SparseCategoricalCrossentropy",
+    "SquaredHinge",
 ]
 
 for _cls in list(globals().values()):

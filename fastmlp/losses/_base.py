@@ -48,10 +48,23 @@ class Loss(Configurable):
         """Whether targets are rows of probabilities, in [0, 1]."""
         return self.accuracy in ("binary", "categorical")
 
+    @property
+    def target_range(self) -> tuple[float, float] | None:
+        """The least and the largest number that a target may be, where the loss is not defined for any number."""
+        return (0.0, 1.0) if self.target_probabilities else None
+
+    def target_units(self, units: int) -> int:
+        """Return how many targets a row has beside so many outputs: as many, unless a loss says otherwise.
+
+        A ValueError refuses a number of outputs that the loss can't take. A loss with fewer targets than outputs runs
+        in NumPy.
+        """
+        return units
+
     def value_and_gradient(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the loss of each row ``(batch,)`` and its gradient by the predictions ``(batch, units)``.
 
-        `y_true` is ``(batch, units)``, or ``(batch,)`` integers where `labels` is set.
+        `y_true` is ``(batch, target_units(units))``, or ``(batch,)`` integers where `labels` is set.
         """
         raise NotImplementedError(f"{type(self).__qualname__} has no value_and_gradient(self, y_true, y_pred)")
 

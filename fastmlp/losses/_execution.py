@@ -8,13 +8,14 @@ import numpy as np
 
 from .._tracing.execution import Execution, in_python
 from ._base import Loss
-from ._classification import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
+from ._classification import BinaryCrossentropy, CategoricalCrossentropy, Crossentropy, SparseCategoricalCrossentropy
+from ._focal import BinaryFocalCrossentropy, CategoricalFocalCrossentropy
 from ._regression import HalfSquaredError, MeanSquaredError
 
 if TYPE_CHECKING:
     from .._tracing.assembly import Assembled
 
-__all__ = ["KernelSpec", "builtin_kernel", "execution_of"]
+__all__ = ["KernelSpec", "builtin_kernel", "execution_of", "joint_activation", "of_logits"]
 
 
 class KernelSpec(NamedTuple):
@@ -25,8 +26,7 @@ class KernelSpec(NamedTuple):
     of_output : str
         The kernel on what the last layer gives; ``"program"`` for a traced one.
     of_logits : str or None
-        The kernel that takes logits, jointly with the activation named by `joint`.
-    joint : str or None
+        The kernel that takes logits.
     program : Assembled or None
         From target and output to term and slope; the value of a row is ``scale * sum(terms) + shift``.
     scale, shift : float
@@ -34,7 +34,6 @@ class KernelSpec(NamedTuple):
 
     of_output: str
     of_logits: str | None = None
-    joint: str | None = None
     program: Assembled | None = None
     scale: float = 1.0
     shift: float = 0.0
@@ -48,15 +47,36 @@ class KernelSpec(NamedTuple):
 BUILTIN: dict[type[Loss], KernelSpec] = {
     HalfSquaredError: KernelSpec("half_squared_error"),
     MeanSquaredError: KernelSpec("mean_squared_error"),
-    SparseCategoricalCrossentropy: KernelSpec("sparse_crossentropy", "sparse_softmax_crossentropy", "softmax"),
-    CategoricalCrossentropy: KernelSpec("crossentropy", "softmax_crossentropy", "softmax"),
-    BinaryCrossentropy: KernelSpec("binary_crossentropy", "sigmoid_crossentropy", "sigmoid"),
+    SparseCategoricalCrossentropy: KernelSpec("sparse_crossentropy", "sparse_softmax_crossentropy"),
+    CategoricalCrossentropy: KernelSpec("crossentropy", "softmax_crossentropy"),
+    BinaryCrossentropy: KernelSpec("binary_crossentropy", "sigmoid_crossentropy"),
+}
+
+
+JOINT: dict[type[Loss], str] = {  # the activation that goes into a loss, which is then computed from the logits
+    SparseCategoricalCrossentropy: "softmax",
+    CategoricalCrossentropy: "softmax",
+    CategoricalFocalCrossentropy: "softmax",
+    BinaryCrossentropy: "sigmoid",
+    BinaryFocalCrossentropy: "sigmoid",
 }
 
 
 def builtin_kernel(loss: Loss) -> KernelSpec | None:
     """Return the kernel of a built-in, None for any other class (a subclass of a built-in may have changed it)."""
+    if isinstance(loss, Crossentropy) and not loss.plain:
+        return None
     return BUILTIN.get(type(loss))
+
+
+def joint_activation(loss: Loss) -> str | None:
+    """Return the last activation that is computed jointly with a loss of its probabilities, by the kernel's name."""
+    return None if getattr(loss, "from_logits", False) else JOINT.get(type(loss))
+
+
+def of_logits(loss: Loss) -> Loss:
+    """Return the same loss, of logits."""
+    return type(loss).from_config({**loss.get_config(), "from_logits": True})
 
 
 def execution_of(loss: Loss, dtype: Any, units: int) -> Execution[KernelSpec]:
@@ -68,6 +88,10 @@ def execution_of(loss: Loss, dtype: Any, units: int) -> Execution[KernelSpec]:
         return in_python("its targets are labels")
     if not loss.recordable:
         return in_python("its class says that it can't be (recordable = False)")
+    if loss.target_units(units) != units:
+        return in_python("it has fewer targets than outputs")
+    if JOINT.get(type(loss)) == "softmax":  # of logits or not: both forms of a loss run in the same way
+        return in_python("it takes the softmax of whole rows")
     from .._tracing.cache import remembered  # late: built-ins with kernels never need it
 
     dtype = np.dtype(dtype)

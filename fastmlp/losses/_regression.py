@@ -1,4 +1,4 @@
-"""Losses of numbers: squared and absolute errors, Huber, log cosh, Poisson, hinge."""
+"""Losses of numbers: squared and absolute errors, Huber, log cosh, Poisson."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..checks import check_number
 from ..registry import losses as registry
 from ._base import Loss
+from ._checks import number_above
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,9 +55,7 @@ class Huber(Loss):
     """
 
     def __init__(self, delta: float = 1.0) -> None:
-        self.delta = check_number("delta", delta, 0.0)
-        if not self.delta:
-            raise ValueError(f"delta: expected a positive number, got {delta!r}")
+        self.delta = number_above("delta", delta)
 
     def value_and_gradient(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         d = y_pred - y_true
@@ -91,20 +89,3 @@ class Poisson(Loss):
     def value_and_gradient(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         rate = y_pred + 1e-7
         return (y_pred - y_true * np.log(rate)).mean(axis=1), (1 - y_true / rate) / rate.shape[1]
-
-
-@registry.builtin("hinge")
-class Hinge(Loss):
-    """``mean_j max(0, 1 - y_j yhat_j)``; targets are 1 or -1, and a 0 means -1.
-
-    Gradient ``-y / units`` where the margin ``1 - y yhat`` is positive, else 0. Cortes and Vapnik, Support-vector
-    networks, Machine Learning, 1995. What is predicted is the sign of an output, and so counts ``"accuracy"``.
-    """
-
-    probabilities = False
-    accuracy = "signs"
-
-    def value_and_gradient(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        y = np.where(y_true == 0, -1, y_true)
-        margin = 1 - y * y_pred
-        return np.maximum(margin, 0).mean(axis=1), np.where(margin > 0, -y, 0) / margin.shape[1]

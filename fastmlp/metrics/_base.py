@@ -26,6 +26,8 @@ class Metric(Configurable):
     ----------
     labels : bool
         Whether targets may be labels; if not, they must be rows as wide as the outputs.
+    name : str or None
+        What logs call it; None takes the name that it is registered by, or that of its class.
     better : {"higher", "lower", None}
         Which way is up, for `EarlyStopping(mode="auto")`; None says nothing, so that one has to choose.
     """
@@ -35,6 +37,7 @@ class Metric(Configurable):
     total: float = 0.0
     weight: float = 0.0
     labels: bool = True
+    name: str | None = None
     better: str | None = None
 
     def for_loss(self, loss: Loss, units: int) -> Metric:
@@ -82,6 +85,8 @@ registry.base = Metric
 
 def metric_name(metric: Metric) -> str:
     """Return a metric's name in logs; an object of the user's own class needs no registered one."""
+    if isinstance(metric.name, str):
+        return metric.name
     try:
         return registry.identify(metric)
     except UnknownNameError:

@@ -48,6 +48,10 @@ class Accuracy(Metric):
     def for_loss(self, loss: Loss, units: int) -> Metric:
         """Return the accuracy of the kind that goes with the loss."""
         kind = loss.accuracy_of(units) if self.kind is None else self.kind
+        if loss.target_units(units) != units:
+            raise ValueError(
+                f"metric 'accuracy' compares each output with its target, but {loss!r} has fewer targets than outputs"
+            )
         if kind == "sparse" and not loss.labels:
             raise ValueError(
                 f"metric {self!r} takes labels, but targets of {type(loss).__name__} are rows; leave out the kind"

@@ -7,9 +7,12 @@ from copy import copy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from ..configurable import Configurable
+from ..checks import check_share
+from ..configurable import Configurable, unknown_parameters
 from ..registry import optimizers as registry
-from ._hyperparameters import Hyperparameter, Scheduled, checked_rate, value_at
+from ._averaging import Averaging, check_every
+from ._clipping import Clipping, check_limit
+from ._hyperparameters import Decay, Hyperparameter, Scheduled, checked_rate, value_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +28,27 @@ class Optimizer(Configurable):
     Parameters
     ----------
     learning_rate : float or callable
-        A number, or a pure function of the step (from 1 on) that gives one. May be set between steps.
+        A number; or a schedule, ``{"name": ..., **config}`` of one, or any pure function of the step (from 1 on) that
+        gives one. May be set between steps. With a plain function, a network can be copied but not saved.
+    weight_decay : float or callable
+        Decoupled from the gradient, and scaled by the learning rate: before a step ``w -= lr wd w``, for parameters
+        that were added with ``decay=True``: kernels, but no biases, nor scales and shifts of normalizations. Loshchilov
+        and Hutter, Decoupled weight decay regularization, ICLR 2019, as torch's AdamW has it.
+    clipvalue, clipnorm, global_clipnorm : float or None
+        Limits of gradients, above 0; None: no limit. Each number g becomes ``min(max(g, -clipvalue), clipvalue)``; then
+        the gradient of each parameter whose norm is above `clipnorm` is scaled to it; then all gradients together, if
+        their norm is above `global_clipnorm` (Pascanu and others, ICML 2013). Gradients are those of the whole loss,
+        penalties included, of what is learned. NaN and infinity are told, not clipped.
+    use_ema : bool
+        Keep an exponential moving average of the weights, ``average = ema_momentum average + (1 - ema_momentum) w``
+        after each step, which begins with the first weights (Polyak and Juditsky, SIAM J. Control and Optimization,
+        1992). It is ``net.optimizer_state[key]["average"]``.
+    ema_momentum : float
+        In [0, 1).
+    ema_overwrite_frequency : int or None
+        After so many steps the weights become their average; None: never.
+    **unknown
+        Any other keyword is a TypeError, which tells what torch's and scikit-learn's names are here.
 
     Attributes
     ----------
@@ -33,12 +56,14 @@ class Optimizer(Configurable):
         Whether `update` treats each number of a parameter alone, and does the same at each call. Then it is traced
         once and runs compiled over all parameters together, as a built-in does; up to 3 arrays of state.
     hyperparameters : tuple of str
-        Attributes that are hyper-parameters of a step, the learning rate first: each may be a number or a pure function
-        of the step. A built-in's kernel takes them in this order. If one beside the learning rate is a function,
-        `update` runs on a copy of the optimizer that holds its value at the step.
+        Attributes that are hyper-parameters of a step, the learning rate first and the weight decay aside: each may be
+        a number or a pure function of the step. A built-in's kernel takes them in this order. If one beside the
+        learning rate is a function, `update` runs on a copy of the optimizer that holds its value at the step.
     least_state : mapping of str to float
         The least number that arrays of state can hold, by name, ``-math.inf`` for any finite one: others are neither
         saved nor loaded. Arrays that are not named may hold anything, NaN included.
+    settled_by_state : frozenset of str
+        Settings that say which arrays of state there are: once there are some, they can't be changed.
     """
 
     data_attributes: ClassVar[frozenset[str]] = frozenset({"in_use"})
@@ -47,11 +72,74 @@ class Optimizer(Configurable):
     elementwise: bool = False
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate",)
     least_state: ClassVar[Mapping[str, float]] = MappingProxyType({})
+    settled_by_state: ClassVar[frozenset[str]] = frozenset()
+
+    elsewhere: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType(
+        {
+            "lr": ["learning_rate"],
+            "learning_rate_init": ["learning_rate"],
+            "betas": ["beta_1", "beta_2"],
+            "beta1": ["beta_1"],
+            "beta2": ["beta_2"],
+            "eps": ["epsilon"],
+            "nesterovs_momentum": ["nesterov"],
+        }
+    )
 
     learning_rate = Hyperparameter()
+    weight_decay = Decay()
 
-    def __init__(self, learning_rate: Scheduled = 0.001) -> None:
+    def __init__(
+        self,
+        learning_rate: Scheduled = 0.001,
+        *,
+        weight_decay: Scheduled = 0.0,
+        clipvalue: float | None = None,
+        clipnorm: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        **unknown: Any,
+    ) -> None:
+        if unknown:
+            raise unknown_parameters(type(self), unknown)
         self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.clipvalue = check_limit("clipvalue", clipvalue)
+        self.clipnorm = check_limit("clipnorm", clipnorm)
+        self.global_clipnorm = check_limit("global_clipnorm", global_clipnorm)
+        self.use_ema = bool(use_ema)
+        self.ema_momentum = check_share("ema_momentum", ema_momentum)
+        self.ema_overwrite_frequency = check_every("ema_overwrite_frequency", ema_overwrite_frequency)
+
+    @property
+    def clipping(self) -> Clipping:
+        """What is clipped of gradients, checked: a class of one's own may have set what it likes."""
+        limits = vars(self).get
+        names = ("clipvalue", "clipnorm", "global_clipnorm")
+        return Clipping(*(check_limit(name, limits(name)) for name in names))
+
+    @property
+    def averaging(self) -> Averaging | None:
+        """How weights are averaged; None: not at all. A class of one's own may not have called ``__init__``."""
+        if not vars(self).get("use_ema", False):
+            return None
+        return Averaging(self.ema_momentum, self.ema_overwrite_frequency)
+
+    def _check_change(self, name: str, value: Any) -> None:
+        before = getattr(self, name)
+        if self.in_use and (name in self.settled_by_state or name == "use_ema") and value != before:
+            raise AttributeError(
+                f"{name}: can't become {value!r}, since the optimizer was compiled with {name}={before!r}, and keeps "
+                f"the state of that; call compile(fm.optimizers.{type(self).__name__}({name}=...)) with a new one"
+            )
+
+    @property
+    def decays(self) -> bool:
+        """Whether there is a weight decay: one that is a function of the step, or not 0."""
+        decay = self.weight_decay
+        return callable(decay) or decay != 0
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of one step, counted from 1."""

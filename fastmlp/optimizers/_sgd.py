@@ -8,31 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..checks import check_share
 from ..registry import optimizers as registry
 from ._base import Optimizer
-from ._hyperparameters import Hyperparameter, Scheduled
+from ._hyperparameters import Momentum, Scheduled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-class _Momentum(Hyperparameter):
-    """A momentum, which has a velocity or none: where there is state, that can't change any more."""
-
-    def __set__(self, optimizer: Any, value: Scheduled) -> None:
-        before = vars(optimizer).get(self.name, value)
-        if optimizer.in_use and _keeps_velocity(before) != _keeps_velocity(value):
-            has = "a velocity" if _keeps_velocity(before) else "no velocity"
-            raise AttributeError(
-                f"momentum: can't become {value!r}, since the optimizer was compiled with momentum={before!r}, and "
-                f"keeps {has}; call compile(fm.optimizers.SGD(momentum=...)) with a new one"
-            )
-        super().__set__(optimizer, value)
-
-
-def _keeps_velocity(momentum: Scheduled) -> bool:
-    return callable(momentum) or momentum != 0
 
 
 @registry.builtin("sgd")
@@ -46,15 +27,19 @@ class SGD(Optimizer):
         mu, in [0, 1); a velocity is kept where it is a function of the step, or not 0.
     nesterov : bool
         Look ahead along the velocity (Sutskever and others, ICML 2013).
+    **options
+        What every optimizer takes, see `Optimizer`.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "momentum")
     least_state: ClassVar[Mapping[str, float]] = {"velocity": -math.inf}
 
-    momentum = _Momentum(check_share)
+    momentum = Momentum()
 
-    def __init__(self, learning_rate: Scheduled = 0.01, momentum: Scheduled = 0.0, nesterov: bool = False) -> None:
-        super().__init__(learning_rate)
+    def __init__(
+        self, learning_rate: Scheduled = 0.01, momentum: Scheduled = 0.0, nesterov: bool = False, **options: Any
+    ) -> None:
+        super().__init__(learning_rate, **options)
         self.momentum = momentum
         self.nesterov = bool(nesterov)
 

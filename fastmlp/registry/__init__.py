@@ -67,8 +67,14 @@ regularizers: Registry[Any] = Registry(
     "regularizers",
     "subclass fm.regularizers.Regularizer and write value_and_gradient(self, w)",
 )
-constraints: Registry[Any] = Registry("constraint", "constraints")
-schedules: Registry[Any] = Registry("schedule", "schedules")
+constraints: Registry[Any] = Registry(
+    "constraint",
+    "constraints",
+    "subclass fm.constraints.Constraint and write __call__(self, w), which returns the nearest allowed values",
+)
+schedules: Registry[Any] = Registry(
+    "schedule", "schedules", "subclass fm.schedules.Schedule and write __call__(self, step)"
+)
 
 # Names of the registries above, in the order in which they are listed.
 KINDS = (

@@ -97,6 +97,10 @@ def save(compiled: Compiled, path: str | bytes | os.PathLike[str] | os.PathLike[
         As `Sequential.save`.
     """
     target = given_path(path)
+    if not compiled.built and any(layer.carried for layer in compiled.layers):
+        raise ValueError(
+            "the network has copies of trained layers, whose numbers no file holds yet: call build(n) first"
+        )
     with compiled.guard.reading("save"):
         contents = _contents(compiled)
         with replacing(target) as file:
@@ -178,10 +182,10 @@ def _rebuild(archive: Archive, cls: type[N], verify: bool) -> N:
     if header.input_dim is not None:
         compiled.build_unfilled(header.input_dim, partial(_check_sizes, compiled.dtype.itemsize, archive.sizes))
         _fill(compiled, archive, "parameters/", "buffers/")
-    compiled.set_names(**header.names)
     if header.optimizer is not None:
         with compiled.checks_later():
             net.compile(header.optimizer, header.loss, header.metrics)
+    compiled.set_names(**header.names)  # behind the loss, which says how many targets there are
     _check_names(arrays_of(compiled), archive.sizes.keys() - {HEADER})
     _fill(compiled, archive, "state/")
     compiled.restore_counters(header.counters)

@@ -49,15 +49,22 @@ def encode(value: Any, where: str) -> Any:
         of_kind: registry.Registry[Any] = getattr(registry, kind)
         if of_kind.base is not None and isinstance(value, of_kind.base):
             return _encode_object(value, kind, of_kind)
-    raise TypeError(
-        f"a network with {where} = {value!r} can't be saved: make it a number, a string, a list, or an object of a "
-        "registered class (a function as learning rate can be set again after loading)"
-    )
+    remedy = "make it a number, a string, a list, or an object of a registered class"
+    if callable(value):
+        remedy = (
+            "a file has no place for a function. As a function of the step, make it a registered schedule: one of "
+            "fm.schedules, or a subclass of fm.schedules.Schedule under a name (@fm.registry.schedules.register(...)); "
+            "or set a number before saving, and the function again after loading"
+        )
+    raise TypeError(f"a network with {where} = {value!r} can't be saved: {remedy}")
 
 
 def _encode_object(value: Any, kind: str, of_kind: registry.Registry[Any]) -> dict[str, Any]:
     """Return name and configuration of an object; of a foreign one also whose it is, and what it does."""
     label = f"{type(value).__name__}."
+    remedy = getattr(type(value), "instead_of_file", None)
+    if remedy is not None:
+        raise TypeError(f"a network with {value!r} can't be saved: {remedy}")
     name = of_kind.identify(value)
     config = {key: encode(part, label + key) for key, part in value.get_config().items()}
     record: dict[str, Any] = {"kind": kind, "class": name, "config": config}

@@ -4,7 +4,8 @@ One list of checks, run in three ways: `check` here, ``pytest --fastmlp-plugins=
 ``fastmlp plugins check NAME``. A class may declare what the kit can't know, in an attribute `conformance`, a dict of
 any of these: ``config`` (arguments to make it with), ``nan`` (``"any"``: NaN may give a number), ``gradient``
 (``"surrogate"``: meant to differ from the function's), ``compiled`` (True: running in Python is a failure), ``domain``
-((low, high) of its arguments), ``targets`` (``"labels"``: what a metric compares with).
+((low, high) of its arguments), ``whole`` (True: a layer takes whole numbers), ``targets`` (``"labels"``: what a metric
+compares with).
 """
 
 from __future__ import annotations

@@ -11,9 +11,22 @@ from .._tracing.execution import Execution
 from ._outcome import Failure
 from ._subject import Subject
 
-__all__ = ["COMPILED", "execution_mode", "execution_of", "speed"]
+__all__ = ["COMPILED", "UNITS", "execution_mode", "execution_of", "speed", "units_for"]
 
 COMPILED = ("activations", "losses", "optimizers", "regularizers")  # the kinds that have a compiled form
+UNITS = 3  # outputs of networks that objects are tried in
+MOST_EACH = 8  # outputs of a target
+
+
+def units_for(loss: Any) -> int:
+    """Return a number of outputs that `loss` takes."""
+    for units in range(UNITS, UNITS + MOST_EACH):
+        try:
+            loss.target_units(units)
+        except ValueError:
+            continue
+        return units
+    raise Failure(f"target_units refuses {UNITS} to {UNITS + MOST_EACH - 1} outputs: say which numbers it takes")
 
 
 def execution_of(kind: str, obj: Any, dtype: Any = np.float32) -> Execution[Any]:
@@ -23,7 +36,7 @@ def execution_of(kind: str, obj: Any, dtype: Any = np.float32) -> Execution[Any]
     if kind == "optimizers":
         return optimizers.execution_of(obj)
     if kind == "losses":
-        return losses.execution_of(obj, dtype, 3)
+        return losses.execution_of(obj, dtype, units_for(obj))
     if kind == "regularizers":
         return regularizers.execution_of(obj, dtype, (4, 3))
     raise ValueError(f"kind: expected one of {', '.join(COMPILED)}, got {kind!r}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..layers import Dense
 from ..model import Sequential
-from ._execution import speed
+from ._execution import speed, units_for
 from ._networks import data_for, file, last_activation, targets_for, threads, trains
 from ._numbers import DTYPES, array_of, check_slopes, compare, draw, same_bits, slopes, unchanged
 from ._outcome import Failure, Skipped, expect
@@ -95,9 +95,10 @@ def deterministic(subject: Subject) -> None:
 def weights(subject: Subject) -> None:
     """Leave weights to the network: its loss is the mean of the rows' values, weighted, and so is its gradient."""
     loss = subject.make()
-    net = Sequential([Dense(3, last_activation(loss))], input_dim=4, dtype="float64", seed=1)
+    units = units_for(loss)
+    net = Sequential([Dense(units, last_activation(loss))], input_dim=4, dtype="float64", seed=1)
     net.compile("sgd", loss)
-    x, y, weight = draw((7, 4), seed=2), targets_for(loss, 7, 3), np.array([1.0, 0, 2, 0.5, 1, 3, 1])
+    x, y, weight = draw((7, 4), seed=2), targets_for(loss, 7, units), np.array([1.0, 0, 2, 0.5, 1, 3, 1])
     p, pullback = net.vjp(x, training=True)
     value, slope = _evaluate(loss, y, p)
     expected = float(value @ weight / weight.sum())
@@ -138,7 +139,10 @@ def forgets(subject: Subject) -> None:
     """Forget everything at reset."""
     metric, (y, p) = subject.make(), data_for(subject)
     first, again = ([_result(metric, y[row : row + 1], p[row : row + 1]) for row in range(7)] for _ in range(2))
-    expect(np.allclose(first, again), f"rows one by one, reset before each, gave {first}, then {again}: clear in reset")
+    expect(
+        np.allclose(first, again, equal_nan=True),
+        f"rows one by one, reset before each, gave {first}, then {again}: clear in reset",
+    )
 
 
 def weighted(subject: Subject) -> None:
@@ -148,7 +152,7 @@ def weighted(subject: Subject) -> None:
         got = _result(metric, y, p, np.array(weight, dtype=float))
         expected = _result(metric, np.repeat(y, weight, axis=0), np.repeat(p, weight, axis=0))
         expect(
-            bool(np.isclose(got, expected, rtol=1e-9, atol=1e-12)),
+            bool(np.isclose(got, expected, rtol=1e-9, atol=1e-12, equal_nan=True)),
             f"with weights it gives {got!r}, with the rows repeated {expected!r}: use weight in update",
         )
 

@@ -12,6 +12,7 @@ from ..layers import Activation, Dense, Layer
 from ..model import Sequential, load
 from ..optimizers import SGD
 from ..threads import num_threads
+from ._execution import UNITS, units_for
 from ._numbers import draw
 from ._outcome import Failure, Skipped, expect
 from ._subject import Subject
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["data_for", "file", "last_activation", "network", "threads", "trace", "trains"]
 
-INPUTS, UNITS, ROWS, WIDTH = 12, 3, 256, 256  # work for several threads
+INPUTS, ROWS, WIDTH = 12, 256, 256  # work for several threads
 RATE = 1e-3  # small: an activation may grow fast
 Data = tuple["NDArray[Any]", "NDArray[Any]"]
 
@@ -35,13 +36,17 @@ def last_activation(loss: Any) -> str | None:
 
 
 def targets_for(loss: Any, rows: int, units: int) -> NDArray[Any]:
-    """Return targets as `loss` takes them: labels, probabilities or numbers."""
-    labels = np.random.default_rng(3).integers(0, units, rows)
+    """Return targets as `loss` takes them beside so many outputs: labels, probabilities or numbers."""
+    targets = loss.target_units(units)
+    labels = np.random.default_rng(3).integers(0, targets, rows)
     if loss.labels:
         return labels
     if loss.probabilities or loss.accuracy in ("binary", "categorical"):
-        return np.eye(units)[labels]
-    return draw((rows, units), seed=4)
+        return np.eye(targets)[labels]
+    if loss.target_range is None:
+        return draw((rows, targets), seed=4)
+    low, high = (min(max(bound, -1e3), 1e3) for bound in loss.target_range)
+    return draw((rows, targets), (low + 1e-3, min(high, low + 5)), seed=4)
 
 
 def network(
@@ -50,8 +55,9 @@ def network(
     """Return a compiled network that `obj` is a part of, and data for it."""
     domain = subject.option("domain")
     x = draw((rows, INPUTS), domain if subject.kind in ("activations", "layers") else None, dtype=dtype)
+    x = np.floor(x) if subject.option("whole") else x
     layers: list[Layer] = [Dense(width, "tanh"), Dense(UNITS)]
-    optimizer, loss, metrics = SGD(RATE), None, []
+    optimizer, loss, metrics, units = SGD(RATE), None, [], UNITS
     if subject.kind == "activations":
         layers = [Dense(width, obj), Dense(UNITS)] if domain is None else [Activation(obj), Dense(UNITS)]
     elif subject.kind == "initializers":
@@ -63,8 +69,8 @@ def network(
     elif subject.kind == "schedules":
         optimizer = SGD(obj)
     elif subject.kind == "losses":
-        loss = obj
-        layers[-1] = Dense(UNITS, last_activation(loss))
+        loss, units = obj, units_for(obj)
+        layers[-1] = Dense(units, last_activation(loss))
     elif subject.kind == "regularizers":
         layers = [Dense(width, "tanh", kernel_regularizer=obj, bias_regularizer=obj), Dense(UNITS)]
     elif subject.kind == "metrics":
@@ -75,7 +81,7 @@ def network(
     net = Sequential(layers, input_dim=INPUTS, dtype=dtype, seed=7)
     net.compile(optimizer, "mse" if loss is None else loss, metrics)
     assert net.loss is not None
-    return net, (x, targets_for(net.loss, rows, UNITS))
+    return net, (x, targets_for(net.loss, rows, units))
 
 
 def _loss_beside(subject: Subject) -> Any:
@@ -86,8 +92,9 @@ def _loss_beside(subject: Subject) -> Any:
 
 def data_for(subject: Subject) -> Data:
     """Return targets and predictions for a loss or a metric, in float64."""
-    obj, rows, units, domain = subject.make(), 7, UNITS, subject.option("domain")
+    obj, rows, domain = subject.make(), 7, subject.option("domain")
     loss = obj if subject.kind == "losses" else _loss_beside(subject)
+    units = units_for(loss)
     y = targets_for(loss, rows, units)
     z = draw((rows, units), domain, seed=5)
     if domain is not None or not loss.probabilities:

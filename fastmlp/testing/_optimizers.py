@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["CHECKS"]
 
 SHAPE = (4, 3)
-RATES = (0.1, 0.01)
+RATES = (0.1, 0.01, 1.0)
 STEPS = 300
 
 

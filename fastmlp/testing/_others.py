@@ -8,8 +8,8 @@ import numpy as np
 
 from ..layers import Dense
 from ..model import Sequential
-from ._execution import speed
-from ._networks import INPUTS, UNITS, file, network, threads, trains
+from ._execution import UNITS, speed
+from ._networks import INPUTS, file, network, threads, trains
 from ._numbers import check_slopes, compare, draw, slopes, unchanged
 from ._outcome import Failure, Skipped, expect
 from ._subject import Subject

@@ -19,6 +19,7 @@ OPTIONS: dict[str, tuple[str, Any]] = {  # what a class may declare in its attri
     "gradient": ("'exact', or 'surrogate' where it is meant to differ from that of the function", "exact"),
     "compiled": ("whether running in Python is a failure", False),
     "domain": ("(low, high): where arguments are drawn from; None is the whole line", None),
+    "whole": ("whether a layer takes whole numbers, ids: then without a gradient by its inputs", False),
     "targets": ("'rows' or 'labels': what a metric is given as y_true", "rows"),
 }
 CHOICES = {"nan": ("propagates", "any"), "gradient": ("exact", "surrogate"), "targets": ("rows", "labels")}

@@ -31,6 +31,8 @@ class Add(Operation):
 
     def backward(self, to: Lowering) -> None:
         d = to.gradient(self.output)
+        if all(map(to.needs, self.inputs)):
+            to.shared.add(d.ref)
         for value in self.inputs:
             to.give(value, d)
 

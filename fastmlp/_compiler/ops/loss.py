@@ -18,26 +18,26 @@ from .activation import Activation
 from .softmax import Softmax
 
 if TYPE_CHECKING:
-    from ..ir import Graph
+    from ..ir import Graph, Operation
     from ..lower import Lowering
 
 __all__ = ["add_loss", "takes_last_activation"]
 
 
-def takes_last_activation(graph: Graph, loss: losses.Loss) -> bool:
-    """Return whether the loss is computed jointly with the last operation, an activation; it is removed then."""
-    kernel = losses.builtin_kernel(loss)
-    if kernel is None or not kernel.joint or from_logits(loss) or not graph.operations:
-        return False
+def takes_last_activation(graph: Graph, loss: losses.Loss) -> Operation | None:
+    """Return the last operation, an activation, if the loss is computed jointly with it; it is removed then."""
+    joint = losses.joint_activation(loss)
+    if joint is None or not graph.operations:
+        return None
     last = graph.operations[-1]
     name = "softmax" if isinstance(last, Softmax) else ""
     if isinstance(last, Activation) and last.spec:
         name = last.spec.name
-    if name != kernel.joint:
-        return False
+    if name != joint:
+        return None
     graph.bypass(last)
     graph.remove({last})
-    return True
+    return last
 
 
 def from_logits(loss: losses.Loss) -> bool:
@@ -45,21 +45,30 @@ def from_logits(loss: losses.Loss) -> bool:
     return bool(getattr(loss, "from_logits", False))
 
 
-def add_loss(to: Lowering, loss: losses.Loss, metric: str | None, z: Tensor, d: Tensor, *, joint: bool) -> Tensor:
-    """Add the loss of what the network gives in `z`, with the gradient in `d`; return where the predictions are."""
+def add_loss(
+    to: Lowering, loss: losses.Loss, metric: str | None, z: Tensor, d: Tensor, *, joint: Operation | None
+) -> Tensor:
+    """Add the loss of what the network gives in `z`, with the gradient in `d`; return where the predictions are.
+
+    `joint` is the activation that was removed for it, so that `z` are logits.
+    """
     kernel = losses.builtin_kernel(loss)
-    of_logits = joint or (kernel is not None and from_logits(loss))
+    of_logits = kernel is not None and (joint is not None or from_logits(loss))
     out = to.tensor(z.units) if of_logits else z
     rows = {"z": z.ref, "ldz": z.ld, "a": out.ref, "lda": out.ld, "d": d.ref, "ldd": d.ld, "units": z.units}
     if kernel is None:
-        _add_traced(to, loss, metric, z, d, rows)
-        return z
+        if joint is None:
+            _add_traced(to, loss, metric, z, d, rows)
+            return z
+        joint.forward(to)
+        _add_traced(to, losses.of_logits(loss), "signs" if metric == "binary" else metric, z, d, rows)
+        return joint.output.at
     if of_logits and metric == "signs":
         metric = "binary"  # of the probabilities that the kernel writes
     name = kernel.of_logits if of_logits else kernel.of_output
     assert name is not None
     _add(to, loss, name, name, metric, row_cost=8 * z.units, **rows)
-    return z if of_logits and not joint else out
+    return z if of_logits and joint is None else out
 
 
 def _add(to: Lowering, loss: losses.Loss, name: str, shown: str, metric: str | None, **fields: Any) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...optimizers import execution_of
+from ...optimizers import AVERAGE, execution_of
 from ...user_code import read_only
 from ..plan import Call, Note
 
@@ -25,20 +25,24 @@ def add_update(to: Lowering, optimizer: Optimizer) -> None:
         to.emit_python(_call(to.trainable), Note((size,), python=repr(optimizer)), f"optimizer {optimizer!r}")
         return
     size = to.memory.size
-    if to.memory.flat_state.size != spec.slots * size:
+    if to.memory.flat_state.size != (spec.slots + (optimizer.averaging is not None)) * size:
         raise RuntimeError(
             f"{optimizer!r} keeps other state than when the network was compiled (was its momentum changed?): "
             "call compile again"
         )
-    width = len(spec.hyperparameters)
     merged, alone = (
-        [(first, last, group * width) for first, last, group in to.memory.segments(to.trainable, merged=merged)]
+        [
+            (first, last, group * spec.width)
+            for first, last, group in to.memory.segments(to.trainable, merged=merged, decays=spec.decays)
+        ]
         for merged in (spec.program is None, False)
     )
     if not merged:
         return
     fields: dict[str, Any] = {"segments": to.entries(merged), "n_segments": len(merged), "slot_stride": size}
     fields |= {"guarded_segments": to.entries(alone), "n_guarded": len(alone)}
+    if spec.decays:
+        fields["decay"] = len(spec.hyperparameters)  # behind them
     if spec.program is not None:
         fields |= {"program": to.load(spec.program), "n_slots": spec.slots}
         if spec.ranges is not None:
@@ -58,7 +62,10 @@ def _call(keys: frozenset[str]) -> Call:
     def call(executable: Any, batch: int) -> None:
         arenas, optimizer = executable.arenas, executable.optimizer
         stepped = optimizer.at_step(executable.iteration)
-        for key in filter(keys.__contains__, arenas.parameters):
+        (decay,) = optimizer.hyperparameters_at(executable.iteration, ["weight_decay"])
+        gradients = {key: executable.gradients[key] for key in arenas.parameters if key in keys}
+        optimizer.clipping.apply(list(gradients.values()))
+        for key in gradients:
             parameter, state = arenas.parameters[key], arenas.state[key]
             if key not in copies:
                 copies[key] = parameter.copy(), {name: array.copy() for name, array in state.items()}
@@ -66,11 +73,15 @@ def _call(keys: frozenset[str]) -> Call:
             targets = [(copy, parameter), *((kept[name], array) for name, array in state.items())]
             for value, target in targets:
                 value[...] = target
-            gradient, given = read_only(executable.gradients[key]), dict(kept)
+            gradient = read_only(gradients[key])
+            own = {name: array for name, array in kept.items() if optimizer.averaging is None or name != AVERAGE}
+            given = dict(own)
             learning_rate = float(executable.hyper[arenas.group_of(key)])
             with np.errstate(all="ignore"):  # what is not finite is told by an error of ours
+                if decay and arenas.specs[key].decay:
+                    copy *= 1 - learning_rate * decay
                 answer = stepped.update(copy, gradient, given, learning_rate, executable.iteration)
-            _check_update(optimizer, key, answer, kept, given)
+            _check_update(optimizer, key, answer, own, given)
             executable.staged += [(key, target, value) for value, target in targets]
 
     return call

@@ -19,7 +19,7 @@ import fastmlp as fm
 plugins = {
     "squareplus": fm.registry.activations,
     "orthogonal": fm.registry.initializers,
-    "lion": fm.registry.optimizers,
+    "yogi": fm.registry.optimizers,
     "maxout": fm.registry.layers,
 }
 for name, registry in plugins.items():
@@ -131,40 +131,44 @@ def test_orthogonal_needs_a_matrix():
         fm.registry.initializers.get("orthogonal", gain=math.nan)
 
 
-# -- lion ------------------------------------------------------------------------------------------
+# -- yogi ------------------------------------------------------------------------------------------
 
 
-def test_lion_worked_by_hand():
-    """Two steps in numbers: the second follows the momentum where it outweighs the gradient."""
-    lion = fm.registry.optimizers.get("lion", learning_rate=0.5, beta1=0.75, beta2=0.5)
+def test_yogi_worked_by_hand():
+    """Two steps in numbers: v moves by a share of the squared gradient, or not at all where it is just that."""
+    yogi = fm.registry.optimizers.get("yogi", learning_rate=0.5, beta_1=0.5, beta_2=0.75, epsilon=1.0)
     w = np.array([1.0, 1.0, 1.0])
-    state = lion.init_state(w)
-    lion.update(w, np.array([2.0, -8.0, 0.0]), state, 0.5, 1)
-    assert w.tolist() == [0.5, 1.5, 1.0]  # c = [0.5, -2, 0]
+    state = yogi.init_state(w)
+    yogi.update(w, np.array([2.0, -8.0, 0.0]), state, 0.5, 1)
     assert state["m"].tolist() == [1.0, -4.0, 0.0]
-    lion.update(w, np.array([-2.0, 4.0, 1.0]), state, 0.5, 2)
-    assert w.tolist() == [0.0, 2.0, 0.5]  # c = [0.25, -2, 0.25]
-    assert state["m"].tolist() == [-0.5, 0.0, 0.5]
+    assert state["v"].tolist() == [1.0, 16.0, 0.0]
+    assert w.tolist() == [0.75, 1.4, 1.0]  # 1 - 0.5 / (1 + 1), 1 + 0.5 * 4 / (4 + 1)
+    yogi.update(w, np.array([1.0, 2.0, 4.0]), state, 0.5, 2)
+    assert state["m"].tolist() == [1.0, -1.0, 2.0]
+    assert state["v"].tolist() == [1.0, 15.0, 4.0]
+    np.testing.assert_allclose(w, [0.5, 1.4 + 0.5 / (15**0.5 + 1), 1 - 1 / 3], rtol=1e-15)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_lion_works_in_place(dtype):
-    lion = fm.registry.optimizers.get("lion")
+def test_yogi_works_in_place(dtype):
+    yogi = fm.registry.optimizers.get("yogi")
     w, grad = np.ones((2, 3), dtype), np.full((2, 3), 0.1, dtype)
     grad.flags.writeable = False
-    state = lion.init_state(w)
-    m = state["m"]
-    assert lion.update(w, grad, state, 1e-4, 1) is None
-    assert m is state["m"] and m.dtype == w.dtype == dtype
-    np.testing.assert_allclose(w, 1 - 1e-4, rtol=1e-6)
+    state = yogi.init_state(w)
+    m, v = state["m"], state["v"]
+    assert yogi.update(w, grad, state, 1e-4, 1) is None
+    assert m is state["m"] and v is state["v"] and m.dtype == v.dtype == w.dtype == dtype
+    np.testing.assert_allclose(w, 1 - 1e-4 * 0.01 / (np.sqrt(1e-5) + 1e-3), rtol=1e-6)
 
 
-def test_lion_defaults_and_checks():
-    lion = fm.registry.optimizers.get("lion")
-    assert (lion.learning_rate, lion.beta1, lion.beta2) == (1e-4, 0.9, 0.99)
-    for config in ({"beta1": 1.0}, {"beta2": -0.1}, {"beta2": math.nan}):
-        with pytest.raises(ValueError, match=r"beta\d must be in \[0, 1\)"):
-            fm.registry.optimizers.get("lion", **config)
+def test_yogi_defaults_and_checks():
+    yogi = fm.registry.optimizers.get("yogi")
+    assert (yogi.learning_rate, yogi.beta_1, yogi.beta_2, yogi.epsilon) == (1e-2, 0.9, 0.999, 1e-3)
+    for config in ({"beta_1": 1.0}, {"beta_2": -0.1}, {"beta_2": math.nan}):
+        with pytest.raises(ValueError, match=r"beta_\d must be in \[0, 1\)"):
+            fm.registry.optimizers.get("yogi", **config)
+    with pytest.raises(ValueError, match="epsilon must be at least 0"):
+        fm.registry.optimizers.get("yogi", epsilon=-1.0)
 
 
 # -- together --------------------------------------------------------------------------------------
@@ -177,8 +181,8 @@ def network(seed: int = 0) -> fm.Sequential:
         dense(1, kernel_initializer={"name": "orthogonal", "gain": 0.5}),
     ]
     net = fm.Sequential(layers, input_dim=2, dtype="float64", seed=seed)
-    lion = fm.registry.optimizers.get("lion", learning_rate=0.01)
-    net.compile(optimizer=lion, loss="mean_squared_error")
+    yogi = fm.registry.optimizers.get("yogi", learning_rate=0.01)
+    net.compile(optimizer=yogi, loss="mean_squared_error")
     return net
 
 
@@ -197,15 +201,17 @@ def test_a_network_of_plugins_trains(data):
     assert history[-1] < 0.2 * np.var(data[1])  # the mean alone would reach the variance
 
 
-def test_one_step_is_lions(data):
+def test_one_step_is_yogis(data):
     """The network's step equals `update` on its own gradients."""
     net = network()
     before = {key: value.copy() for key, value in net.parameters.items()}
     _, gradients = net.loss_and_gradients(*data)
     net.train_on_batch(*data)
     for key, value in net.parameters.items():
-        np.testing.assert_allclose(value, before[key] - 0.01 * np.sign(gradients[key]), atol=1e-15)
-        np.testing.assert_allclose(net.optimizer_state[key]["m"], 0.01 * gradients[key], rtol=1e-12)
+        g = gradients[key]
+        np.testing.assert_allclose(value, before[key] - 1e-3 * g / (np.sqrt(0.001) * abs(g) + 1e-3), rtol=1e-12)
+        np.testing.assert_allclose(net.optimizer_state[key]["m"], 0.1 * g, rtol=1e-12)
+        np.testing.assert_allclose(net.optimizer_state[key]["v"], 0.001 * g * g, rtol=1e-12)
 
 
 def test_save_and_load(data, tmp_path):

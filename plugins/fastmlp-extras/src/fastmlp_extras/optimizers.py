@@ -1,4 +1,4 @@
-"""The optimizer ``lion``."""
+"""The optimizer ``yogi``."""
 
 from __future__ import annotations
 
@@ -12,43 +12,53 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Lion(fm.optimizers.Optimizer):
-    """EvoLved sIgn mOmeNtum: every parameter moves by the learning rate, up or down.
+class Yogi(fm.optimizers.Optimizer):
+    """Adam whose mean square forgets slowly: large gradients count as long as small ones.
 
-    With ``m = 0`` at first, a step is::
+    With ``m = v = 0`` at first, a step is::
 
-        c = beta1 m + (1 - beta1) g
-        w := w - learning_rate sign(c)
-        m := beta2 m + (1 - beta2) g
+        m := beta_1 m + (1 - beta_1) g
+        v := v - (1 - beta_2) sign(v - g^2) g^2
+        w := w - learning_rate m / (sqrt(v) + epsilon)
 
     Parameters
     ----------
     learning_rate : float or schedule
-        Three to ten times smaller than Adam's, since every step has full length.
-    beta1, beta2 : float
-        Shares of the momentum that are kept, in ``[0, 1)``; otherwise a ValueError.
+    beta_1, beta_2 : float
+        Shares of the moments that are kept, in ``[0, 1)``; otherwise a ValueError.
+    epsilon : float
+        Added to the root; at least 0.
     **kwargs
         What every optimizer takes.
 
     Notes
     -----
-    Chen et al., 2023, "Symbolic discovery of optimization algorithms", arXiv:2302.06675, Algorithm 2, without
-    its weight decay.
+    Zaheer et al., 2018, "Adaptive methods for nonconvex optimization", NeurIPS, Algorithm 2.
     """
 
     elementwise = True
 
-    def __init__(self, learning_rate: Any = 1e-4, beta1: float = 0.9, beta2: float = 0.99, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        learning_rate: Any = 1e-2,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-3,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(learning_rate, **kwargs)
-        for name, beta in (("beta1", beta1), ("beta2", beta2)):
+        for name, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
             if not 0 <= beta < 1:
-                raise ValueError(f"Lion: {name} must be in [0, 1), got {beta!r}")
-        self.beta1 = beta1
-        self.beta2 = beta2
+                raise ValueError(f"Yogi: {name} must be in [0, 1), got {beta!r}")
+        if not epsilon >= 0:
+            raise ValueError(f"Yogi: epsilon must be at least 0, got {epsilon!r}")
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
 
     def init_state(self, param: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Return the momentum ``m``, zeros of the shape and dtype of `param`."""
-        return {"m": np.zeros_like(param)}
+        """Return the moments ``m`` and ``v``, zeros of the shape and dtype of `param`."""
+        return {"m": np.zeros_like(param), "v": np.zeros_like(param)}
 
     def update(
         self,
@@ -58,8 +68,8 @@ class Lion(fm.optimizers.Optimizer):
         learning_rate: float,
         step: int,
     ) -> None:
-        """Change `param` and ``state["m"]`` in place by one step."""
-        m = state["m"]
-        param -= learning_rate * np.sign(self.beta1 * m + (1 - self.beta1) * grad)
-        m *= self.beta2
-        m += (1 - self.beta2) * grad
+        """Change `param`, ``state["m"]`` and ``state["v"]`` in place by one step."""
+        m, v, square = state["m"], state["v"], grad * grad
+        m += (1 - self.beta_1) * (grad - m)
+        v -= (1 - self.beta_2) * np.sign(v - square) * square
+        param -= learning_rate * m / (np.sqrt(v) + self.epsilon)
