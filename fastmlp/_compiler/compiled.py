@@ -49,6 +49,7 @@ class Compiled:
         self.layers: tuple[Layer, ...] = tuple(layers)
         self.dtype = dtype
         self.seed = seed
+        self.seed_is_drawn = False  # nobody has given one
         self.guard = concurrency.AccessGuard()
         self._network: Network | None = None
         self.optimizer: optimizers.Optimizer | None = None
@@ -327,6 +328,11 @@ class Compiled:
         if getattr(optimizer.learning_rate_at, "__func__", None) is not optimizers.Optimizer.learning_rate_at:
             return True
         return any(map(callable, _values_of(optimizer, (*optimizer.hyperparameters, "weight_decay"))))
+
+    def take_seed(self, seed: int) -> None:
+        """Take the seed of a training that goes on, in place of one that was drawn."""
+        with self.guard.changing("fit"):
+            self._become(seed=seed)
 
     # -- memory --------------------------------------------------------------------------------------------------
 

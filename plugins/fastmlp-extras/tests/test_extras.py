@@ -17,7 +17,7 @@ import sys
 import fastmlp as fm
 
 plugins = {
-    "squareplus": fm.registry.activations,
+    "isrlu": fm.registry.activations,
     "sparse_normal": fm.registry.initializers,
     "yogi": fm.registry.optimizers,
     "maxout": fm.registry.layers,
@@ -41,60 +41,62 @@ def test_found_by_entry_points_alone(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-# -- squareplus ------------------------------------------------------------------------------------
+# -- isrlu -----------------------------------------------------------------------------------------
 
 
-def exact_squareplus(z: float, b: float) -> float:
+def exact_isrlu(z: float, alpha: float) -> float:
     """The formula in rational arithmetic, with a square root to 60 digits."""
-    square = Fraction(z) ** 2 + Fraction(b)
+    if z >= 0:
+        return z
+    square = 1 + Fraction(alpha) * Fraction(z) ** 2
     scale = 10**60
     root = Fraction(math.isqrt(square.numerator * scale**2 // square.denominator), scale)
-    return float((Fraction(z) + root) / 2)
+    return float(Fraction(z) / root)
 
 
-@pytest.mark.parametrize("b", [4.0, 0.25])
-def test_squareplus_formula(b):
-    activation = fm.registry.activations.get("squareplus", b=b)
+@pytest.mark.parametrize("alpha", [1.0, 0.25])
+def test_isrlu_formula(alpha):
+    activation = fm.registry.activations.get("isrlu", alpha=alpha)
     z = np.array([-1e8, -300.0, -4.0, -1.0, -1e-9, 0.0, 1e-9, 0.5, 1.0, 4.0, 300.0, 1e8])
-    expected = np.array([exact_squareplus(value, b) for value in z])
+    expected = np.array([exact_isrlu(value, alpha) for value in z])
     a = activation.forward(z)
     np.testing.assert_allclose(a, expected, rtol=4e-16)
     np.testing.assert_allclose(activation.forward(z.astype("float32")), expected, rtol=3e-7)
     slope = activation.derivative(z, a)
-    np.testing.assert_allclose(slope, (1 + z / np.sqrt(z * z + b)) / 2, rtol=1e-15, atol=1e-16)
+    np.testing.assert_allclose(slope, (1 + alpha * np.minimum(z, 0) ** 2) ** -1.5, rtol=2e-15)
     assert (slope > 0).all() and (slope <= 1).all()
 
 
-def test_squareplus_values_worked_by_hand():
-    activation = fm.registry.activations.get("squareplus")
-    z = np.array([0.0, 1.5, -1.5])
-    assert activation.forward(z).tolist() == [1.0, 2.0, 0.5]  # (0 + 2)/2, (1.5 + 2.5)/2, (-1.5 + 2.5)/2
-    np.testing.assert_allclose(activation.derivative(z, activation.forward(z)), [0.5, 0.8, 0.2])
+def test_isrlu_values_worked_by_hand():
+    activation = fm.registry.activations.get("isrlu")
+    z = np.array([0.0, 1.5, -0.75])
+    assert activation.forward(z).tolist() == [0.0, 1.5, -0.6]  # -0.75 / sqrt(1 + 0.5625) = -0.75 / 1.25
+    np.testing.assert_allclose(activation.derivative(z, activation.forward(z)), [1.0, 1.0, 0.512])
 
 
-def test_squareplus_derivative_is_that_of_the_function():
-    """Fourth-order central difference in float64."""
-    activation = fm.registry.activations.get("squareplus")
-    z, h = np.linspace(-6, 6, 121), 1e-3
+def test_isrlu_derivative_is_that_of_the_function():
+    """Fourth-order central difference in float64, away from 0, where the third derivative jumps."""
+    activation = fm.registry.activations.get("isrlu")
+    z, h = np.linspace(-6, 6, 120), 1e-3
     f = activation.forward
     numeric = (f(z - 2 * h) - 8 * f(z - h) + 8 * f(z + h) - f(z + 2 * h)) / (12 * h)
     np.testing.assert_allclose(activation.derivative(z, f(z)), numeric, rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_squareplus_keeps_dtype_and_input(dtype):
+def test_isrlu_keeps_dtype_and_input(dtype):
     z = np.linspace(-2, 2, 12, dtype=dtype).reshape(3, 4)
     z.flags.writeable = False
-    activation = fm.registry.activations.get("squareplus")
+    activation = fm.registry.activations.get("isrlu")
     a = activation.forward(z)
     assert a.dtype == dtype and a.shape == z.shape
     assert activation.derivative(z, a).dtype == dtype
 
 
-@pytest.mark.parametrize("b", [0.0, -1.0, math.nan, math.inf])
-def test_squareplus_refuses_a_wrong_b(b):
-    with pytest.raises(ValueError, match="b must be positive and finite"):
-        fm.registry.activations.get("squareplus", b=b)
+@pytest.mark.parametrize("alpha", [0.0, -1.0, math.nan, math.inf])
+def test_isrlu_refuses_a_wrong_alpha(alpha):
+    with pytest.raises(ValueError, match="alpha must be positive and finite"):
+        fm.registry.activations.get("isrlu", alpha=alpha)
 
 
 # -- sparse_normal ---------------------------------------------------------------------------------
@@ -172,7 +174,7 @@ def test_yogi_defaults_and_checks():
 def network(seed: int = 0) -> fm.Sequential:
     dense = fm.layers.Dense
     layers = [
-        dense(16, activation="squareplus", kernel_initializer="sparse_normal"),
+        dense(16, activation="isrlu", kernel_initializer="sparse_normal"),
         dense(1, kernel_initializer={"name": "sparse_normal", "stddev": 0.25}),
     ]
     net = fm.Sequential(layers, input_dim=2, dtype="float64", seed=seed)
