@@ -100,6 +100,7 @@ class Sequential:
         for layer in made:
             layer.owned = True
         self.engine: Compiled = _compiled(made, *checked)
+        self.engine.seed_is_drawn = seed is None
         if input_dim is not None:
             self.build(input_dim)
 

@@ -15,7 +15,7 @@ import pytest
 import fastmlp as fm
 from fastmlp import _kernels
 from fastmlp._compiler import emit
-from fastmlp.serialization._archive import write_arrays
+from fastmlp.archives._archive import write_arrays
 
 HEADER = "fastmlp.json"  # the member of a file that describes the network
 

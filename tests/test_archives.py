@@ -10,9 +10,9 @@ import pytest
 
 import fastmlp as fm
 from fastmlp import serialization
+from fastmlp.archives._archive import write_arrays
+from fastmlp.archives._zip import read_directory, read_member, write_members
 from fastmlp.layers import BatchNorm, Dense
-from fastmlp.serialization._archive import write_arrays
-from fastmlp.serialization._zip import read_directory, read_member, write_members
 
 HEADER = "fastmlp.json"
 CENTRAL, LOCAL, END = b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06"

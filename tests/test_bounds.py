@@ -70,12 +70,13 @@ KNOWN = [
     *(fm.optimizers.RMSprop(0.1), fm.optimizers.RMSprop(0.1, rho=0.5), Moments(0.1), Sign(0.1)),
     *(fm.optimizers.RMSprop(0.1, momentum=0.9), fm.optimizers.RMSprop(0.1, momentum=0.9, centered=True)),
     *(fm.optimizers.Adam(0.1, amsgrad=True), fm.optimizers.Adamax(0.1), fm.optimizers.RAdam(0.1)),
-    *(fm.optimizers.RAdam(0.1, beta_2=0.5), fm.optimizers.Lion(0.1)),
+    *(fm.optimizers.RAdam(0.1, beta_2=0.5), fm.optimizers.Lion(0.1), fm.optimizers.Nadam(0.1)),
+    *(fm.optimizers.Nadam(0.1, momentum_decay=0.0), fm.optimizers.Nadam(0.1, momentum_decay=2.0)),
 ]
 UNKNOWN = [
     *(fm.optimizers.RMSprop(0.1, epsilon=0.0), fm.optimizers.RMSprop(0.1, rho=lambda step: 0.5), Weighty(0.1)),
     *(Total(0.1), Careless(0.1), Exploding(0.1), fm.optimizers.RMSprop(0.1, epsilon=1e-40)),
-    *(fm.optimizers.Adagrad(0.1), fm.optimizers.Adadelta(0.1), fm.optimizers.Nadam(0.1)),
+    *(fm.optimizers.Adagrad(0.1), fm.optimizers.Adadelta(0.1)),
 ]
 
 

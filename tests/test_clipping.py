@@ -179,3 +179,14 @@ def test_limits_that_are_none(name, value):
     with pytest.raises((TypeError, ValueError), match=name):
         setattr(optimizer, name, value)
     assert getattr(optimizer, name) is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_parameters_without_a_gap_between_them_have_norms_of_their_own(dtype):
+    """A kernel of 16 x 16 fills whole cache lines, so that its bias lies right behind it."""
+    net = fm.Sequential([Dense(16)], input_dim=16, seed=0, dtype=dtype)
+    net.compile(fm.optimizers.SGD(1.0, clipnorm=1.0))
+    before = {key: array.copy() for key, array in net.parameters.items()}
+    net.apply_gradients({key: np.ones_like(array) for key, array in before.items()})
+    for key, array in net.parameters.items():
+        assert np.linalg.norm(array - before[key]) == pytest.approx(1.0, rel=1e-5)

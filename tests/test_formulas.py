@@ -30,6 +30,9 @@ FORMULAS = {  # written otherwise than in the library
     "hard_shrink": ({"threshold": 0.8}, Z * (np.abs(Z) > 0.8)),
     "soft_shrink": ({"threshold": 0.8}, np.sign(Z) * np.maximum(np.abs(Z) - 0.8, 0)),
     "tanh_shrink": ({}, Z - np.tanh(Z)),
+    "log_sigmoid": ({}, np.minimum(Z, 0) - np.log1p(np.exp(-np.abs(Z)))),
+    "squareplus": ({"b": 2.5}, np.where(Z > 0, (Z + np.sqrt(Z * Z + 2.5)) / 2, 1.25 / (np.sqrt(Z * Z + 2.5) - Z))),
+    "sparse_plus": ({}, np.where(Z <= -1, 0, np.where(Z >= 1, Z, (Z + 1) ** 2 / 4))),
     "threshold": ({"threshold": 0.1, "value": -2.0}, np.where(Z > 0.1, Z, -2.0)),
 }
 
@@ -48,6 +51,51 @@ def test_one_line_activations(name, dtype):
         np.testing.assert_allclose(found, expected, rtol=tolerance, atol=10 * tolerance)
 
 
+DERIVATIVES = {  # of those whose docstring has it
+    "log_sigmoid": ({}, 1 - SIGMOID),
+    "squareplus": ({"b": 2.5}, (1 + Z / np.sqrt(Z * Z + 2.5)) / 2),
+    "sparse_plus": ({}, np.clip((Z + 1) / 2, 0, 1)),
+}
+
+
+@pytest.mark.parametrize("name", DERIVATIVES)
+def test_derivatives(name):
+    config, expected = DERIVATIVES[name]
+    activation = fm.activations.get(name, **config)
+    net = fm.Sequential([fm.layers.Activation(activation)], input_dim=len(Z), dtype="float64")
+    _, backward = net.vjp(Z[None])
+    for found in (activation.derivative(Z, activation(Z)), backward(np.ones((1, len(Z))))[1][0]):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_far_from_zero():
+    """Nothing overflows, and small values keep their digits."""
+    z = np.array([-1e30, -1e4, 1e4, 1e30])
+    np.testing.assert_allclose(fm.activations.Squareplus()(z), [1e-30, 1e-4, 1e4, 1e30], rtol=1e-7)
+    np.testing.assert_allclose(fm.activations.Squareplus()(z.astype("f4")), [1e-30, 1e-4, 1e4, 1e30], rtol=1e-6)
+    np.testing.assert_allclose(fm.activations.LogSigmoid()(z), [-1e30, -1e4, 0, 0], rtol=1e-12)
+
+
+ROWS = np.array([[0.1, 0.2, 0.9], [5.0, 1.0, 5.0], [-3.0, -3.0, -3.0], [1000.0, 0.0, 999.5]])
+
+
+def test_sparsemax():
+    """By hand: tau is (sum of the support - 1) / its size."""
+    expected = [[1 / 30, 4 / 30, 25 / 30], [0.5, 0, 0.5], [1 / 3] * 3, [0.75, 0, 0.25]]
+    found = fm.activations.Sparsemax()(ROWS)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-12)
+    da = np.array([[1.0, 2, 6], [1, 2, 6], [1, 2, 6], [1, 2, 6]])
+    dz = fm.activations.Sparsemax().backward(ROWS, found, da)
+    np.testing.assert_allclose(dz, [[-2, -1, 3], [-2.5, 0, 2.5], [-2, -1, 3], [-2.5, 0, 2.5]], atol=1e-12)
+
+
+def test_log_softmax():
+    found = fm.activations.LogSoftmax()(ROWS)
+    np.testing.assert_allclose(np.exp(found), fm.activations.Softmax()(ROWS), rtol=1e-12)
+    assert found[3, 1] == pytest.approx(-1000 - math.log1p(math.exp(-0.5)), rel=1e-12)
+
+
 @pytest.mark.parametrize("approximate", [False, True])
 def test_gelu_has_two_forms(approximate):
     found = fm.activations.GELU(approximate=approximate)(Z)
@@ -56,7 +104,13 @@ def test_gelu_has_two_forms(approximate):
 
 
 @pytest.mark.parametrize(
-    "name, config", [("celu", {"alpha": 0.0}), ("hard_shrink", {"threshold": -1.0}), ("silu", {"beta": math.nan})]
+    "name, config",
+    [
+        ("celu", {"alpha": 0.0}),
+        ("squareplus", {"b": 0}),
+        ("hard_shrink", {"threshold": -1.0}),
+        ("silu", {"beta": math.nan}),
+    ],
 )
 def test_bad_settings(name, config):
     with pytest.raises(ValueError, match=next(iter(config))):

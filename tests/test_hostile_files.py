@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
+from fastmlp.archives._archive import write_arrays
 from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
-from fastmlp.serialization._archive import write_arrays
 
 HEADER = "fastmlp.json"
 

@@ -114,6 +114,74 @@ def test_numbers_for_an_update():
     assert plain.at_step(7) is plain
 
 
+BUILT_INS = [fm.registry.optimizers.resolve(name) for name in fm.registry.optimizers.builtins()]
+SCHEDULED = [(cls, name) for cls in BUILT_INS for name in (*cls.hyperparameters, "weight_decay")]
+
+
+@pytest.mark.parametrize("cls, name", SCHEDULED)
+def test_each_may_be_a_function_of_the_step(cls, name):
+    """Of every built-in; compiled as in NumPy, and a constant function does what its value does."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 3)), rng.normal(size=(40, 2))
+    base = {"momentum": 0.5} if name == "momentum" else {}
+    usual = getattr(cls(**base), name)
+
+    def trained(cls, value):
+        net = fm.Sequential([Dense(5, "tanh"), Dense(2)], input_dim=3, seed=1, dtype="float64")
+        net.compile(cls(**{**base, name: value}), "mse")
+        net.fit(x, y, epochs=4, batch_size=16, verbose=0)
+        return np.concatenate([array.ravel() for array in net.parameters.values()])
+
+    def changing(step):
+        return 0.5 * usual * (1 + 1 / step) + (0.1 / step if name == "weight_decay" else 0.0)
+
+    in_numpy = type(cls.__name__, (cls,), {"elementwise": False})
+    np.testing.assert_allclose(trained(cls, changing), trained(in_numpy, changing), rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(trained(cls, lambda step: usual), trained(cls, usual), rtol=1e-10, atol=1e-13)
+    assert not np.allclose(trained(cls, changing), trained(cls, usual), rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize("cls, name", SCHEDULED)
+def test_each_may_change_between_steps(cls, name):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(16, 3)), rng.normal(size=(16, 2))
+    given = {"momentum": 0.5} if name == "momentum" else {}
+    in_numpy = type(cls.__name__, (cls,), {"elementwise": False})
+    nets = []
+    for kind in (cls, in_numpy):
+        net = fm.Sequential([Dense(5, "tanh"), Dense(2)], input_dim=3, seed=1, dtype="float64")
+        net.compile(kind(**given), "mse")
+        for value in (0.25, 0.5, 0.125):
+            net.train_on_batch(x, y)
+            setattr(net.optimizer, name, value)
+            net.train_on_batch(x, y)
+        nets.append(net)
+    for key, array in nets[0].parameters.items():
+        np.testing.assert_allclose(array, nets[1].parameters[key], rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "make, name",
+    [
+        (lambda: fm.optimizers.RMSprop(), "centered"),
+        (lambda: fm.optimizers.Adam(), "amsgrad"),
+        (lambda: fm.optimizers.AdamW(amsgrad=True), "amsgrad"),
+        (lambda: fm.optimizers.RMSprop(), "momentum"),
+    ],
+)
+def test_settings_that_decide_on_state_are_settled_by_it(make, name):
+    optimizer = make()
+    before = getattr(optimizer, name)
+    setattr(optimizer, name, not before if isinstance(before, bool) else 0.5)
+    optimizer = make()
+    net = fm.Sequential([Dense(2)], input_dim=3)
+    net.compile(optimizer, "mse")
+    with pytest.raises(AttributeError, match=f"{name}: can't become .* compiled with {name}={before}"):
+        setattr(optimizer, name, not before if isinstance(before, bool) else 0.5)
+    setattr(optimizer, name, before)
+    assert optimizer == make()
+
+
 # -- how they run ----------------------------------------------------------------------------------------------------
 
 

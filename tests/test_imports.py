@@ -27,7 +27,17 @@ NEVER = (
 )
 
 LATER = (  # modules that wait until somebody asks for them
-    *("_kernels.reference", "cli", "datasets", "diagnostics", "inspection", "onnx", "plots", "serialization"),
+    *(
+        "_kernels.reference",
+        "archives",
+        "cli",
+        "datasets",
+        "diagnostics",
+        "inspection",
+        "onnx",
+        "plots",
+        "serialization",
+    ),
     *("sklearn", "testing"),
 )
 
@@ -127,7 +137,7 @@ def test_import_imports_no_plugin(tmp_path, run_python):
 
 ORDER = """
 frames
-errors checks configurable copies _version _source_tree
+errors checks configurable copies archives _version _source_tree
 user_code
 registry
 _kernels

@@ -15,8 +15,8 @@ import pytest
 
 import fastmlp as fm
 from fastmlp import serialization
+from fastmlp.archives import _replace
 from fastmlp.layers import Dense
-from fastmlp.serialization import _replace
 
 posix = pytest.mark.skipif(os.name == "nt", reason="no such permissions and locks on Windows")
 

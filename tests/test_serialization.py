@@ -14,8 +14,8 @@ import pytest
 
 import fastmlp as fm
 from fastmlp import serialization
+from fastmlp.archives._archive import write_arrays
 from fastmlp.layers import Activation, BatchNorm, Dense, Dropout
-from fastmlp.serialization._archive import write_arrays
 
 HEADER = "fastmlp.json"
 

@@ -21,13 +21,14 @@ ROWS = np.eye(UNITS, dtype="f4")[LABELS]
 VALUES = {
     "activation": ("tanh", "sigmoid"),
     "alpha": (0.3, 0.6),
-    "amsgrad": (True,),
+    "amsgrad": (True, False),
     "anneal_strategy": ("linear",),
     "apply_class_balancing": (True,),
     "approximate": (True,),
     "at_zero": (0.5,),
     "average": ("micro",),
     "axis": (1, (0, 1)),
+    "b": (1.5,),
     "beta": (0.7, 1.5),
     "beta_1": (0.5,),
     "beta_2": (0.6,),
@@ -38,7 +39,7 @@ VALUES = {
     "bias_regularizer": ("l1",),
     "bins": (4,),
     "boundaries": ([1],),
-    "centered": (True,),
+    "centered": (True, False),
     "chains": ([[], []],),
     "class_id": (1,),
     "clipnorm": (1e-3,),
@@ -55,10 +56,12 @@ VALUES = {
     "ema_overwrite_frequency": (1,),
     "end_learning_rate": (0.05,),
     "epsilon": (0.1,),
+    "factor": (0.5,),
     "final_div_factor": (10.0,),
     "first_decay_steps": (3,),
     "from_logits": (True, False),
     "full": (True,),
+    "gain": (0.5,),
     "gamma": (1.5,),
     "gamma_constraint": ("unit_norm",),
     "gamma_regularizer": ("l1_l2",),
@@ -115,7 +118,9 @@ VALUES = {
     "variance": (2.0,),
     "warmup_steps": (3,),
     "warmup_target": (0.3,),
+    "weight_decay": (0.25, 0.5),
 }
+VALUES_OF = {(fm.regularizers.OrthogonalRegularizer, "mode"): ("columns",)}  # where a name means something else
 
 RATES = {"initial_learning_rate": 0.1, "decay_steps": 2}
 CONFIGS = {  # what objects are made of where the defaults don't do, or where more is to be seen
@@ -132,7 +137,10 @@ CONFIGS = {  # what objects are made of where the defaults don't do, or where mo
     ("layers", "gaussian_noise"): [{"stddev": 0.25}],
     ("layers", "normalization"): [{"mean": 0.1, "variance": 0.5}],
     ("layers", "residual"): [{"layers": [{"name": "dense", "units": 6}]}],
-    ("optimizers", "sgd"): [{}, {"momentum": 0.9}],
+    ("optimizers", "sgd"): [{}, {"momentum": 0.9}, {"weight_decay": 0.1}],
+    ("optimizers", "rmsprop"): [{}, {"momentum": 0.9}, {"centered": True}],
+    ("optimizers", "adam"): [{}, {"amsgrad": True}, {"weight_decay": 0.1}],
+    ("optimizers", "adamw"): [{}, {"amsgrad": True}],
     ("losses", "categorical_crossentropy"): [{}, {"from_logits": True}],
     ("losses", "sparse_categorical_crossentropy"): [{}, {"from_logits": True}],
     ("losses", "binary_crossentropy"): [{}, {"from_logits": True}, {"pos_weight": 3.0}],
@@ -187,7 +195,8 @@ def network(kind, obj, *, build=True):
     elif kind == "initializers":
         layers.append(L.Dense(4, kernel_initializer=obj))
     elif kind == "regularizers":
-        layers.append(L.Dense(4, kernel_regularizer=obj, bias_regularizer=obj))
+        bias = None if isinstance(obj, fm.regularizers.OrthogonalRegularizer) else obj  # it takes matrices alone
+        layers.append(L.Dense(4, kernel_regularizer=obj, bias_regularizer=bias))
     elif kind == "optimizers":
         optimizer = obj
     elif kind == "constraints":
@@ -242,7 +251,7 @@ def flat(value):
 def another(obj, name):
     """A value that the setting does not have."""
     now = getattr(obj, name)
-    for value in VALUES[name]:
+    for value in VALUES_OF.get((type(obj), name), VALUES.get(name)):
         if not np.array_equal(value, now) and getattr(now, "__class__", None).__name__.lower() != str(value):
             return copy.deepcopy(value)
     raise AssertionError(f"no other value for {name} of {obj!r}")

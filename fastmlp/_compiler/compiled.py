@@ -49,6 +49,7 @@ class Compiled:
         self.layers: tuple[Layer, ...] = tuple(layers)
         self.dtype = dtype
         self.seed = seed
+        self.seed_is_drawn = False  # nobody has given one
         self.guard = concurrency.AccessGuard()
         self._network: Network | None = None
         self.optimizer: optimizers.Optimizer | None = None
@@ -293,24 +294,31 @@ class Compiled:
     def hyperparameters(self, n: int) -> NDArray[np.float64]:
         """Return the hyper-parameters of the optimizer at the next `n` steps, a row for each.
 
-        A row has them all for each multiplier of the learning rate, which comes first.
+        A row has them all for each group of parameters, the learning rate first, and behind them, if there is a weight
+        decay, what parameters are multiplied by.
         """
         optimizer, update = self.optimizer, self.executables.settings().update
         assert optimizer is not None
         names = optimizer.hyperparameters[:1] if update.kernel is None else update.kernel.hyperparameters
+        decays = update.kernel is not None and update.kernel.decays
+        names = (*names, "weight_decay") if decays else names
         if not self.follows_schedule():
-            row = self._for_multipliers(np.array([_values_of(optimizer, names)], np.float64))
+            row = self._for_groups(np.array([_values_of(optimizer, names)], np.float64), decays)
             return row if n == 1 else np.repeat(row, n, axis=0)
         first = self.iterations + 1
         rows = [optimizer.hyperparameters_at(step, names) for step in range(first, first + n)]
-        return self._for_multipliers(np.array(rows, np.float64))
+        return self._for_groups(np.array(rows, np.float64), decays)
 
-    def _for_multipliers(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        multipliers = self.memory.multipliers
-        if multipliers == (1.0,):
+    def _for_groups(self, rows: NDArray[np.float64], decays: bool) -> NDArray[np.float64]:
+        groups = self.memory.groups(decays=decays)
+        if groups == ((1.0, False),) and not decays:
             return rows
-        repeated = np.tile(rows, len(multipliers))
-        repeated[:, :: rows.shape[1]] *= multipliers
+        width = rows.shape[1]
+        repeated = np.tile(rows, len(groups))
+        rates, last = repeated[:, ::width], repeated[:, width - 1 :: width]  # views
+        rates *= [group.multiplier for group in groups]
+        if decays:
+            last[...] = 1 - rates * last * [group.decays for group in groups]
         return repeated
 
     def follows_schedule(self) -> bool:
@@ -319,7 +327,12 @@ class Compiled:
         assert optimizer is not None
         if getattr(optimizer.learning_rate_at, "__func__", None) is not optimizers.Optimizer.learning_rate_at:
             return True
-        return any(map(callable, _values_of(optimizer, optimizer.hyperparameters)))
+        return any(map(callable, _values_of(optimizer, (*optimizer.hyperparameters, "weight_decay"))))
+
+    def take_seed(self, seed: int) -> None:
+        """Take the seed of a training that goes on, in place of one that was drawn."""
+        with self.guard.changing("fit"):
+            self._become(seed=seed)
 
     # -- memory --------------------------------------------------------------------------------------------------
 

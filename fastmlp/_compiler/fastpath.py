@@ -51,7 +51,7 @@ def add_to_training(compiled: Compiled, executable: Executable) -> None:
         return
     update = optimizers.execution_of(optimizer).kernel
     assert update is not None
-    hyper = np.zeros(len(compiled.memory.multipliers) * len(update.hyperparameters))
+    hyper = np.zeros(len(compiled.memory.groups(decays=update.decays)) * update.width)
 
     def fill(step: int) -> None:
         hyper[:] = compiled.hyperparameters(1)[0]

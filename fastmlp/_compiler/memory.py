@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,11 +24,26 @@ if TYPE_CHECKING:
     from ..layers import Layer
     from ..optimizers import Optimizer
 
-__all__ = ["Arenas", "ArrayMap", "FirstState", "aligned"]
+__all__ = ["Arenas", "ArrayMap", "FirstState", "Group", "aligned"]
 
 CACHE_LINE = 64  # bytes
 State = dict[str, dict[str, "NDArray[Any]"]]  # of an optimizer: arrays by parameter, then by name
 FirstState = tuple[State, "NDArray[Any]"]
+
+
+class Group(NamedTuple):
+    """Parameters that have the same hyper-parameters in a step.
+
+    Attributes
+    ----------
+    multiplier : float
+        Of the learning rate.
+    decays : bool
+        Whether the weight decay is theirs.
+    """
+
+    multiplier: float
+    decays: bool
 
 
 def aligned(numbers: int, dtype: Any) -> NDArray[Any]:
@@ -195,8 +210,7 @@ class Arenas:
         self._parts: dict[str, tuple[slice, tuple[int, ...]]] = {}  # of the arenas, and their shapes
         self.specs = network.specs("parameter")
         self.size = self._lay_out(self.specs, "parameters")
-        # Of the learning rate: each has its own hyper-parameters in a step.
-        self.multipliers = tuple(dict.fromkeys(spec.learning_rate_multiplier for spec in self.specs.values())) or (1.0,)
+        self._groups = {decays: tuple(dict.fromkeys(self._group_of(decays).values())) for decays in (False, True)}
         buffers = network.specs("buffer")
         self.flat_parameters = aligned(self.size, self.dtype)
         self.flat_gradients = aligned(self.size, self.dtype)
@@ -248,15 +262,27 @@ class Arenas:
         """Another array laid out as the parameters, by name."""
         return self._views(flat, self.specs)
 
-    def segments(self, keys: Collection[str], *, merged: bool) -> list[tuple[int, int, int]]:
-        """Return where parameters lie in their arena: ``(first, last, group)``, where `group` counts `multipliers`.
+    def groups(self, *, decays: bool = False) -> tuple[Group, ...]:
+        """Return the groups of parameters that have hyper-parameters of their own in a step, at least one.
+
+        If nothing `decays`, those that could are like others.
+        """
+        return self._groups[decays]
+
+    def _group_of(self, decays: bool) -> dict[str, Group]:
+        groups = {key: Group(spec.learning_rate_multiplier, decays and spec.decay) for key, spec in self.specs.items()}
+        return groups or {"": Group(1.0, False)}
+
+    def segments(self, keys: Collection[str], *, merged: bool, decays: bool = False) -> list[tuple[int, int, int]]:
+        """Return where parameters lie in their arena: ``(first, last, group)``, where `group` counts `groups`.
 
         If they are `merged`, neighbours of equal attributes are one segment, with the zeros that lie between them: for
         updates that leave those 0.
         """
         segments: list[tuple[int, int, int]] = []
+        group_of = self._group_of(decays)
         for key in filter(keys.__contains__, self.specs):
-            part, group = self._parts[key][0], self.group_of(key)
+            part, group = self._parts[key][0], self._groups[decays].index(group_of[key])
             first, last = part.start, self._padded(part.stop) if merged else part.stop
             if segments and segments[-1][1:] == (first, group):
                 segments[-1] = (segments[-1][0], last, group)
@@ -265,8 +291,8 @@ class Arenas:
         return segments
 
     def group_of(self, key: str) -> int:
-        """Return which of the `multipliers` is that of a parameter."""
-        return self.multipliers.index(self.specs[key].learning_rate_multiplier)
+        """Return in which of the `groups` a parameter is where nothing decays."""
+        return self._groups[False].index(Group(self.specs[key].learning_rate_multiplier, False))
 
     def reference(self, key: str) -> int:
         """Return where an array lies, as operations say it."""

@@ -23,6 +23,8 @@ __all__ = ["check_objective", "check_outputs"]
 
 CLASSES = "probabilities of classes, which sum to 1 in a row"
 ANSWERS = "probabilities that are yes-or-no answers, each by itself"
+LOG_CLASSES = "logarithms of probabilities of classes"
+LOG_ANSWERS = "logarithms of probabilities that are yes-or-no answers"
 NUMBERS = "numbers of any size"
 
 
@@ -32,7 +34,7 @@ class Outputs(NamedTuple):
     Attributes
     ----------
     meaning : str or None
-        `CLASSES`, `ANSWERS`, `NUMBERS`; None where nobody knows.
+        `CLASSES`, `ANSWERS`, logarithms of them, `NUMBERS`; None where nobody knows.
     end : Activation or Layer or None
         What makes them so.
     changed : bool
@@ -63,11 +65,14 @@ class Wanted(NamedTuple):
 
 
 _SOFTMAX, _SIGMOID = "use activation='softmax' in the last layer", "use activation='sigmoid' in the last layer"
+_NONE = "use no activation in the last layer"
 
 # By `Loss.probabilities` and `Loss.accuracy`; "" stands for any accuracy that has no line of its own.
 TABLE: dict[tuple[bool | None, str], Wanted] = {
-    (None, ""): Wanted((CLASSES, ANSWERS, NUMBERS), ""),
-    (False, ""): Wanted((NUMBERS,), "use no activation in the last layer"),
+    (None, ""): Wanted((CLASSES, ANSWERS, LOG_CLASSES, LOG_ANSWERS, NUMBERS), ""),
+    (False, ""): Wanted((NUMBERS,), _NONE),
+    (False, "sparse"): Wanted((NUMBERS, LOG_CLASSES), _NONE),  # their softmax is that of the logits
+    (False, "categorical"): Wanted((NUMBERS, LOG_CLASSES), _NONE),
     (True, ""): Wanted((CLASSES, ANSWERS), _SOFTMAX),
     (True, "sparse"): Wanted((CLASSES,), _SOFTMAX),
     (True, "categorical"): Wanted((CLASSES,), _SOFTMAX),
@@ -131,9 +136,10 @@ def check_outputs(layers: Sequence[Layer]) -> None:
 
 
 def _check_choice(found: Outputs) -> None:
-    if found.units == 1 and found.meaning == CLASSES:
+    if found.units == 1 and found.meaning in (CLASSES, LOG_CLASSES):
         raise ValueError(
-            f"the network ends in {found.end!r} of one unit, so that its output is always 1: use activation='sigmoid' "
+            f"the network ends in {found.end!r} of one unit, so that its output is always "
+            f"{1 if found.meaning == CLASSES else 0}: use activation='sigmoid' "
             "for one yes-or-no output, or 2 units or more"
         )
 
@@ -156,6 +162,8 @@ def outputs_of(layers: Sequence[Layer]) -> Outputs:
 
 def _meaning(activation: Activation) -> str:
     """Return what an activation's values mean: probabilities that it makes of whole rows are those of classes."""
+    if activation.output == "log_probabilities":
+        return LOG_ANSWERS if activation.elementwise else LOG_CLASSES
     if activation.output != "probabilities":
         return NUMBERS
     return ANSWERS if activation.elementwise else CLASSES
@@ -180,7 +188,7 @@ def _outputs_in_words(found: Outputs) -> str:
 def _remedies(loss: Loss, wanted: Wanted, found: Outputs) -> list[str]:
     kind = type(loss).__name__
     remedies = [wanted.remedy]
-    if hasattr(loss, "from_logits") and found.meaning == NUMBERS:
+    if hasattr(loss, "from_logits") and loss.probabilities and found.meaning in _wanted(False, loss.accuracy).takes:
         remedies.append(f"{kind}(from_logits=True)")
     elif hasattr(loss, "from_logits") and loss.probabilities is False:
         if found.meaning in _wanted(True, loss.accuracy).takes and not found.changed:

@@ -140,6 +140,6 @@ def _interval(node: Node, args: list[Interval], given: dict[str, Interval]) -> I
         return choose(args[0][0], args[1][0]), choose(args[0][1], args[1][1])
     if op == "select":
         return min(args[1][0], args[2][0]), max(args[1][1], args[2][1])
-    if op == "pow" and args[0][0] >= 0 and args[0][1] < 1 and args[1][0] >= 1:
-        return 0.0, args[0][1]
+    if op == "pow" and args[0][0] >= 0 and args[0][1] < 1 and args[1][0] >= 0:
+        return 0.0, args[0][1] if args[1][0] >= 1 else 1.0
     raise _Unknown

@@ -13,11 +13,13 @@ from ..checks import check_count, check_integer, check_share
 from ..errors import NonFiniteError
 from .data import Dataset, Given, checked_for, converted, remember
 from .evaluate import run_evaluation
+from .identity import identity_of_network
 from .means import RunningMeans
 from .names import known_columns
 from .position import Position
 from .progress import print_line, prints_lines
 from .source import ArraySource, Block, IterableSource, Source
+from .state import restore_network, restore_position, state_of_network, state_of_position
 from .stretch import run_stretch
 
 if TYPE_CHECKING:
@@ -58,6 +60,10 @@ class Loop:
     ) -> None:
         self.compiled, self.source, self.callbacks, self.position = compiled, source, callbacks, position
         self.validation, self.lines = validation, lines
+        self.first_epoch = position.epoch
+        self.complete = False  # has ended, and not by an exception
+        self._ended = False  # asked to, after the epoch before
+        self._logs: dict[str, float] = {}  # of the epoch before
 
     def run(self, epochs: int) -> None:
         """Train until so many epochs are done, or the training is asked to stop.
@@ -65,19 +71,50 @@ class Loop:
         The network belongs to the calling thread all the time: another one may read it between two steps, and waits for
         that, but gets a RuntimeError where it wants more. Nobody ends the training.
         """
-        logs: dict[str, float] = {}
         with self.compiled.guard.claiming("fit"):
             try:
-                self.callbacks.begin({"epochs": epochs, "steps": self.source.n_batches, "verbose": int(self.lines)})
-                while self.position.epoch < epochs:
-                    logs = self._run_epoch(epochs)
-                    if self.compiled.stop_training:
-                        break
+                params = {"epochs": epochs, "steps": self.source.n_batches, "verbose": int(self.lines)}
+                self.callbacks.begin(params, self)
+                while self.position.epoch < epochs and not self._ended:
+                    self._run_epoch(epochs)
+                    self._ended = self.compiled.stop_training
+                self.complete = True
             finally:
-                self.callbacks.end(logs)
+                self.callbacks.end(self._logs)
 
-    def _run_epoch(self, epochs: int) -> dict[str, float]:
-        """Run the rest of the epoch at hand, and its validation; return its logs."""
+    # -- for a training that may be killed, and goes on ----------------------------------------------------------
+
+    def identity(self) -> dict[str, str]:
+        """Return what must be the same for the training to go on: network, data, arguments, callbacks; in words."""
+        found = {**identity_of_network(self.compiled), **self.source.identity()}
+        if self.validation is not None:
+            found |= {f"validation {name}": words for name, words in self.validation.identity().items()}
+        found["initial_epoch"] = str(self.first_epoch)
+        found["callbacks"] = ", ".join(type(callback).__name__ for callback in self.callbacks.callbacks)
+        return found
+
+    def get_state(self) -> dict[str, Any]:
+        """Return all that decides how the training goes on: after a step, or after an epoch and its callbacks."""
+        return {
+            "network": state_of_network(self.compiled),
+            "position": state_of_position(self.position),
+            "callbacks": self.callbacks.get_state(),
+            "stop_training": self.compiled.stop_training,
+            "logs": dict(self._logs),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Put back what `get_state` returned, before a step."""
+        restore_network(self.compiled, state["network"])
+        restore_position(self.compiled, self.position, state["position"])
+        self.callbacks.set_state(state["callbacks"])
+        self.compiled.stop_training = self._ended = state["stop_training"]
+        self._logs = dict(state["logs"])
+
+    # -- epochs --------------------------------------------------------------------------------------------------
+
+    def _run_epoch(self, epochs: int) -> None:
+        """Run the rest of the epoch at hand, and its validation."""
         epoch = self.position.epoch
         begun = time.perf_counter()
         self.callbacks.on_epoch_begin(epoch)
@@ -89,12 +126,12 @@ class Loop:
             logs |= {f"val_{name}": value for name, value in found.items()}
         if self.lines:
             print_line(epoch, epochs, logs, speed)
+        self._logs = logs
         self.callbacks.on_epoch_end(epoch, logs)
-        return logs
 
     def _train(self) -> tuple[dict[str, float], int]:
         """Run the steps of the epoch at hand that are left; return the means of the epoch, and rows of these steps."""
-        compiled, position, rows = self.compiled, self.position, 0
+        compiled, position, rows, first = self.compiled, self.position, 0, self.position.batch
         if position.order_key is None:
             position.order_key = compiled.epochs
         for block in self.source.blocks(position.batch, position.order_key):
@@ -116,7 +153,7 @@ class Loop:
                 "its end",
                 stacklevel=6,
             )
-        if rows and rows <= position.batch and compiled.network.takes_batch_statistics():
+        if rows and rows <= position.batch - first and compiled.network.takes_batch_statistics():
             warnings.warn(
                 f"fit: all batches of epoch {position.epoch + 1} have one row, of which BatchNorm takes no statistics; "
                 "let them have more",

@@ -95,6 +95,16 @@ class RunningMeans:
                 for metric in self.in_numpy:
                     metric.update(target[part], outputs[part], None if shares is None else shares.copy())
 
+    def get_state(self) -> dict[str, Any]:
+        """Return the sums, and what the metrics in NumPy have seen."""
+        return {"sums": self.sums.copy(), "metrics": [metric.get_state() for metric in self.in_numpy]}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take what `get_state` returned."""
+        self.sums[...] = state["sums"]
+        for metric, own in zip(self.in_numpy, state["metrics"], strict=True):
+            metric.set_state(own)
+
     @property
     def counts(self) -> bool:
         """Whether some row has counted, so that there is a mean."""

@@ -11,6 +11,7 @@ import numpy as np
 from .._kernels import plan as kernel_plan
 from .budget import copy_budget
 from .data import Dataset, check_targets, prepare
+from .identity import identity_of_data
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,6 +75,9 @@ class Source(Protocol):
     def blocks(self, first: int, order_key: int | None) -> Iterator[Block]:
         """Return an epoch's batches from number `first` on."""
 
+    def identity(self) -> dict[str, str]:
+        """Return what tells these batches from others, in words."""
+
 
 class ArraySource:
     """Batches of arrays in memory.
@@ -130,6 +134,15 @@ class ArraySource:
             return iter((Block(self._data, order, self._batch_size, self._loss),))
         return self._cast_blocks(order)
 
+    def identity(self) -> dict[str, str]:
+        """Return what tells these batches from others, in words: sizes and checksums of the data."""
+        return {
+            **identity_of_data(self._data, self._compiled.dtype),
+            "batch_size": str(self._batch_size),
+            "steps_per_epoch": str(self.limit),
+            "shuffle": str(self._shuffle),
+        }
+
     def _cast_blocks(self, order: NDArray[np.int64]) -> Iterator[Block]:
         dtype = self._compiled.dtype
         batches = max(BLOCK_BYTES // max(self._data.row_bytes(dtype) * self._batch_size, 1), 1)
@@ -166,3 +179,7 @@ class IterableSource:
             data = prepare(self._compiled, *batch, training=True, weightless=True).readable(self._compiled.dtype)
             loss, _ = self._compiled.objective()
             yield Block(data, np.arange(len(data.x), dtype=np.int64), len(data.x), loss)
+
+    def identity(self) -> dict[str, str]:
+        """Return what can be known of an iterable."""
+        return {"x": "an iterable", "steps_per_epoch": str(self.limit)}

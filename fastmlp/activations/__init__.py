@@ -19,8 +19,9 @@ from ._execution import check_trainable as check_trainable
 from ._execution import execution_of as execution_of
 from ._execution import verify as verify
 from ._function import Recorded
-from ._piecewise import HardShrink, HardSigmoid, HardSiLU, HardTanh, PReLU, ReLU6, SoftShrink, Threshold
-from ._smooth import CELU, ELU, GELU, SELU, Mish, SiLU, Softplus, Softsign, TanhShrink
+from ._piecewise import HardShrink, HardSigmoid, HardSiLU, HardTanh, PReLU, ReLU6, SoftShrink, SparsePlus, Threshold
+from ._rows import LogSoftmax, Sparsemax
+from ._smooth import CELU, ELU, GELU, SELU, LogSigmoid, Mish, SiLU, Softplus, Softsign, Squareplus, TanhShrink
 
 __all__ = [
     "CELU",
@@ -36,6 +37,8 @@ __all__ = [
     "HardTanh",
     "Identity",
     "LeakyReLU",
+    "LogSigmoid",
+    "LogSoftmax",
     "Mish",
     "NativeKernel",
     "PReLU",
@@ -49,6 +52,9 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Softsign",
+    "SparsePlus",
+    "Sparsemax",
+    "Squareplus",
     "Tanh",
     "TanhShrink",
     "Threshold",

@@ -37,7 +37,7 @@ class Activation(Configurable):
     output : str or None
         ``"probabilities"`` where the values of a row are probabilities: yes-or-no answers each by itself where it is
         elementwise (sigmoid), else of classes, which sum to 1 (softmax). Losses of probabilities ask for it, losses of
-        logits refuse it.
+        logits refuse it. ``"log_probabilities"`` where they are the logarithms of such (log softmax, log sigmoid).
     native : NativeKernel or None
         Compiled functions that do the same; a subclass that changes `forward` sets its own, or None.
     """

@@ -73,6 +73,18 @@ class HardSiLU(_Formula):
         return z * np.clip(z / 6 + 0.5, 0, 1)
 
 
+@registry.builtin("sparse_plus")
+class SparsePlus(_Formula):
+    """``0 if z <= -1 else z if z >= 1 else (z + 1)^2 / 4``, with a continuous derivative, as in Keras.
+
+    That is 0, 1 and ``(z + 1) / 2``: the hard sigmoid of ``z``, whose integral it is.
+    """
+
+    def forward(self, z: NDArray[Any]) -> NDArray[Any]:
+        near = np.clip(z, -1, 1) + 1
+        return near * near / 4 + np.maximum(z - 1, 0)
+
+
 class _Threshold(_Formula):
     initializer = "lecun_normal"
 

@@ -43,6 +43,37 @@ class Softplus(_Formula):
         return np.logaddexp(z, z.dtype.type(0))
 
 
+@registry.builtin("log_sigmoid")
+class LogSigmoid(_Formula):
+    """``log(1 / (1 + e^-z)) = -log(1 + e^-z)``, without overflow; its derivative is ``1 / (1 + e^z)``."""
+
+    output = "log_probabilities"
+
+    def forward(self, z: NDArray[Any]) -> NDArray[Any]:
+        return -np.logaddexp(-z, z.dtype.type(0))
+
+
+@registry.builtin("squareplus")
+class Squareplus(_Formula):
+    """``(z + sqrt(z^2 + b)) / 2``, a softplus without exponentials (Barron, arXiv:2112.11687).
+
+    The derivative is ``(1 + z / sqrt(z^2 + b)) / 2``. Below 0 it is computed as ``b / 2 / (sqrt(z^2 + b) - z)``, which
+    does not cancel.
+
+    Parameters
+    ----------
+    b : float
+        Above 0; 4 gives ReLU's value within 1, at 0.
+    """
+
+    def __init__(self, b: float = 4.0) -> None:
+        self.b = _check_positive("b", b)
+
+    def forward(self, z: NDArray[Any]) -> NDArray[Any]:
+        far = np.abs(z) + np.hypot(z, z.dtype.type(math.sqrt(self.b)))
+        return np.where(z < 0, (self.b / 2) / far, far / 2)
+
+
 @registry.builtin("softsign")
 class Softsign(_Formula):
     """``z / (1 + |z|)`` (Glorot and Bengio, AISTATS 2010)."""

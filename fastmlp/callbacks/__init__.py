@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._backup import BackupAndRestore
 from ._base import Callback
 from ._checkpoint import ModelCheckpoint
 from ._functions import LambdaCallback
@@ -15,6 +16,7 @@ from ._tensorboard import TensorBoard
 from ._terminate import TerminateOnNaN
 
 __all__ = [
+    "BackupAndRestore",
     "CSVLogger",
     "Callback",
     "CallbackList",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NonFiniteError
+from ._backup import BackupAndRestore, Training
 from ._base import Callback, Logs
 from ._checks import check_callbacks, interval_of, own_hooks
 from ._history import History
@@ -23,6 +24,8 @@ _OF_HISTORY = own_hooks(History())
 
 class CallbackList:
     """The callbacks of one ``fit``, asked in the order in which they were given, a `History` last.
+
+    Behind all of them is a `BackupAndRestore`, wherever it was given: it keeps what they have made of the training.
 
     Parameters
     ----------
@@ -45,11 +48,19 @@ class CallbackList:
         self.history = given[0] if given else History()
         self._hooks: dict[str, list[Callable[..., None]]] = {}  # only those that somebody has
         self._watching: list[_Watcher] = []
+        backups = [callback for callback in self.callbacks if isinstance(callback, BackupAndRestore)]
+        if len(backups) > 1:
+            raise ValueError(f"callbacks: a training is kept by one BackupAndRestore, got {len(backups)}")
+        for backup in backups:
+            self.callbacks.remove(backup)
         for callback in self.callbacks:
             self._add(callback, own_hooks(callback))
         if not given:
             self.callbacks.append(self.history)
             self._add(self.history, _OF_HISTORY)
+        for backup in backups:
+            self.callbacks.append(backup)
+            self._add(backup, own_hooks(backup))
         self._due: list[_Watcher] = []
         self._begun: list[Callback] = []
 
@@ -63,12 +74,14 @@ class CallbackList:
         for method in self._hooks.get(hook, ()):
             method(*arguments)
 
-    def begin(self, params: Mapping[str, Any]) -> None:
+    def begin(self, params: Mapping[str, Any], training: Training) -> None:
         """Hand over the network and what is known of the training, then call ``on_train_begin``."""
         self._model.history = self.history  # first: whatever fails from here on, it is this training's
         for callback in self.callbacks:
             callback.set_params(params)
             callback.set_model(self._model)
+            if isinstance(callback, BackupAndRestore):
+                callback.set_training(training)
         for callback in self.callbacks:
             callback.on_train_begin({})
             self._begun.append(callback)
@@ -87,6 +100,15 @@ class CallbackList:
             except BaseException:
                 self._end_each(callbacks, logs)  # the others
                 raise
+
+    def get_state(self) -> list[Any]:
+        """Return the state of each callback."""
+        return [callback.get_state() for callback in self.callbacks]
+
+    def set_state(self, states: list[Any]) -> None:
+        """Put back what `get_state` returned."""
+        for callback, state in zip(self.callbacks, states, strict=True):
+            callback.set_state(state)
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Tell that an epoch begins."""

@@ -219,7 +219,7 @@ class Layer(Configurable):
         initializer : str, Initializer or dict
             What gives it its first values.
         decay : bool
-            Whether it is one that weight decay would shrink; no built-in optimizer has weight decay yet.
+            Whether it shrinks where the optimizer has a weight decay, as kernels do.
         trainable : bool
             Whether training changes it; if the layer is not ``trainable``, it never does.
         learning_rate_multiplier : float

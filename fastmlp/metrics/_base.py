@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..configurable import Configurable
+from ..configurable import Configurable, init_parameters
 from ..errors import UnknownNameError
 from ..registry import metrics as registry
 from ..user_code import returned
@@ -62,6 +62,19 @@ class Metric(Configurable):
         self.total += float(values.sum() if weight is None else values @ weight)
         self.weight += float(len(values) if weight is None else weight.sum())
 
+    def get_state(self) -> dict[str, Any]:
+        """Return what was seen so far, for a training that is killed and goes on: all attributes but the settings.
+
+        A metric that keeps more than numbers, strings, arrays, and lists, tuples and dicts of them writes its own.
+        """
+        settings = init_parameters(type(self))
+        return {name: value for name, value in vars(self).items() if name not in settings}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take what `get_state` returned."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
     def result(self) -> float:
         """Return the weighted mean over the rows seen."""
         return self.total / self.weight if self.weight else float("nan")
@@ -72,8 +85,11 @@ registry.base = Metric
 
 def metric_name(metric: Metric) -> str:
     """Return a metric's name in logs; an object of the user's own class needs no registered one."""
-    if isinstance(metric.name, str):
-        return metric.name
+    return metric.name if isinstance(metric.name, str) else registered_name(metric)
+
+
+def registered_name(metric: Metric) -> str:
+    """Return the name that a metric is registered by, or that of its class."""
     try:
         return registry.identify(metric)
     except UnknownNameError:

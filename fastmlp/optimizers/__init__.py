@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..registry import optimizers as registry
 from ._adadelta import Adadelta
 from ._adagrad import Adagrad
-from ._adam import Adam
+from ._adam import Adam, AdamW
 from ._adamax import Adamax
 from ._averaging import AVERAGE as AVERAGE
 from ._averaging import Averaging as Averaging
@@ -22,7 +22,7 @@ from ._radam import RAdam
 from ._rmsprop import RMSprop
 from ._sgd import SGD
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "Adamax", "Lion", "Nadam", "Optimizer", "RAdam", "RMSprop"]
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Nadam", "Optimizer", "RAdam", "RMSprop"]
 
 for _cls in list(globals().values()):
     if isinstance(_cls, type) and issubclass(_cls, Optimizer):

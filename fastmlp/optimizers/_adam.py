@@ -1,4 +1,4 @@
-"""Adam: steps of the size of the learning rate, by moments of the gradient."""
+"""Adam and AdamW: steps of the size of the learning rate, by moments of the gradient."""
 
 from __future__ import annotations
 
@@ -84,3 +84,40 @@ class Adam(Optimizer):
             v = largest
         rate = learning_rate / (1 - self.beta_1**step)
         param -= rate * m / (np.sqrt(v / (1 - self.beta_2**step)) + self.epsilon)
+
+
+@registry.builtin("adamw")
+class AdamW(Adam):
+    """``w -= lr wd w``, and then Adam: ``m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, w -= lr mhat / (...)``.
+
+    Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019, Algorithm 2, where the learning rate scales
+    the decay too, as in torch. Of a network, parameters that were added with ``decay=True`` decay, which are kernels;
+    torch and Keras decay all, unless told otherwise. It is `Adam` with another default, and has its kernel.
+
+    Parameters
+    ----------
+    learning_rate : float or callable
+    beta_1, beta_2 : float or callable
+        Shares kept of the moments, in [0, 1).
+    epsilon : float or callable
+        Added to ``sqrt(vhat)``.
+    amsgrad : bool
+        Divide by the largest root so far; it is traced, and keeps one more array.
+    weight_decay : float or callable
+        wd; 0.01, as in torch. Keras has 0.004.
+    **options
+        What every optimizer takes, see `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Scheduled = 0.001,
+        beta_1: Scheduled = 0.9,
+        beta_2: Scheduled = 0.999,
+        epsilon: Scheduled = 1e-8,
+        amsgrad: bool = False,
+        *,
+        weight_decay: Scheduled = 0.01,
+        **options: Any,
+    ) -> None:
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **options)

@@ -12,7 +12,7 @@ from ..configurable import Configurable, unknown_parameters
 from ..registry import optimizers as registry
 from ._averaging import Averaging, check_every
 from ._clipping import Clipping, check_limit
-from ._hyperparameters import Hyperparameter, Scheduled, checked_rate, value_at
+from ._hyperparameters import Decay, Hyperparameter, Scheduled, checked_rate, value_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +30,10 @@ class Optimizer(Configurable):
     learning_rate : float or callable
         A number; or a schedule, ``{"name": ..., **config}`` of one, or any pure function of the step (from 1 on) that
         gives one. May be set between steps. With a plain function, a network can be copied but not saved.
+    weight_decay : float or callable
+        Decoupled from the gradient, and scaled by the learning rate: before a step ``w -= lr wd w``, for parameters
+        that were added with ``decay=True``: kernels, but no biases, nor scales and shifts of normalizations. Loshchilov
+        and Hutter, Decoupled weight decay regularization, ICLR 2019, as torch's AdamW has it.
     clipvalue, clipnorm, global_clipnorm : float or None
         Limits of gradients, above 0; None: no limit. Each number g becomes ``min(max(g, -clipvalue), clipvalue)``; then
         the gradient of each parameter whose norm is above `clipnorm` is scaled to it; then all gradients together, if
@@ -52,9 +56,9 @@ class Optimizer(Configurable):
         Whether `update` treats each number of a parameter alone, and does the same at each call. Then it is traced
         once and runs compiled over all parameters together, as a built-in does; up to 3 arrays of state.
     hyperparameters : tuple of str
-        Attributes that are hyper-parameters of a step, the learning rate first: each may be a number or a pure function
-        of the step. A built-in's kernel takes them in this order. If one beside the learning rate is a function,
-        `update` runs on a copy of the optimizer that holds its value at the step.
+        Attributes that are hyper-parameters of a step, the learning rate first and the weight decay aside: each may be
+        a number or a pure function of the step. A built-in's kernel takes them in this order. If one beside the
+        learning rate is a function, `update` runs on a copy of the optimizer that holds its value at the step.
     least_state : mapping of str to float
         The least number that arrays of state can hold, by name, ``-math.inf`` for any finite one: others are neither
         saved nor loaded. Arrays that are not named may hold anything, NaN included.
@@ -83,11 +87,13 @@ class Optimizer(Configurable):
     )
 
     learning_rate = Hyperparameter()
+    weight_decay = Decay()
 
     def __init__(
         self,
         learning_rate: Scheduled = 0.001,
         *,
+        weight_decay: Scheduled = 0.0,
         clipvalue: float | None = None,
         clipnorm: float | None = None,
         global_clipnorm: float | None = None,
@@ -99,6 +105,7 @@ class Optimizer(Configurable):
         if unknown:
             raise unknown_parameters(type(self), unknown)
         self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
         self.clipvalue = check_limit("clipvalue", clipvalue)
         self.clipnorm = check_limit("clipnorm", clipnorm)
         self.global_clipnorm = check_limit("global_clipnorm", global_clipnorm)
@@ -127,6 +134,12 @@ class Optimizer(Configurable):
                 f"{name}: can't become {value!r}, since the optimizer was compiled with {name}={before!r}, and keeps "
                 f"the state of that; call compile(fm.optimizers.{type(self).__name__}({name}=...)) with a new one"
             )
+
+    @property
+    def decays(self) -> bool:
+        """Whether there is a weight decay: one that is a function of the step, or not 0."""
+        decay = self.weight_decay
+        return callable(decay) or decay != 0
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of one step, counted from 1."""

@@ -6,7 +6,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._tracing.execution import Execution, in_python
-from ._adam import Adam
+from ._adam import Adam, AdamW
 from ._base import Optimizer
 from ._sgd import SGD
 
@@ -32,6 +32,9 @@ class KernelSpec(NamedTuple):
         Arrays of state, each of the size of all parameters.
     has_velocity, nesterov : bool
         Of SGD, static.
+    decays : bool
+        Whether parameters with ``decay=True`` are multiplied by a factor first, which comes behind the
+        hyper-parameters: 1 minus learning rate times weight decay.
     program : Assembled or None
         Of a traced update.
     ranges : tuple of int or None
@@ -45,6 +48,12 @@ class KernelSpec(NamedTuple):
     nesterov: bool = False
     program: Assembled | None = None
     ranges: tuple[int, ...] | None = None
+    decays: bool = False
+
+    @property
+    def width(self) -> int:
+        """How many numbers the kernel reads of a group of parameters at each step."""
+        return len(self.hyperparameters) + self.decays
 
     @property
     def guarded(self) -> bool:
@@ -56,20 +65,28 @@ def execution_of(optimizer: Optimizer) -> Execution[KernelSpec]:
     """Return how `optimizer` runs, in any dtype; it may be asked at every step.
 
     A subclass of a built-in may have changed it: it is traced if it says that it is elementwise. A traced
-    one is traced again where an attribute has changed, the learning rate aside.
+    one is traced again where an attribute has changed, learning rate and weight decay aside.
     """
+    found = _execution_of(optimizer)
+    if found.kernel is None or not optimizer.decays:
+        return found
+    return Execution(found.mode, found.kernel._replace(decays=True))
+
+
+def _execution_of(optimizer: Optimizer) -> Execution[KernelSpec]:
+    """Return how `optimizer` runs, the weight decay aside."""
     if type(optimizer) is SGD:
         has_velocity = callable(optimizer.momentum) or optimizer.momentum != 0
         return Execution(
             "builtin", KernelSpec("sgd", SGD.hyperparameters, int(has_velocity), has_velocity, optimizer.nesterov)
         )
-    if type(optimizer) is Adam and not optimizer.amsgrad:
+    if isinstance(optimizer, Adam) and type(optimizer) in (Adam, AdamW) and not optimizer.amsgrad:
         return Execution("builtin", KernelSpec("adam", Adam.hyperparameters, 2))
     if not optimizer.elementwise:
         return in_python("its class doesn't say that it is elementwise")
     from .._tracing.cache import remembered  # late: built-ins never need it
 
-    ignoring = optimizer.data_attributes | {"learning_rate"}
+    ignoring = optimizer.data_attributes | {"learning_rate", "weight_decay"}
     return remembered(optimizer, "update", lambda: _traced(optimizer), ignoring)
 
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, overload
 
 from ..checks import check_number, check_share
+from ..configurable import init_parameters
 from ..registry import schedules as schedule_registry
 from ..user_code import returned_number
 
-__all__ = ["Hyperparameter", "Momentum", "Scheduled", "checked_rate", "keeps_velocity", "value_at"]
+__all__ = ["Decay", "Hyperparameter", "Momentum", "Scheduled", "checked_rate", "keeps_velocity", "value_at"]
 
 # What is set: a number, a schedule or any function of the step, or the configuration of a schedule.
 # What is read is typed as a number.
@@ -32,10 +33,12 @@ class Hyperparameter:
     ----------
     check : callable, optional
         ``check(name, value) -> float``; by default a finite number of at least 0.
+    default : float, optional
+        What is read where nothing was set, which is an AttributeError else.
     """
 
-    def __init__(self, check: Callable[[str, Any], float] = _at_least_0) -> None:
-        self.check = check
+    def __init__(self, check: Callable[[str, Any], float] = _at_least_0, default: float | None = None) -> None:
+        self.check, self.default = check, default
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -52,6 +55,8 @@ class Hyperparameter:
         try:
             return vars(optimizer)[self.name]
         except KeyError:
+            if self.default is not None:
+                return self.default
             kind = type(optimizer).__name__
             raise AttributeError(f"{kind!r} object has no attribute {self.name!r}") from None
 
@@ -81,6 +86,22 @@ class Momentum(Hyperparameter):
             raise AttributeError(
                 f"momentum: can't become {value!r}, since the optimizer was compiled with momentum={before!r}, and "
                 f"keeps {has}; call compile(fm.optimizers.{type(optimizer).__name__}(momentum=...)) with a new one"
+            )
+        super().__set__(optimizer, value)
+
+
+class Decay(Hyperparameter):
+    """The weight decay, which every optimizer has: 0 where none was set, also in classes that don't know of it."""
+
+    def __init__(self) -> None:
+        super().__init__(default=0.0)
+
+    def __set__(self, optimizer: object, value: Scheduled) -> None:
+        cls = type(optimizer)
+        if self.name in vars(optimizer) and self.name not in init_parameters(cls):
+            raise AttributeError(
+                f"{cls.__name__} has no {self.name} in its configuration, so that copies and files would lose it: let "
+                "its __init__ take **options, and pass them on by super().__init__(learning_rate, **options)"
             )
         super().__set__(optimizer, value)
 

@@ -89,7 +89,7 @@ class Nadam(Optimizer):
     ) -> None:
         m, v, product = state["m"], state["v"], state["product"]
         now, ahead = (self.beta_1 * (1 - 0.5 * 0.96 ** (self.momentum_decay * t)) for t in (step, step + 1))
-        product *= now
+        product[...] = now * np.minimum(product, 1.0)  # which it never exceeds, but that is not known of state
         product *= product > NOTHING  # else it would stay among the smallest numbers for ever
         m += (1 - self.beta_1) * (grad - m)
         v += (1 - self.beta_2) * (grad * grad - v)

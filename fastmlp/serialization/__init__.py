@@ -25,11 +25,10 @@ import numpy as np
 
 from .._compiler.compiled import Compiled
 from .._compiler.contents import arrays_of, check_values, least_values
+from ..archives import Archive, Damaged, check_numbers, checksum, given_path, replacing, write_arrays
 from ..checks import one_line
 from ..errors import PluginError, UnknownNameError
-from ._archive import Archive, Damaged, check_numbers, checksum, write_arrays
 from ._header import HEADER_BYTES, read_header, write_header
-from ._replace import given_path, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

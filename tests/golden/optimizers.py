@@ -57,6 +57,10 @@ CASES = {
     "adam": Case("Adam", {}, "Adam", {}),
     "adam, other betas": Case("Adam", {"beta_1": 0.5, "beta_2": 0.8}, "Adam", {"betas": (0.5, 0.8)}),
     "amsgrad": Case("Adam", {"amsgrad": True, "beta_2": 0.9}, "Adam", {"amsgrad": True, "betas": (0.9, 0.9)}),
+    "adamw": Case("AdamW", {}, "AdamW", {}),
+    "adamw, amsgrad": Case(
+        "AdamW", {"amsgrad": True, "weight_decay": 0.1}, "AdamW", {"amsgrad": True, "weight_decay": 0.1}
+    ),
     "adamax": Case("Adamax", {}, "Adamax", {}),
     "nadam": Case("Nadam", {}, "NAdam", {}),
     "nadam of Keras": Case("Nadam", {"momentum_decay": 1.0}, None, {}),

@@ -17,7 +17,8 @@ __all__ = ["add_clipping"]
 def add_clipping(to: Lowering, clipping: Clipping) -> None:
     """Clip the gradients of what is learned: by value, then each parameter's norm, then the norm of all."""
     to.index = NONE
-    alone = [(first, last, k) for k, (first, last, _) in enumerate(to.memory.segments(to.trainable, merged=False))]
+    each = [to.memory.segments({key}, merged=False) for key in to.memory.specs if key in to.trainable]
+    alone = [(first, last, k) for k, ((first, last, _),) in enumerate(filter(None, each))]  # neighbours may touch
     merged = [(first, last, 0) for first, last, _ in to.memory.segments(to.trainable, merged=True)]
     if not alone:
         return

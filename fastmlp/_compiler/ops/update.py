@@ -30,15 +30,19 @@ def add_update(to: Lowering, optimizer: Optimizer) -> None:
             f"{optimizer!r} keeps other state than when the network was compiled (was its momentum changed?): "
             "call compile again"
         )
-    width = len(spec.hyperparameters)
     merged, alone = (
-        [(first, last, group * width) for first, last, group in to.memory.segments(to.trainable, merged=merged)]
+        [
+            (first, last, group * spec.width)
+            for first, last, group in to.memory.segments(to.trainable, merged=merged, decays=spec.decays)
+        ]
         for merged in (spec.program is None, False)
     )
     if not merged:
         return
     fields: dict[str, Any] = {"segments": to.entries(merged), "n_segments": len(merged), "slot_stride": size}
     fields |= {"guarded_segments": to.entries(alone), "n_guarded": len(alone)}
+    if spec.decays:
+        fields["decay"] = len(spec.hyperparameters)  # behind them
     if spec.program is not None:
         fields |= {"program": to.load(spec.program), "n_slots": spec.slots}
         if spec.ranges is not None:
@@ -58,6 +62,7 @@ def _call(keys: frozenset[str]) -> Call:
     def call(executable: Any, batch: int) -> None:
         arenas, optimizer = executable.arenas, executable.optimizer
         stepped = optimizer.at_step(executable.iteration)
+        (decay,) = optimizer.hyperparameters_at(executable.iteration, ["weight_decay"])
         gradients = {key: executable.gradients[key] for key in arenas.parameters if key in keys}
         optimizer.clipping.apply(list(gradients.values()))
         for key in gradients:
@@ -73,6 +78,8 @@ def _call(keys: frozenset[str]) -> Call:
             given = dict(own)
             learning_rate = float(executable.hyper[arenas.group_of(key)])
             with np.errstate(all="ignore"):  # what is not finite is told by an error of ours
+                if decay and arenas.specs[key].decay:
+                    copy *= 1 - learning_rate * decay
                 answer = stepped.update(copy, gradient, given, learning_rate, executable.iteration)
             _check_update(optimizer, key, answer, own, given)
             executable.staged += [(key, target, value) for value, target in targets]

@@ -76,7 +76,7 @@ def _check_target(target: str, path: str) -> None:
     except OSError:
         return
     if not stat.S_ISREG(mode):
-        raise OSError(f"{path}: not a regular file, so no network can be written in its place")
+        raise OSError(f"{path}: not a regular file, so no file can be written in its place")
 
 
 def _named(error: OSError, path: str, folder: str) -> OSError:
