@@ -184,6 +184,13 @@ def test_a_table_is_penalized():
     assert net.evaluate(x, np.ones((3, 2)))["loss"] == pytest.approx(plain + 0.01 * (table**2).sum())
 
 
+def test_a_table_is_constrained():
+    net = fm.Sequential([Embedding(4, 2, embeddings_constraint="non_neg")], input_dim=1, seed=0)
+    net.compile("sgd", "mean_squared_error")
+    net.train_on_batch(np.array([[0], [2], [3]]), -np.ones((3, 2)))
+    assert (net.parameters["0.embeddings"] >= 0).all()
+
+
 def test_columns_go_side_by_side_in_their_order():
     table = np.arange(8.0).reshape(4, 2)
     layer = Columns([((2, 0), []), (1, Embedding(4, 2))], remainder="passthrough")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ..checks import check_integer
+from ..constraints import constraint_of
 from ..registry import initializers as initializer_registry
 from ..registry import layers as registry
 from ..regularizers import regularizer_of
@@ -28,6 +29,8 @@ class Embedding(Layer):
     embeddings_initializer : name or Initializer
     embeddings_regularizer : name, Regularizer or None
         A penalty, which is a part of the loss.
+    embeddings_constraint : name, Constraint or None
+        What the table is made to be after each update.
     name, trainable : as `Layer`
 
     Raises
@@ -56,7 +59,7 @@ class Embedding(Layer):
 
     output_is_known = True
     fixed_once_built = Layer.fixed_once_built | {
-        *("input_dim", "output_dim", "embeddings_initializer", "embeddings_regularizer")
+        *("input_dim", "output_dim", "embeddings_initializer", "embeddings_regularizer", "embeddings_constraint")
     }
     conformance: ClassVar[dict[str, Any]] = {
         "config": {"input_dim": 7, "output_dim": 2},
@@ -71,6 +74,7 @@ class Embedding(Layer):
         *,
         embeddings_initializer: Any = "random_uniform",
         embeddings_regularizer: Any = None,
+        embeddings_constraint: Any = None,
         name: str | None = None,
         trainable: bool = True,
     ) -> None:
@@ -79,6 +83,7 @@ class Embedding(Layer):
         self.output_dim = check_integer("output_dim", output_dim, 1)
         self.embeddings_initializer = initializer_registry.get(embeddings_initializer)
         self.embeddings_regularizer = regularizer_of(embeddings_regularizer)
+        self.embeddings_constraint = constraint_of(embeddings_constraint)
 
     @property
     def ids(self) -> int:
