@@ -1,6 +1,6 @@
 """Kill trainings with SIGKILL at random moments, start them again by the same script, and compare with one left alone.
 
-    python build_support/kills.py [--kills 100] [--seed 0] [--only adam,plateau,iterable,drawn]
+    python build_support/kills.py [--kills 100] [--seed 0] [--only adam,adamw,plateau,iterable,drawn]
 
 Each training is killed so many times, at a random moment after a random number of steps. What is compared, bit for bit:
 parameters, running statistics, optimizer state, counters, the history, the table of `CSVLogger`, the files of
@@ -79,6 +79,17 @@ def adam(folder, callbacks):
     return net, net.fit(X, Y, callbacks=[backup, *callbacks, C.CSVLogger(folder / "log.csv")], verbose=0, **options)
 
 
+def adamw(folder, callbacks):
+    """AdamW, a cosine schedule, clipping by the global norm, averaged weights that change places; weights decay."""
+    net = network()
+    rate = fm.schedules.CosineDecay(0.02, 200)
+    optimizer = fm.optimizers.AdamW(rate, weight_decay=0.01, global_clipnorm=0.5, use_ema=True, ema_momentum=0.9)
+    net.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    backup = C.BackupAndRestore(folder / "backup", save_freq="epoch", every_seconds=0.01)
+    callbacks = [C.SwapEMAWeights(swap_on_epoch=True), C.ModelCheckpoint(folder / "net"), backup, *callbacks]
+    return net, net.fit(X, Y, epochs=12, batch_size=16, validation_split=0.2, callbacks=callbacks, verbose=0)
+
+
 def plateau(folder, callbacks):
     """Callbacks with states, a metric in NumPy, weights, float64; kept after epochs and every so many seconds."""
     net = network(dtype="float64", metrics=("accuracy", Spread()))
@@ -114,7 +125,7 @@ def drawn(folder, callbacks):
     return net, net.fit(X, Y, epochs=8, batch_size=16, callbacks=[backup, *callbacks], verbose=0)
 
 
-TRAININGS = {one.__name__: one for one in (adam, plateau, iterable, drawn)}
+TRAININGS = {one.__name__: one for one in (adam, adamw, plateau, iterable, drawn)}
 
 
 def contents(net, history, folder):
