@@ -25,6 +25,9 @@ import fastmlp as fm
 
 C, L = fm.callbacks, fm.layers
 ROWS, FEATURES, CLASSES = 330, 6, 3
+EPOCHS = int(
+    os.environ.get("KILLS_EPOCHS", "12")
+)  # of a training; `main` takes more where it is to be killed more often
 RNG = np.random.default_rng(3)
 X, Y = RNG.normal(size=(ROWS, FEATURES)).astype("f4"), RNG.integers(0, CLASSES, ROWS)
 
@@ -75,7 +78,7 @@ def adam(folder, callbacks):
     """A learning rate that is a function of the step, everything compiled, kept every 7 steps."""
     net = network(rate=lambda step: 0.02 / (1 + 0.01 * step))
     backup = C.BackupAndRestore(folder / "backup", save_freq=7)
-    options = {"epochs": 12, "batch_size": 16, "validation_split": 0.2}
+    options = {"epochs": EPOCHS, "batch_size": 16, "validation_split": 0.2}
     return net, net.fit(X, Y, callbacks=[backup, *callbacks, C.CSVLogger(folder / "log.csv")], verbose=0, **options)
 
 
@@ -87,7 +90,7 @@ def adamw(folder, callbacks):
     net.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     backup = C.BackupAndRestore(folder / "backup", save_freq="epoch", every_seconds=0.01)
     callbacks = [C.SwapEMAWeights(swap_on_epoch=True), C.ModelCheckpoint(folder / "net"), backup, *callbacks]
-    return net, net.fit(X, Y, epochs=12, batch_size=16, validation_split=0.2, callbacks=callbacks, verbose=0)
+    return net, net.fit(X, Y, epochs=EPOCHS, batch_size=16, validation_split=0.2, callbacks=callbacks, verbose=0)
 
 
 def plateau(folder, callbacks):
@@ -103,7 +106,7 @@ def plateau(folder, callbacks):
         Counting(),
         *callbacks,
     ]
-    options = {"epochs": 12, "batch_size": 16, "validation_data": (X[:50], Y[:50]), "class_weight": {1: 2.0}}
+    options = {"epochs": EPOCHS, "batch_size": 16, "validation_data": (X[:50], Y[:50]), "class_weight": {1: 2.0}}
     return net, net.fit(X, Y, callbacks=callbacks, sample_weight=np.arange(ROWS) % 3, verbose=0, **options)
 
 
@@ -115,14 +118,14 @@ def iterable(folder, callbacks):
     ends = [0, *sorted(RNG.choice(np.arange(5, ROWS, 5), 20, replace=False)), ROWS]
     batches = [(X[a:b], Y[a:b]) for a, b in pairwise(ends)]
     backup = C.BackupAndRestore(folder / "backup", save_freq=4)
-    return net, net.fit(batches, epochs=12, callbacks=[backup, Counting(), *callbacks], verbose=0)
+    return net, net.fit(batches, epochs=EPOCHS, callbacks=[backup, Counting(), *callbacks], verbose=0)
 
 
 def drawn(folder, callbacks):
     """A seed that nobody has given: that of the process which was the first to keep the training."""
     net = network(seed=None)
     backup = C.BackupAndRestore(folder / "backup", save_freq=3)
-    return net, net.fit(X, Y, epochs=8, batch_size=16, callbacks=[backup, *callbacks], verbose=0)
+    return net, net.fit(X, Y, epochs=EPOCHS, batch_size=16, callbacks=[backup, *callbacks], verbose=0)
 
 
 TRAININGS = {one.__name__: one for one in (adam, adamw, plateau, iterable, drawn)}
@@ -202,7 +205,7 @@ def torture(name, kills, draw):
 def alone_with(seed):
     with tempfile.TemporaryDirectory() as folder:
         net = network(seed=seed)
-        history = net.fit(X, Y, epochs=8, batch_size=16, verbose=0)
+        history = net.fit(X, Y, epochs=EPOCHS, batch_size=16, verbose=0)
         return contents(net, history, Path(folder))
 
 
@@ -217,6 +220,9 @@ def main():
     if chosen.train:
         train(*chosen.train, chosen.killed)
         return
+    if "KILLS_EPOCHS" not in os.environ and chosen.kills > EPOCHS:
+        os.environ["KILLS_EPOCHS"] = str(chosen.kills)
+        os.execv(sys.executable, [sys.executable, *sys.argv])
     faults, draw = 0, random.Random(chosen.seed)
     for name in chosen.only.split(","):
         fault, kills = torture(name, chosen.kills, draw)
