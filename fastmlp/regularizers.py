@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ._tracing.assembly import Assembled
 
-__all__ = ["L1", "L1L2", "L2", "Regularizer"]
+__all__ = ["L1", "L1L2", "L2", "OrthogonalRegularizer", "Regularizer"]
 
 
 class Regularizer(Configurable):
@@ -102,6 +102,44 @@ class L1L2(Regularizer):
 
     def value_and_gradient(self, w: NDArray[Any]) -> tuple[Any, NDArray[Any]]:
         return (self.l1 * np.abs(w) + self.l2 * (w * w)).sum(), self.l1 * np.sign(w) + 2 * self.l2 * w
+
+
+@registry.builtin("orthogonal")
+class OrthogonalRegularizer(Regularizer):
+    """``factor mean_{i<j} |u_i . u_j|``, u being the rows or columns of a matrix, divided by their norms (as Keras).
+
+    With ``c = factor / pairs`` and S the signs of all ``u_i . u_j``, 0 for i = j, the gradient by ``u_i`` is ``g_i = c
+    (S u)_i``, and that by the vector itself ``(g_i - u_i (u_i . g_i)) / norm_i``, 0 for a vector of zeros. Vectors that
+    are orthogonal cost nothing, whatever their lengths. It runs in NumPy.
+
+    Parameters
+    ----------
+    factor : float
+        At least 0.
+    mode : {"rows", "columns"}
+        Of a kernel ``(inputs, units)`` columns are the weights into each unit.
+    """
+
+    def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
+        self.factor = check_number("factor", factor, 0.0)
+        if mode not in ("rows", "columns"):
+            raise ValueError(f"mode: expected 'rows' or 'columns', got {mode!r}")
+        self.mode = mode
+
+    def value_and_gradient(self, w: NDArray[Any]) -> tuple[Any, NDArray[Any]]:
+        if w.ndim != 2:
+            raise ValueError(f"OrthogonalRegularizer: a matrix is needed, got the shape {w.shape}: give it to a kernel")
+        rows = (w if self.mode == "rows" else w.T).astype(np.float64)
+        norms = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
+        u = rows / np.where(norms > 0, norms, 1.0)
+        products = u @ u.T
+        np.fill_diagonal(products, 0.0)
+        pairs = len(u) * (len(u) - 1) / 2
+        share = self.factor / pairs if pairs else 0.0
+        g = share * (np.sign(products) @ u)
+        slopes = (g - u * (u * g).sum(axis=1, keepdims=True)) / np.where(norms > 0, norms, np.inf)
+        value = share * 0.5 * np.abs(products).sum()
+        return value, np.ascontiguousarray(slopes if self.mode == "rows" else slopes.T, dtype=w.dtype)
 
 
 class KernelSpec(NamedTuple):

@@ -252,12 +252,32 @@ def test_a_new_package_passes_the_kit_at_once(name, kind, plugin, tmp_path, caps
     monkeypatch.syspath_prepend(folder / "src")
     plugin(name, f"[{group}]\n{plain} = {value}\n")
     listed = testing.checks_of(name)
-    assert len(listed) > 10 and failures(listed) == {}
+    assert len(listed) >= 10 and failures(listed) == {}
     assert cli.main(["plugins", "check", name]) == 0
     test = {}
     exec(compile((folder / "tests" / f"test_{package}.py").read_text(), "test", "exec"), test)
     test["test_values"]()
     assert len(list(test["test_conformance"].pytestmark[0].args[1])) == len(listed)
+
+
+def test_a_new_package_has_a_licence_and_what_git_and_ci_need(tmp_path):
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11 reads TOML")
+    folder, files = _scaffold.write("w3-thing", str(tmp_path), "schedule")  # the singular will do
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == set(files)
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert list(project["entry-points"]) == ["fastmlp.schedules"]
+    assert (project["license"], project["license-files"]) == ("BSD-3-Clause", ["LICENSE"])
+    licence = (folder / "LICENSE").read_text()
+    assert licence.startswith("BSD 3-Clause License") and "Copyright (c) the authors of w3-thing" in licence
+    workflow = (folder / ".github" / "workflows" / "test.yml").read_text()
+    assert "fastmlp plugins check w3-thing" in workflow and "${{ matrix.python-version }}" in workflow
+    assert "__pycache__/" in (folder / ".gitignore").read_text().splitlines()
+    texts = [(folder / path).read_text() for path in files]
+    assert not any(re.search("@[A-Z]+@", text) for text in texts)
+
+
+def test_every_kind_of_the_registry_has_a_package_to_begin_with():
+    assert set(_scaffold.KINDS) == set(fm.registry.KINDS)
 
 
 @pytest.mark.parametrize(

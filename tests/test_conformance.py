@@ -11,7 +11,7 @@ import pytest
 import fastmlp as fm
 from fastmlp import testing
 
-KINDS = ("activations", "initializers", "losses", "metrics", "optimizers")
+KINDS = ("activations", "constraints", "initializers", "losses", "metrics", "optimizers", "regularizers")
 BUILTIN = [(kind, name) for kind in KINDS for name in getattr(fm.registry, kind).builtins()]
 L = fm.layers
 
@@ -111,6 +111,22 @@ class LogCosh(fm.losses.Loss):
     def value_and_gradient(self, y_true, y_pred):
         d = y_pred - y_true
         return np.log(np.cosh(d)).sum(axis=1), np.tanh(d)
+
+
+class Root(fm.schedules.Schedule):
+    def __init__(self, initial_learning_rate=0.1):
+        self.initial_learning_rate = initial_learning_rate
+
+    def __call__(self, step):
+        return self.initial_learning_rate / step**0.5
+
+
+class Box(fm.constraints.Constraint):
+    def __init__(self, limit=0.05):
+        self.limit = limit
+
+    def __call__(self, w):
+        return np.clip(w, -self.limit, self.limit)
 
 
 class Largest(fm.metrics.Metric):
@@ -225,6 +241,11 @@ def weightless(self, y_true, y_pred, weight):
     self.largest = max(self.largest, float(np.abs(y_pred - y_true).max()))
 
 
+def grows(self, x):
+    self.calls = getattr(self, "calls", 0) + 1
+    return 0.01 * self.calls + 0 * x
+
+
 BROKEN = [  # class, the check that is meant for it, words of its message
     (variant(Cube, forward=lambda self, z: (z**3).ravel()[:1]), "shape", "returned shape"),
     (variant(Cube, forward=lambda self, z: [1.0]), "shape", "list: return a NumPy array"),
@@ -290,6 +311,15 @@ BROKEN = [  # class, the check that is meant for it, words of its message
     (variant(Largest, reset=lambda self: None, largest=-np.inf), "forgets", "clear in reset"),
     (variant(Largest, update=weightless), "weighted", "use weight"),
     (variant(Largest, result=lambda self: np.array([1.0])), "result", "one finite number"),
+    (variant(Root, __call__=lambda self, step: 1 / (step - 1)), "number", "ZeroDivisionError.*count from 1"),
+    (variant(Root, __call__=lambda self, step: -0.1), "number", "at step 1 it gives -0.1"),
+    (variant(Root, __call__=lambda self, step: np.full(1, 0.1)), "number", "at step 1"),
+    (variant(Root, __call__=grows), "pure", "count nothing"),
+    (variant(Box, __call__=lambda self, w: w[0]), "values", r"of shape \(3,\): return an array of the shape"),
+    (variant(Box, __call__=lambda self, w: None), "values", "NoneType"),
+    (variant(Box, __call__=lambda self, w: w / np.abs(w).max()), "values", "NaN or infinity"),
+    (variant(Box, __call__=lambda self, w: np.clip(w, 0, 1, out=w)), "values", "w"),
+    (variant(Box, __call__=grows), "same", "from w alone"),
 ]
 
 

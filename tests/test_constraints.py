@@ -100,6 +100,8 @@ OPTIMIZERS = {
     "adam": lambda: fm.optimizers.Adam(0.1),
     "rmsprop": lambda: fm.optimizers.RMSprop(0.1),  # traced
     "own": lambda: Own(0.1),
+    "clipped": lambda: fm.optimizers.Adam(fm.schedules.CosineDecay(0.1, 5), global_clipnorm=0.01),
+    "clipped, own": lambda: Own(0.1, clipnorm=0.01),
 }
 CONSTRAINED = ["0.kernel", "0.bias", "1.gamma", "1.beta", "2.gamma", "3.kernel"]
 
@@ -128,6 +130,27 @@ def test_they_come_right_after_the_update(constraint, optimizer, contents):
             plain.parameters[key] = constraint(plain.parameters[key])
         assert contents(net) == contents(plain)
     assert net.parameters["3.bias"].any()
+
+
+@pytest.mark.parametrize("make", [fm.optimizers.SGD, fm.optimizers.Adam, fm.optimizers.RMSprop, Own])
+@pytest.mark.parametrize("every", [None, 2])
+def test_averages_are_of_constrained_weights(make, every):
+    net, plain = network(C.MaxNorm(0.3)), network(None)
+    for one in (net, plain):
+        averaged = make(0.1, use_ema=True, ema_momentum=0.75, ema_overwrite_frequency=every)
+        one.compile(averaged if one is net else make(0.1), "mse")
+    average = {key: state["average"].copy() for key, state in net.optimizer_state.items()}
+    for step in (1, 2, 3):
+        net.train_on_batch(X, Y)
+        plain.train_on_batch(X, Y)
+        for key, w in plain.parameters.items():
+            if key in CONSTRAINED:
+                plain.parameters[key] = C.MaxNorm(0.3)(w)
+            average[key] = 0.75 * average[key] + 0.25 * w
+            if every and step % every == 0:
+                plain.parameters[key] = average[key]
+            np.testing.assert_allclose(net.optimizer_state[key]["average"], average[key], rtol=1e-9, atol=1e-12)
+            np.testing.assert_allclose(net.parameters[key], plain.parameters[key], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -25,6 +25,7 @@ ROW_18 = [
     ("random_uniform", 0.1**2 / 12, "uniform"),
 ]
 NAMES = [name for name in fm.registry.initializers if fm.registry.initializers.origin(name) == "built-in"]
+MATRICES = {"orthogonal": {2, 3}, "identity": {2}}  # the numbers of axes that they take
 
 
 def draw(identifier, shape=SHAPE, dtype="float64", seed=0):
@@ -108,6 +109,10 @@ def test_constant_draws_nothing():
 @pytest.mark.parametrize("dtype", ["float32", "float64", np.float32, np.dtype("float64")])
 @pytest.mark.parametrize("shape", [(7,), (5, 3), (1, 1), (2, 3, 4)])
 def test_shape_dtype_and_ownership(name, dtype, shape):
+    if len(shape) not in MATRICES.get(name, {len(shape)}):
+        with pytest.raises(ValueError, match="a matrix is needed"):
+            draw(name, shape, dtype)
+        return
     w = draw(name, shape, dtype)
     assert w.shape == shape and w.dtype == np.dtype(dtype)
     assert w.flags.c_contiguous and w.flags.writeable
@@ -120,7 +125,7 @@ def test_same_generator_same_numbers(name):
     assert np.array_equal(draw(name, (20, 10)).astype("float32"), draw(name, (20, 10), "float32"))
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"zeros", "ones", "constant"}))
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"zeros", "ones", "constant", "identity"}))
 def test_other_generator_other_numbers(name):
     assert not np.array_equal(draw(name, (20, 10)), draw(name, (20, 10), seed=1))
 
@@ -213,3 +218,70 @@ def test_a_subclass_without_call_says_so():
 
     with pytest.raises(NotImplementedError, match=r"Empty has no __call__\(self, shape, rng, dtype\)"):
         Empty()((2,), np.random.default_rng(0), "float32")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_truncated_normal(dtype):
+    """Keras's: cut off at two standard deviations, the rest as it is; the distribution as a whole."""
+    w = draw({"name": "truncated_normal", "mean": 3.0, "stddev": 0.5}, dtype=dtype).astype(float)
+    z = np.sort((w.ravel() - 3.0) / 0.5)
+    assert 1.999 < -z[0] <= 2 + 1e-5 and 1.999 < z[-1] <= 2 + 1e-5
+    below = math.erf(2 / math.sqrt(2))  # the probability of what is kept
+    expected = np.array([0.5 + 0.5 * math.erf(x / math.sqrt(2)) / below for x in z])
+    assert np.abs(expected - np.arange(COUNT) / COUNT).max() < 1.95 / math.sqrt(COUNT)
+    assert z.std() == pytest.approx(0.8796, abs=5 / math.sqrt(2 * COUNT))
+    assert fm.initializers.TruncatedNormal().get_config() == {"mean": 0.0, "stddev": 0.05}
+    with pytest.raises(ValueError, match="TruncatedNormal: stddev"):
+        fm.initializers.TruncatedNormal(stddev=-1)
+
+
+# -- matrices ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (12, 5), (5, 12), (1, 4), (4, 1), (2, 3, 4)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("float64", 1e-14)])
+def test_orthogonal(shape, dtype, tolerance):
+    initializer = fm.registry.initializers.get("orthogonal", gain=2.0)
+    w = initializer(shape, np.random.default_rng(0), dtype)
+    assert w.shape == shape and w.dtype == dtype
+    assert w.flags.c_contiguous and w.flags.writeable
+    w = w.reshape(-1, shape[-1]).astype(float)
+    gram = w.T @ w if w.shape[0] >= w.shape[1] else w @ w.T
+    np.testing.assert_allclose(gram, 4.0 * np.eye(min(w.shape)), atol=4 * tolerance)
+    again = initializer(shape, np.random.default_rng(0), dtype)
+    assert np.array_equal(again.reshape(w.shape), w)
+
+
+def test_orthogonal_is_uniform():
+    """Of Haar-distributed 2 x 2 matrices, half are reflections and the angle is uniform."""
+    initializer, rng = fm.registry.initializers.get("orthogonal"), np.random.default_rng(3)
+    sample = np.array([initializer((2, 2), rng, "float64") for _ in range(4000)])
+    assert abs(np.mean(np.linalg.det(sample))) < 5 / math.sqrt(4000)
+    angle = np.arctan2(sample[:, 1, 0], sample[:, 0, 0])
+    counts, _ = np.histogram(angle, bins=8, range=(-math.pi, math.pi))
+    assert ((counts - 500) ** 2 / 500).sum() < 24.3  # chi-squared, 7 degrees of freedom, 0.1 % point
+
+
+def test_orthogonal_needs_a_matrix():
+    with pytest.raises(ValueError, match=r"a matrix is needed, got the shape \(3,\)"):
+        fm.registry.initializers.get("orthogonal")((3,), np.random.default_rng(0), "float64")
+    with pytest.raises(ValueError, match="gain must be finite"):
+        fm.registry.initializers.get("orthogonal", gain=math.nan)
+
+
+def test_orthogonal_layers_keep_lengths():
+    rng = np.random.default_rng(2)
+    x = y = rng.normal(size=(5, 32))
+    for _ in range(50):
+        y = y @ fm.initializers.Orthogonal()((32, 32), rng, "float64")
+    np.testing.assert_allclose(np.linalg.norm(y, axis=1), np.linalg.norm(x, axis=1), rtol=1e-12)
+
+
+def test_identity():
+    assert draw("identity", (2, 3)).tolist() == [[1, 0, 0], [0, 1, 0]]
+    assert draw({"name": "identity", "gain": -0.5}, (3, 2)).tolist() == [[-0.5, 0], [0, -0.5], [0, 0]]
+    rng = np.random.default_rng(0)
+    fm.initializers.Identity()((4, 4), rng, "float32")
+    assert rng.random() == np.random.default_rng(0).random()
+    with pytest.raises(ValueError, match="Identity: gain"):
+        fm.initializers.Identity(math.inf)

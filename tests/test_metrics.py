@@ -313,6 +313,14 @@ def test_names_in_logs():
         network(3, "categorical_crossentropy", "softmax", ["auc", metrics.AUC()])
 
 
+def test_names_of_ones_own_class():
+    class Found(metrics.Recall):
+        pass
+
+    net = network(3, "categorical_crossentropy", "softmax", [Found(), Found(class_id=1)])
+    assert list(net.evaluate(np.ones((3, 4)), np.eye(3))) == ["loss", "Found", "Found_1"]
+
+
 def test_files_and_copies(tmp_path):
     chosen = [*OF_CLASSES, metrics.Recall(class_id=1, average="micro"), metrics.TopKCategoricalAccuracy(2)]
     net = network(3, "categorical_crossentropy", "softmax", chosen)

@@ -142,6 +142,9 @@ def test_profile_of_penalties(same):
 def test_finite_differences(name):
     """The gradient of a network's loss, penalties included, for everything registered."""
     net, (x, y, _) = network(name), data()
+    if name == "orthogonal":  # it takes matrices alone
+        net = fm.Sequential([Dense(9, "tanh", kernel_regularizer=name), Dense(3)], input_dim=FEATURES, dtype="float64")
+        net.compile("sgd", "mse")
     _, gradients = net.loss_and_gradients(x, y)
     for key, array in gradients.items():
         weights = net.parameters[key]
@@ -554,3 +557,70 @@ def test_plugins_of_this_kind(plugin, capsys):
     assert "regularizers ridge  of_the_loss" in capsys.readouterr().out
     net = fm.Sequential([Dense(3, kernel_regularizer="ridge")], input_dim=2)
     assert "kernel_regularizer=Ridge()" in repr(net)
+
+
+# -- orthogonal --------------------------------------------------------------------------------------------------------
+
+
+def test_orthogonal_by_hand(dtype):
+    """Rows (3, 4), (0, 2), (-5, 0): cosines 4/5, -3/5 and 0 between them; columns have the cosine 20 / sqrt(34 20)."""
+    w = np.array([[3.0, 4.0], [0.0, 2.0], [-5.0, 0.0]], dtype)
+    value, gradient = fm.regularizers.get("orthogonal", factor=0.5).value_and_gradient(w)
+    assert value == pytest.approx(0.5 * (4 / 5 + 3 / 5) / 3, rel=1e-6)
+    # u = (3/5, 4/5), (0, 1), (-1, 0); the first row's g is (u2 - u3) / 6 = (1, 1) / 6, less its part along u, / 5
+    np.testing.assert_allclose(gradient[0] * 6 * 5, [1 - 21 / 25, 1 - 28 / 25], rtol=1e-5)
+    assert gradient.dtype == dtype and gradient.shape == w.shape
+    value, _ = fm.regularizers.get("orthogonal", factor=0.5, mode="columns").value_and_gradient(w)
+    assert value == pytest.approx(0.5 * 12 / (34 * 20) ** 0.5, rel=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["rows", "columns"])
+def test_orthogonal_is_kerass(mode):
+    """Keras's own lines, in NumPy (keras/src/regularizers/regularizers.py, 3.x); and finite differences."""
+    w = np.random.default_rng(8).normal(size=(5, 4))
+    made = fm.regularizers.OrthogonalRegularizer(0.3, mode)
+
+    def keras(inputs):
+        inputs = inputs / np.maximum(np.linalg.norm(inputs, axis=int(mode == "rows"), keepdims=True), 1e-10)
+        product = inputs @ inputs.T if mode == "rows" else inputs.T @ inputs
+        size = inputs.shape[int(mode == "columns")]
+        return 0.3 * 0.5 * np.sum(np.abs(product * (1.0 - np.eye(size)))) / (size * (size - 1.0) / 2.0)
+
+    value, gradient = made.value_and_gradient(w)
+    assert value == pytest.approx(keras(w), rel=1e-12)
+    for place in np.ndindex(w.shape):
+        step = np.zeros_like(w)
+        step[place] = 1e-6
+        assert gradient[place] == pytest.approx((keras(w + step) - keras(w - step)) / 2e-6, rel=1e-6, abs=1e-9)
+
+
+def test_orthogonal_where_there_is_nothing_to_do():
+    made = fm.regularizers.OrthogonalRegularizer(0.3)
+    for w in (np.eye(3) * [[2.0], [5.0], [0.1]], np.zeros((3, 4)), np.ones((1, 4)), np.zeros((0, 4))):
+        value, gradient = made.value_and_gradient(w)
+        assert value == 0 and not gradient.any() and gradient.shape == w.shape
+    for config in ({"factor": -1}, {"mode": "both"}):
+        with pytest.raises(ValueError, match=next(iter(config))):
+            fm.regularizers.get("orthogonal", **config)
+    assert made.get_config() == {"factor": 0.3, "mode": "rows"}
+    assert fm.regularizers.OrthogonalRegularizer().get_config() == {"factor": 0.01, "mode": "rows"}
+
+
+def test_orthogonal_makes_units_orthogonal():
+    config = {"name": "orthogonal", "factor": 1.0, "mode": "columns"}
+    net = fm.Sequential([Dense(4, kernel_regularizer=config)], input_dim=6, seed=0)
+    net.compile("sgd", "mse")
+    assert "in Python (NumPy):\n  regularizer OrthogonalRegularizer(" in repr(net)
+    x, y, _ = data(units=4, dtype="float32")
+
+    def cosine():
+        u = net.parameters["0.kernel"] / np.linalg.norm(net.parameters["0.kernel"], axis=0)
+        return np.abs(u.T @ u - np.eye(4)).mean()
+
+    before, net.optimizer.learning_rate = cosine(), 0.05
+    net.fit(x, 0 * y, epochs=100, verbose=0)
+    assert cosine() < before / 4
+    wrong = fm.Sequential([Dense(4, bias_regularizer="orthogonal")], input_dim=6)
+    wrong.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="a matrix is needed"):
+        wrong.train_on_batch(x, y)

@@ -56,10 +56,12 @@ VALUES = {
     "ema_overwrite_frequency": (1,),
     "end_learning_rate": (0.05,),
     "epsilon": (0.1,),
+    "factor": (0.5,),
     "final_div_factor": (10.0,),
     "first_decay_steps": (3,),
     "from_logits": (True, False),
     "full": (True,),
+    "gain": (0.5,),
     "gamma": (1.5,),
     "gamma_constraint": ("unit_norm",),
     "gamma_regularizer": ("l1_l2",),
@@ -118,6 +120,7 @@ VALUES = {
     "warmup_target": (0.3,),
     "weight_decay": (0.25, 0.5),
 }
+VALUES_OF = {(fm.regularizers.OrthogonalRegularizer, "mode"): ("columns",)}  # where a name means something else
 
 RATES = {"initial_learning_rate": 0.1, "decay_steps": 2}
 CONFIGS = {  # what objects are made of where the defaults don't do, or where more is to be seen
@@ -192,7 +195,8 @@ def network(kind, obj, *, build=True):
     elif kind == "initializers":
         layers.append(L.Dense(4, kernel_initializer=obj))
     elif kind == "regularizers":
-        layers.append(L.Dense(4, kernel_regularizer=obj, bias_regularizer=obj))
+        bias = None if isinstance(obj, fm.regularizers.OrthogonalRegularizer) else obj  # it takes matrices alone
+        layers.append(L.Dense(4, kernel_regularizer=obj, bias_regularizer=bias))
     elif kind == "optimizers":
         optimizer = obj
     elif kind == "constraints":
@@ -247,7 +251,7 @@ def flat(value):
 def another(obj, name):
     """A value that the setting does not have."""
     now = getattr(obj, name)
-    for value in VALUES[name]:
+    for value in VALUES_OF.get((type(obj), name), VALUES.get(name)):
         if not np.array_equal(value, now) and getattr(now, "__class__", None).__name__.lower() != str(value):
             return copy.deepcopy(value)
     raise AssertionError(f"no other value for {name} of {obj!r}")

@@ -7,7 +7,18 @@ import re
 import sys
 from pathlib import Path
 
-from .. import activations, initializers, layers, losses, optimizers, registry, regularizers  # noqa: F401 - fill them
+from .. import (  # noqa: F401 - they fill the registries
+    activations,
+    constraints,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    registry,
+    regularizers,
+    schedules,
+)
 from ._templates import FILES, KINDS
 
 __all__ = ["KINDS", "write"]
@@ -23,7 +34,7 @@ def write(name: str, into: str = ".", kind: str = "activations") -> tuple[Path, 
     into : str
         An existing folder.
     kind : str
-        One of `KINDS`.
+        One of `KINDS`, in the plural or in the singular.
 
     Returns
     -------
@@ -37,6 +48,7 @@ def write(name: str, into: str = ".", kind: str = "activations") -> tuple[Path, 
     FileExistsError, NotADirectoryError
         If the folder exists already; if `into` doesn't.
     """
+    kind = next((plural for plural in KINDS if kind == getattr(registry, plural).kind), kind)
     if kind not in KINDS:
         raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
     package, plain = _names(name, kind)

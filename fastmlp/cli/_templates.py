@@ -138,6 +138,56 @@ KINDS = {
     assert value == 0.005 and gradient.tolist() == [0.0, 0.005]
 """,
     ),
+    "constraints": Example(
+        "constraints.Constraint",
+        "``clip(w, -limit, limit)``: no weight is larger than ``limit``.",
+        """\
+    def __init__(self, limit=1.0):
+        self.limit = limit  # kept under its own name: that is the configuration
+
+    def __call__(self, w):
+        \"\"\"Return what `w` becomes after an update: a new array of its shape.\"\"\"
+        return np.clip(w, -self.limit, self.limit)
+""",
+        """\
+    assert made(np.array([-3.0, 0.5, 2.0])).tolist() == [-1.0, 0.5, 1.0]
+""",
+    ),
+    "schedules": Example(
+        "schedules.Schedule",
+        "``initial_learning_rate / sqrt(1 + decay_rate (step - 1))``.",
+        """\
+    def __init__(self, initial_learning_rate=0.1, decay_rate=1.0):
+        self.initial_learning_rate = initial_learning_rate  # kept under its own name: that is the configuration
+        self.decay_rate = decay_rate
+
+    def __call__(self, step):
+        \"\"\"Return the value at `step`, which counts from 1; the same at every call.\"\"\"
+        return float(self.initial_learning_rate / np.sqrt(1 + self.decay_rate * (step - 1)))
+""",
+        """\
+    assert [made(step) for step in (1, 4, 16)] == [0.1, 0.05, 0.025]
+    assert np.isclose(fm.optimizers.SGD(made).learning_rate_at(9), 0.1 / 3)
+""",
+    ),
+    "metrics": Example(
+        "metrics.Metric",
+        "``mean_j [|yhat_j - y_j| <= tolerance]``: the share of outputs that are close to their targets.",
+        """\
+    labels = False  # targets are rows, not numbers of classes
+    better = "higher"
+
+    def __init__(self, tolerance=0.1):
+        self.tolerance = tolerance  # kept under its own name: that is the configuration
+
+    def rows(self, y_true, y_pred):
+        \"\"\"Return one value for each row; the metric is their mean by the sample weights.\"\"\"
+        return (np.abs(y_pred - y_true) <= self.tolerance).mean(axis=1)
+""",
+        """\
+    assert made.rows(np.zeros((2, 2)), np.array([[0.0, 0.05], [0.5, -0.1]])).tolist() == [1.0, 0.5]
+""",
+    ),
 }
 
 PYPROJECT = """\
@@ -150,6 +200,8 @@ name = "@NAME@"
 version = "0.1.0"
 description = "The @KIND@ @PLAIN@ for fastmlp"
 readme = "README.md"
+license = "BSD-3-Clause"
+license-files = ["LICENSE"]
 requires-python = ">=3.10"
 dependencies = ["fastmlp>=0.1", "numpy>=1.26"]
 
@@ -218,11 +270,77 @@ fastmlp plugins check @NAME@
 
 After `pip install`, the name `"@PLAIN@"` works wherever fastmlp takes the name of one of its @KINDS@, and so does
 `"@NAME@:@PLAIN@"`, which is what saved networks write down. The entry point in `pyproject.toml` is what makes it so.
+
+To be made one's own: the class, this text, the licence (`LICENSE`, and `license` in `pyproject.toml`), and the versions
+of Python in `.github/workflows/test.yml`.
+"""
+
+LICENSE = """\
+BSD 3-Clause License
+
+Copyright (c) the authors of @NAME@
+
+Redistribution and use in source and binary forms, with or without
+modification, are permitted provided that the following conditions are met:
+
+1. Redistributions of source code must retain the above copyright notice, this
+   list of conditions and the following disclaimer.
+
+2. Redistributions in binary form must reproduce the above copyright notice,
+   this list of conditions and the following disclaimer in the documentation
+   and/or other materials provided with the distribution.
+
+3. Neither the name of the copyright holder nor the names of its
+   contributors may be used to endorse or promote products derived from
+   this software without specific prior written permission.
+
+THIS SOFTWARE IS PROVIDED BY THE COPYRIGHT HOLDERS AND CONTRIBUTORS "AS IS"
+AND ANY EXPRESS OR IMPLIED WARRANTIES, INCLUDING, BUT NOT LIMITED TO, THE
+IMPLIED WARRANTIES OF MERCHANTABILITY AND FITNESS FOR A PARTICULAR PURPOSE ARE
+DISCLAIMED. IN NO EVENT SHALL THE COPYRIGHT HOLDER OR CONTRIBUTORS BE LIABLE
+FOR ANY DIRECT, INDIRECT, INCIDENTAL, SPECIAL, EXEMPLARY, OR CONSEQUENTIAL
+DAMAGES (INCLUDING, BUT NOT LIMITED TO, PROCUREMENT OF SUBSTITUTE GOODS OR
+SERVICES; LOSS OF USE, DATA, OR PROFITS; OR BUSINESS INTERRUPTION) HOWEVER
+CAUSED AND ON ANY THEORY OF LIABILITY, WHETHER IN CONTRACT, STRICT LIABILITY,
+OR TORT (INCLUDING NEGLIGENCE OR OTHERWISE) ARISING IN ANY WAY OUT OF THE USE
+OF THIS SOFTWARE, EVEN IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE.
+"""
+
+GITIGNORE = """\
+/build/
+/dist/
+*.egg-info/
+__pycache__/
+.pytest_cache/
+.venv/
+"""
+
+WORKFLOW = """\
+name: test
+on: [push, pull_request]
+
+jobs:
+  test:
+    runs-on: ubuntu-latest
+    strategy:
+      matrix:
+        python-version: ["3.10", "3.13"]
+    steps:
+      - uses: actions/checkout@v4
+      - uses: actions/setup-python@v5
+        with:
+          python-version: ${{ matrix.python-version }}
+      - run: pip install ".[test]"
+      - run: pytest
+      - run: fastmlp plugins check @NAME@
 """
 
 FILES = {
     "pyproject.toml": PYPROJECT,
     "README.md": README,
+    "LICENSE": LICENSE,
+    ".gitignore": GITIGNORE,
+    ".github/workflows/test.yml": WORKFLOW,
     "src/@PACKAGE@/__init__.py": MODULE,
     "src/@PACKAGE@/py.typed": "",
     "tests/test_@PACKAGE@.py": TEST,

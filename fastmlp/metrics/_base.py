@@ -85,8 +85,11 @@ registry.base = Metric
 
 def metric_name(metric: Metric) -> str:
     """Return a metric's name in logs; an object of the user's own class needs no registered one."""
-    if isinstance(metric.name, str):
-        return metric.name
+    return metric.name if isinstance(metric.name, str) else registered_name(metric)
+
+
+def registered_name(metric: Metric) -> str:
+    """Return the name that a metric is registered by, or that of its class."""
     try:
         return registry.identify(metric)
     except UnknownNameError:

@@ -8,13 +8,13 @@ import numpy as np
 
 from ..checks import check_integer, check_number
 from ..registry import metrics as registry
+from ._base import Metric, registered_name
 from ._meaning import OfClasses, one_hot
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..losses import Loss
-    from ._base import Metric
 
 AVERAGES = ("macro", "micro", "weighted")
 
@@ -23,7 +23,7 @@ class _Counts(OfClasses):
     """Base of what is computed of right yeses, wrong yeses and wrong noes of each class."""
 
     better = "higher"
-    data_attributes: ClassVar[frozenset[str]] = frozenset({"counts"})
+    data_attributes: ClassVar[frozenset[str]] = Metric.data_attributes | {"counts"}
 
     counts: NDArray[Any] | None = None  # rows: right yeses, wrong yeses, wrong noes; a column for each class
 
@@ -45,7 +45,7 @@ class _Counts(OfClasses):
     @property
     def name(self) -> str | None:  # type: ignore[override]
         """What logs call it: with the class, where it looks at one."""
-        return None if self.class_id is None else f"{registry.identify(self)}_{self.class_id}"
+        return None if self.class_id is None else f"{registered_name(self)}_{self.class_id}"
 
     def for_loss(self, loss: Loss, units: int) -> Metric:
         """Return the metric that knows what targets and outputs mean beside a loss."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..checks import check_count
 from ..registry import metrics as registry
+from ._base import Metric
 from ._meaning import OfClasses
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class ExpectedCalibrationError(OfClasses):
 
     better = "lower"
     of_probabilities = True
-    data_attributes: ClassVar[frozenset[str]] = frozenset({"gaps", "weight"})
+    data_attributes: ClassVar[frozenset[str]] = Metric.data_attributes | {"gaps"}
 
     gaps: Any = 0.0  # right less sure, of each bin
 

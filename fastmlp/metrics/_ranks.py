@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..registry import metrics as registry
+from ._base import Metric
 from ._meaning import OfClasses
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class AUC(OfClasses):
     """
 
     better = "higher"
-    data_attributes: ClassVar[frozenset[str]] = frozenset({"seen"})
+    data_attributes: ClassVar[frozenset[str]] = Metric.data_attributes | {"seen"}
 
     seen: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] | None = None  # answers, outputs, weights by batches
 

@@ -67,7 +67,7 @@ class R2Score(Metric):
 
     labels = False
     better = "higher"
-    data_attributes: ClassVar[frozenset[str]] = frozenset({"weight", "mean", "squares", "errors"})
+    data_attributes: ClassVar[frozenset[str]] = Metric.data_attributes | {"mean", "squares", "errors"}
 
     mean: Any = 0.0  # of the targets of each output, and the sum of squares around it
     squares: Any = 0.0

@@ -13,7 +13,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .. import activations, initializers, layers, losses, metrics, optimizers  # noqa: F401 - they fill the registries
+from .. import (  # noqa: F401 - they fill the registries
+    activations,
+    constraints,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    regularizers,
+    schedules,
+)
 from ..errors import UnknownNameError
 from ..registry import KINDS, same_distribution
 from . import _activations, _initializers, _layers, _losses, _optimizers, _others
@@ -28,6 +38,7 @@ Function = Callable[[Subject], "str | None"]
 
 OF_KIND: dict[str, tuple[Function, ...]] = {
     "activations": _activations.CHECKS,
+    "constraints": _others.CONSTRAINTS,
     "initializers": _initializers.CHECKS,
     "layers": _layers.CHECKS,
     "losses": _losses.LOSSES,

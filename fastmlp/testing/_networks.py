@@ -20,7 +20,7 @@ from ._subject import Subject
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["data_for", "file", "last_activation", "network", "threads", "trace", "trains"]
+__all__ = ["data_for", "file", "for_bias", "last_activation", "network", "threads", "trace", "trains"]
 
 INPUTS, ROWS, WIDTH = 12, 256, 256  # work for several threads
 RATE = 1e-3  # small: an activation may grow fast
@@ -33,6 +33,17 @@ def last_activation(loss: Any) -> str | None:
         low, _ = getattr(loss, "conformance", {}).get("domain") or (-1.0, 1.0)
         return None if low < 0 else "softplus"
     return "sigmoid" if loss.accuracy == "binary" else "softmax"
+
+
+def for_bias(regularizer: Any) -> Any:
+    """Return a regularizer, or None for the bias where it says that it takes matrices alone, by a ValueError."""
+    try:
+        regularizer.value_and_gradient(draw((3,)))
+    except ValueError:
+        return None
+    except Exception:
+        return regularizer
+    return regularizer
 
 
 def targets_for(loss: Any, rows: int, units: int) -> NDArray[Any]:
@@ -72,7 +83,9 @@ def network(
         loss, units = obj, units_for(obj)
         layers[-1] = Dense(units, last_activation(loss))
     elif subject.kind == "regularizers":
-        layers = [Dense(width, "tanh", kernel_regularizer=obj, bias_regularizer=obj), Dense(UNITS)]
+        layers = [Dense(width, "tanh", kernel_regularizer=obj, bias_regularizer=for_bias(obj)), Dense(UNITS)]
+    elif subject.kind == "constraints":
+        layers = [Dense(width, "tanh", kernel_constraint=obj), Dense(UNITS)]
     elif subject.kind == "metrics":
         metrics = [obj]
         loss, layers[-1] = _loss_beside(subject), Dense(UNITS, "softmax")

@@ -1,4 +1,4 @@
-"""The activation ``squareplus``."""
+"""The activation ``isrlu``."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Squareplus(fm.activations.Activation):
-    """``a = (z + sqrt(z**2 + b)) / 2``: a smooth ReLU that needs no exponential.
+class ISRLU(fm.activations.Activation):
+    """``a = z if z >= 0 else z / sqrt(1 + alpha z**2)``: an ELU that needs no exponential.
 
-    Its derivative is ``(1 + z / sqrt(z**2 + b)) / 2 = a / sqrt(z**2 + b)``.
+    Its derivative is 1, and ``(1 + alpha z**2)**(-3/2)`` below 0; it is above ``-1 / sqrt(alpha)``.
 
     Parameters
     ----------
-    b : float
-        Width of the bend, positive and finite, otherwise a ValueError; towards 0 it becomes ReLU, and
-        ``b = 4 log(2)**2`` agrees with softplus at 0.
+    alpha : float
+        Positive and finite, otherwise a ValueError.
 
     Notes
     -----
-    Any shape; result in the dtype of ``z``. Barron, 2021, "Squareplus: a softplus-like algebraic rectifier",
-    arXiv:2112.11687.
+    Any shape; result in the dtype of ``z``. Carlile and others, 2017, "Improving deep learning by inverse square root
+    linear units (ISRLUs)", arXiv:1710.09967.
     """
 
     initializer = "he_normal"
 
-    def __init__(self, b: float = 4.0) -> None:
-        if not (math.isfinite(b) and b > 0):
-            raise ValueError(f"Squareplus: b must be positive and finite, got {b!r}")
-        self.b = b
+    def __init__(self, alpha: float = 1.0) -> None:
+        if not (math.isfinite(alpha) and alpha > 0):
+            raise ValueError(f"ISRLU: alpha must be positive and finite, got {alpha!r}")
+        self.alpha = alpha
 
     def forward(self, z: NDArray[Any]) -> NDArray[Any]:
         """Return ``a``, elementwise."""
-        # (z + r) / 2 cancels for z << 0; the same value is max(z, 0) + (r - |z|) / 2, and r**2 - z**2 = b.
-        r = np.sqrt(z * z + self.b)
-        a: NDArray[Any] = np.maximum(z, 0) + self.b / (2 * (r + np.abs(z)))
+        low = np.minimum(z, 0)
+        a: NDArray[Any] = np.where(z < 0, low / np.sqrt(1 + self.alpha * (low * low)), z)
         return a
 
     def derivative(self, z: NDArray[Any], a: NDArray[Any]) -> NDArray[Any]:
         """Return ``da/dz``, elementwise."""
-        slope: NDArray[Any] = a / np.sqrt(z * z + self.b)
+        low = np.minimum(z, 0)
+        inverse = 1 / np.sqrt(1 + self.alpha * (low * low))
+        slope: NDArray[Any] = inverse * inverse * inverse
         return slope
