@@ -1,6 +1,6 @@
 """Kill trainings with SIGKILL at random moments, start them again by the same script, and compare with one left alone.
 
-    python build_support/kills.py [--kills 100] [--seed 0] [--only adam,plateau,iterable,drawn]
+    python build_support/kills.py [--kills 100] [--seed 0] [--only adam,adamw,plateau,iterable,drawn]
 
 Each training is killed so many times, at a random moment after a random number of steps. What is compared, bit for bit:
 parameters, running statistics, optimizer state, counters, the history, the table of `CSVLogger`, the files of
@@ -25,6 +25,9 @@ import fastmlp as fm
 
 C, L = fm.callbacks, fm.layers
 ROWS, FEATURES, CLASSES = 330, 6, 3
+EPOCHS = int(
+    os.environ.get("KILLS_EPOCHS", "12")
+)  # of a training; `main` takes more where it is to be killed more often
 RNG = np.random.default_rng(3)
 X, Y = RNG.normal(size=(ROWS, FEATURES)).astype("f4"), RNG.integers(0, CLASSES, ROWS)
 
@@ -75,8 +78,19 @@ def adam(folder, callbacks):
     """A learning rate that is a function of the step, everything compiled, kept every 7 steps."""
     net = network(rate=lambda step: 0.02 / (1 + 0.01 * step))
     backup = C.BackupAndRestore(folder / "backup", save_freq=7)
-    options = {"epochs": 12, "batch_size": 16, "validation_split": 0.2}
+    options = {"epochs": EPOCHS, "batch_size": 16, "validation_split": 0.2}
     return net, net.fit(X, Y, callbacks=[backup, *callbacks, C.CSVLogger(folder / "log.csv")], verbose=0, **options)
+
+
+def adamw(folder, callbacks):
+    """AdamW, a cosine schedule, clipping by the global norm, averaged weights that change places; weights decay."""
+    net = network()
+    rate = fm.schedules.CosineDecay(0.02, 200)
+    optimizer = fm.optimizers.AdamW(rate, weight_decay=0.01, global_clipnorm=0.5, use_ema=True, ema_momentum=0.9)
+    net.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    backup = C.BackupAndRestore(folder / "backup", save_freq="epoch", every_seconds=0.01)
+    callbacks = [C.SwapEMAWeights(swap_on_epoch=True), C.ModelCheckpoint(folder / "net"), backup, *callbacks]
+    return net, net.fit(X, Y, epochs=EPOCHS, batch_size=16, validation_split=0.2, callbacks=callbacks, verbose=0)
 
 
 def plateau(folder, callbacks):
@@ -92,7 +106,7 @@ def plateau(folder, callbacks):
         Counting(),
         *callbacks,
     ]
-    options = {"epochs": 12, "batch_size": 16, "validation_data": (X[:50], Y[:50]), "class_weight": {1: 2.0}}
+    options = {"epochs": EPOCHS, "batch_size": 16, "validation_data": (X[:50], Y[:50]), "class_weight": {1: 2.0}}
     return net, net.fit(X, Y, callbacks=callbacks, sample_weight=np.arange(ROWS) % 3, verbose=0, **options)
 
 
@@ -104,17 +118,17 @@ def iterable(folder, callbacks):
     ends = [0, *sorted(RNG.choice(np.arange(5, ROWS, 5), 20, replace=False)), ROWS]
     batches = [(X[a:b], Y[a:b]) for a, b in pairwise(ends)]
     backup = C.BackupAndRestore(folder / "backup", save_freq=4)
-    return net, net.fit(batches, epochs=12, callbacks=[backup, Counting(), *callbacks], verbose=0)
+    return net, net.fit(batches, epochs=EPOCHS, callbacks=[backup, Counting(), *callbacks], verbose=0)
 
 
 def drawn(folder, callbacks):
     """A seed that nobody has given: that of the process which was the first to keep the training."""
     net = network(seed=None)
     backup = C.BackupAndRestore(folder / "backup", save_freq=3)
-    return net, net.fit(X, Y, epochs=8, batch_size=16, callbacks=[backup, *callbacks], verbose=0)
+    return net, net.fit(X, Y, epochs=EPOCHS, batch_size=16, callbacks=[backup, *callbacks], verbose=0)
 
 
-TRAININGS = {one.__name__: one for one in (adam, plateau, iterable, drawn)}
+TRAININGS = {one.__name__: one for one in (adam, adamw, plateau, iterable, drawn)}
 
 
 def contents(net, history, folder):
@@ -191,7 +205,7 @@ def torture(name, kills, draw):
 def alone_with(seed):
     with tempfile.TemporaryDirectory() as folder:
         net = network(seed=seed)
-        history = net.fit(X, Y, epochs=8, batch_size=16, verbose=0)
+        history = net.fit(X, Y, epochs=EPOCHS, batch_size=16, verbose=0)
         return contents(net, history, Path(folder))
 
 
@@ -206,6 +220,9 @@ def main():
     if chosen.train:
         train(*chosen.train, chosen.killed)
         return
+    if "KILLS_EPOCHS" not in os.environ and chosen.kills > EPOCHS:
+        os.environ["KILLS_EPOCHS"] = str(chosen.kills)
+        os.execv(sys.executable, [sys.executable, *sys.argv])
     faults, draw = 0, random.Random(chosen.seed)
     for name in chosen.only.split(","):
         fault, kills = torture(name, chosen.kills, draw)

@@ -20,6 +20,7 @@ from fastmlp.callbacks import (
     ModelCheckpoint,
     ProgressBar,
     ReduceLROnPlateau,
+    SwapEMAWeights,
     TensorBoard,
     TerminateOnNaN,
 )
@@ -292,6 +293,62 @@ def test_a_rate_that_is_a_function_is_not_replaced(make, data, same_future):
     with pytest.raises(TypeError, match="function of the step"):
         net.fit(*data, callbacks=[make()], verbose=0)
     same_future(net, twin)
+
+
+# Averages
+
+
+def averaging():
+    net = network()
+    net.compile(
+        fm.optimizers.Adam(0.1, use_ema=True, ema_momentum=0.5), "sparse_categorical_crossentropy", ["accuracy"]
+    )
+    return net
+
+
+def averages(net):
+    return {key: state["average"].copy() for key, state in net.engine.optimizer_state.items()}
+
+
+@pytest.mark.parametrize("swap_on_epoch", [False, True])
+def test_averaged_weights_are_there_for_validations(swap_on_epoch, data, same_bits):
+    net, twin, seen = averaging(), averaging(), []
+
+    class Looks(Callback):
+        def on_test_batch_end(self, batch, logs=None):
+            seen.append({key: value.copy() for key, value in self.model.parameters.items()})
+
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append({key: value.copy() for key, value in self.model.parameters.items()})
+
+    swap = SwapEMAWeights(swap_on_epoch)
+    options = {"batch_size": N, "validation_data": data, "verbose": 0}
+    net.fit(*data, epochs=2, callbacks=[swap, Looks()], **options)
+    for epoch in range(2):
+        twin.fit(*data, epochs=epoch + 1, initial_epoch=epoch, **options)
+        trained = {key: value.copy() for key, value in twin.parameters.items()}
+        assert same_bits(seen[2 * epoch], averages(twin))
+        assert same_bits(seen[2 * epoch + 1], averages(twin) if swap_on_epoch else trained)
+    assert same_bits(dict(net.parameters), averages(twin) if swap_on_epoch else trained)
+    assert same_bits(averages(net), averages(twin))
+
+
+@pytest.mark.parametrize("swap_on_epoch", [False, True])
+def test_weights_come_back_where_a_validation_fails(swap_on_epoch, data, same_bits):
+    def fail(batch, logs):
+        raise KeyboardInterrupt
+
+    net, twin = averaging(), averaging()
+    callbacks = [SwapEMAWeights(swap_on_epoch), LambdaCallback(on_test_batch_end=fail)]
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(*data, validation_data=data, callbacks=callbacks, verbose=0)
+    twin.fit(*data, verbose=0)
+    assert same_bits(dict(net.parameters), dict(twin.parameters)) and same_bits(averages(net), averages(twin))
+
+
+def test_an_optimizer_without_averages(data):
+    with pytest.raises(ValueError, match=r"Adam keeps no averages; make it with Adam\(use_ema=True\)"):
+        network().fit(*data, callbacks=[SwapEMAWeights()], verbose=0)
 
 
 # NaN
@@ -596,8 +653,5 @@ def test_files_of_tensorboard_can_be_read(data, tmp_path):
         np.testing.assert_allclose(values, history[name], rtol=1e-6)
 
 
-# States, for `BackupAndRestore`
-
-
 def test_callbacks_of_ones_own_have_no_state():
-    assert Callback().get_state() == {} and N == 50
+    assert Callback().get_state() == {}

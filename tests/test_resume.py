@@ -206,7 +206,7 @@ def test_a_training_that_is_killed_all_the_time(folders, snapshot, same_bits):
 def test_real_kills():
     """By SIGKILL, at random moments, of other processes; `build_support/kills.py` alone does many more."""
     done = subprocess.run(
-        [sys.executable, KILLS, "--kills", "5", "--only", "adam,plateau"], capture_output=True, text=True, timeout=500
+        [sys.executable, KILLS, "--kills", "5", "--only", "adamw,plateau"], capture_output=True, text=True, timeout=500
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("the same bits") == 2

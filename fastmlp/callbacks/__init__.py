@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._averages import SwapEMAWeights
 from ._backup import BackupAndRestore
 from ._base import Callback
 from ._checkpoint import ModelCheckpoint
@@ -27,6 +28,7 @@ __all__ = [
     "ModelCheckpoint",
     "ProgressBar",
     "ReduceLROnPlateau",
+    "SwapEMAWeights",
     "TensorBoard",
     "TerminateOnNaN",
 ]
