@@ -119,6 +119,8 @@ def check_features(rows: NDArray[Any], network: Network, name: str = "x") -> Non
 
 def check_ids(rows: NDArray[Any], network: Network, dtype: np.dtype[Any]) -> None:
     """Refuse other numbers than ids in columns of ids, and ids that `dtype` does not hold exactly; ValueError."""
+    if not network.ids:
+        return
     exact = 2 ** (np.finfo(dtype).nmant + 1)
     for column, ids in network.ids.items() if len(rows) else ():
         numbers = rows[:, column]
@@ -156,7 +158,7 @@ def check_targets(array: NDArray[Any], n: int, units: int, loss: Loss, dtype: np
 
 def check_meaning(y: NDArray[Any], units: int, loss: Loss) -> None:
     """Refuse targets that the loss can't take: labels that are no class, what is no probability or out of range."""
-    bounds = loss.target_range
+    bounds = None if loss.labels else loss.target_range
     if not y.size or not (loss.labels or bounds):
         return
     if (

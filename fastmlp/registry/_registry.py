@@ -69,6 +69,7 @@ class Registry(Generic[T]):
         self.of_function = of_function
         self.base: type[T] | None = None
         self._builtin: dict[str, type[T]] = {}
+        self._builtin_names: dict[type, str] = {}  # the first of each class
         self._runtime: dict[str, type[T]] = {}
         self._plugins = Plugins(f"fastmlp.{plural}", self._check_class)
         self._lock = threading.Lock()
@@ -83,6 +84,7 @@ class Registry(Generic[T]):
                 raise ValueError(f"{_source(cls)} isn't a part of fastmlp: use register(), not builtin()")
             for name in names:
                 self._claim(name, cls, self._builtin, override=False)
+                self._builtin_names.setdefault(cls, name)
             return cls
 
         return add
@@ -252,9 +254,9 @@ class Registry(Generic[T]):
             If its class isn't registered; the message says how to register it.
         """
         cls = obj if isinstance(obj, type) else type(obj)
-        for name, known in self._builtin.items():
-            if known is cls:
-                return name
+        name = self._builtin_names.get(cls)
+        if name is not None:
+            return name
         for plugin in self._plugins.listed():
             if self._plugins.is_class(plugin, cls):
                 return plugin.qualified
