@@ -56,7 +56,10 @@ class MeanOf(Metric):
             raise TypeError(f"function: expected a callable, got {function!r}")
         called = str(name or getattr(function, "__name__", type(function).__name__))
         if not called.isidentifier():
-            raise ValueError(f"{function!r} has no name for the logs: use fm.metrics.MeanOf(function, name=...)")
+            raise ValueError(
+                f"{function!r} has no name for the logs: use fm.metrics.MeanOf(function, name=...), or write a "
+                "subclass of fm.metrics.Metric with rows(self, y_true, y_pred)"
+            )
         if better not in ("higher", "lower", None):
             raise ValueError(f"better: expected 'higher', 'lower' or None, got {better!r}")
         self.function = function
