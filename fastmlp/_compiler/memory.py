@@ -210,7 +210,7 @@ class Arenas:
         self._parts: dict[str, tuple[slice, tuple[int, ...]]] = {}  # of the arenas, and their shapes
         self.specs = network.specs("parameter")
         self.size = self._lay_out(self.specs, "parameters")
-        self._groups = {decays: tuple(dict.fromkeys(self._group_of(decays).values())) for decays in (False, True)}
+        self._groups = {False: tuple(dict.fromkeys(self._group_of(False).values()))}  # others when they are asked for
         buffers = network.specs("buffer")
         self.flat_parameters = aligned(self.size, self.dtype)
         self.flat_gradients = aligned(self.size, self.dtype)
@@ -267,6 +267,8 @@ class Arenas:
 
         If nothing `decays`, those that could are like others.
         """
+        if decays not in self._groups:
+            self._groups[decays] = tuple(dict.fromkeys(self._group_of(decays).values()))
         return self._groups[decays]
 
     def _group_of(self, decays: bool) -> dict[str, Group]:
@@ -280,9 +282,9 @@ class Arenas:
         updates that leave those 0.
         """
         segments: list[tuple[int, int, int]] = []
-        group_of = self._group_of(decays)
+        groups, group_of = self.groups(decays=decays), self._group_of(decays)
         for key in filter(keys.__contains__, self.specs):
-            part, group = self._parts[key][0], self._groups[decays].index(group_of[key])
+            part, group = self._parts[key][0], groups.index(group_of[key])
             first, last = part.start, self._padded(part.stop) if merged else part.stop
             if segments and segments[-1][1:] == (first, group):
                 segments[-1] = (segments[-1][0], last, group)
