@@ -136,8 +136,9 @@ class Code:
             values = [last[-1], *values[1 : self.inputs], *last]  # the next time over the result of this one
         return [last[place] for place in self.outputs]
 
-    def has_infinity(self) -> bool:
-        """Return whether a constant is infinite: then slopes on the way may be, which differences don't see."""
+    def has_huge_constant(self) -> bool:
+        """Return whether a constant is huge or infinite: slopes on the way may be infinite then, which differences
+        don't see."""
         constants = [operand[0] for _, operands in self.lines for operand in operands if isinstance(operand, tuple)]
         return any(isinstance(constant, float) and abs(constant) > 1e300 for constant in constants)
 
@@ -246,7 +247,7 @@ def activation(choices, dtype):
         compare("activation", outputs, np.broadcast_to(expected, (SAMPLES, *z.shape)), dtype)
     compare("predict", net.predict(z), np.stack([outputs] * 2), dtype)
     d_input = backward(np.ones_like(z))[1]
-    if dtype == "float64" and np.isfinite(z).all() and np.abs(z).max() < 100 and not code.has_infinity():
+    if dtype == "float64" and np.isfinite(z).all() and np.abs(z).max() < 100 and not code.has_huge_constant():
         _check_slope(lambda z: code.run(z)[0], z, d_input)
     net.compile("adam", "mse")
     net.train_on_batch(z, np.zeros_like(z))

@@ -266,3 +266,20 @@ def plugin(tmp_path, monkeypatch):
     for name in set(sys.modules) - before:
         if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
+
+
+@pytest.fixture
+def same_in_any_schedule(teams, fuse, contents):
+    """Train networks that `make` gives, fused or not, on some numbers of threads; all must end in the same bits."""
+
+    def check(make, x, y):
+        results = []
+        for fused, threads in ((True, 1), (True, 2), (True, 3), (False, 1), (False, 3)):
+            fuse(fused)
+            with fm.num_threads(threads):
+                net = make()
+                net.fit(x, y, epochs=2, batch_size=129, verbose=0)
+                results.append({**contents(net), "predicted": net.predict(x).tobytes()})
+        assert all(result == results[0] for result in results)
+
+    return check

@@ -59,16 +59,8 @@ def test_gradients_are_those_of_finite_differences(stack, training):
 
 
 @stack
-@pytest.mark.usefixtures("teams")
-def test_the_same_bits_in_any_schedule_and_at_any_number_of_threads(stack, fuse, contents):
-    results = []
-    for fused, threads in ((True, 1), (True, 2), (True, 3), (False, 1), (False, 3)):
-        fuse(fused)
-        with fm.num_threads(threads):
-            net, (x, y) = network(stack), data(300, "f4")
-            net.fit(x, y, epochs=2, batch_size=129, verbose=0)
-            results.append({**contents(net), "predicted": net.predict(x).tobytes()})
-    assert all(result == results[0] for result in results)
+def test_the_same_bits_in_any_schedule_and_at_any_number_of_threads(stack, same_in_any_schedule):
+    same_in_any_schedule(lambda: network(stack), *data(300, "f4"))
 
 
 @stack

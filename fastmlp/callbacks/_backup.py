@@ -6,8 +6,9 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..checks import check_count, check_number, one_line
-from ._base import Callback, Logs
+from ..checks import one_line
+from ._base import Logs
+from ._frequency import Saving
 
 if TYPE_CHECKING:
     from ..model import Sequential
@@ -38,7 +39,7 @@ class Training(Protocol):
         """Put back what `get_state` returned."""
 
 
-class BackupAndRestore(Callback):
+class BackupAndRestore(Saving):
     """Keep a training in a file, and go on from it: killed at any moment and started again by the same script, it ends
     in the same bits as one that was left alone.
 
@@ -97,32 +98,12 @@ class BackupAndRestore(Callback):
         self.save_freq = save_freq
         self.every_seconds = every_seconds
         self.delete_checkpoint = delete_checkpoint
-        self._check_options()
+        self.check_frequency()
         self.restored: tuple[int, int] | None = None
         self._training: Training | None = None
         self._identity: dict[str, str] = {}
         self._put_back: dict[str, Any] | None = None  # once more, after on_epoch_begin
         self._seen: tuple[Any, ...] = ()
-
-    def _check_options(self) -> None:
-        if self.save_freq != "epoch" and self.save_freq is not None:
-            if isinstance(self.save_freq, str):
-                raise ValueError(f"save_freq: expected 'epoch', a number of steps or None, got {self.save_freq!r}")
-            check_count("save_freq", self.save_freq)
-        if self.every_seconds is not None:
-            check_number("every_seconds", self.every_seconds, 0.0)
-        elif self.save_freq is None:
-            raise ValueError("save_freq: None needs every_seconds, else nothing is ever kept")
-
-    @property
-    def every_n_steps(self) -> int | None:  # type: ignore[override]
-        """The steps of `save_freq`, if it has some."""
-        return None if self.save_freq is None or isinstance(self.save_freq, str) else self.save_freq
-
-    @property
-    def watches_batches(self) -> bool:  # type: ignore[override]
-        """Whether it keeps the training after steps."""
-        return self.every_n_steps is not None or self.every_seconds is not None
 
     def set_training(self, training: Training) -> None:
         """Take the training that is going to be kept, with which all callbacks but this one have begun."""
@@ -130,7 +111,7 @@ class BackupAndRestore(Callback):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Go on from the file, if it is there and of this training."""
-        self._check_options()
+        self.check_frequency()
         self.restored = self._put_back = None
         self._identity = self._now.identity()
         if os.path.exists(self.path):

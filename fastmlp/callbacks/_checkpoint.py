@@ -8,6 +8,7 @@ from typing import Any
 
 from ..checks import check_count, check_number
 from ._base import Logs
+from ._frequency import Saving
 from ._monitor import Monitor
 
 __all__ = ["ModelCheckpoint"]
@@ -20,7 +21,7 @@ class _AnyName(dict[str, float]):
         return 1 if name in ("epoch", "batch") else 1.0
 
 
-class ModelCheckpoint(Monitor):
+class ModelCheckpoint(Saving, Monitor):
     """Save the network after epochs, after every n steps, or every so many seconds; all of them, or the best.
 
     Files are what `Sequential.save` writes: complete, in one go, so that a file of that name is always a whole one. To
@@ -95,14 +96,7 @@ class ModelCheckpoint(Monitor):
             template.format_map(_AnyName())
         except (ValueError, IndexError) as error:
             raise ValueError(f"filepath: {template!r} can't be formatted ({error}); a brace is written {{{{") from None
-        if self.save_freq != "epoch" and self.save_freq is not None:
-            if isinstance(self.save_freq, str):
-                raise ValueError(f"save_freq: expected 'epoch', a number of steps or None, got {self.save_freq!r}")
-            check_count("save_freq", self.save_freq)
-        if self.every_seconds is not None:
-            check_number("every_seconds", self.every_seconds, 0.0)
-        elif self.save_freq is None:
-            raise ValueError("save_freq: None needs every_seconds, else nothing is ever saved")
+        self.check_frequency()
         if self.keep_last is not None:
             check_count("keep_last", self.keep_last)
         if self.initial_value_threshold is not None:
@@ -112,16 +106,6 @@ class ModelCheckpoint(Monitor):
                 f"ModelCheckpoint: {self.monitor!r} is known after epochs alone; with steps or seconds watch a value "
                 "of the training, as monitor='loss', or let save_freq be 'epoch'"
             )
-
-    @property
-    def every_n_steps(self) -> int | None:  # type: ignore[override]
-        """The steps of `save_freq`, if it has some."""
-        return None if self.save_freq is None or isinstance(self.save_freq, str) else self.save_freq
-
-    @property
-    def watches_batches(self) -> bool:  # type: ignore[override]
-        """Whether it saves after steps."""
-        return self.every_n_steps is not None or self.every_seconds is not None
 
     def _forget(self) -> None:
         self.best: float | None = None if self.initial_value_threshold is None else float(self.initial_value_threshold)

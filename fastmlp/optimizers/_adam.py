@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..checks import check_share
 from ..registry import optimizers as registry
 from ._base import Optimizer
-from ._hyperparameters import Hyperparameter, Scheduled
+from ._hyperparameters import Scheduled
+from ._moments import Moments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 @registry.builtin("adam")
-class Adam(Optimizer):
+class Adam(Moments):
     """``m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, w -= lr mhat / (sqrt(vhat) + epsilon)``.
 
     ``mhat = m / (1 - b1^t)``, ``vhat = v / (1 - b2^t)``: Algorithm 1 of Kingma and Ba, Adam, ICLR 2015. AMSGrad takes
@@ -38,15 +38,9 @@ class Adam(Optimizer):
         What every optimizer takes, see `Optimizer`.
     """
 
-    elementwise = True
-    hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "beta_1", "beta_2", "epsilon")
     renamed: ClassVar[Mapping[str, str]] = {"beta1": "beta_1", "beta2": "beta_2"}  # as they were called before 0.2
     least_state: ClassVar[Mapping[str, float]] = {"m": -math.inf, "v": 0.0, "largest": 0.0}
-    settled_by_state: ClassVar[frozenset[str]] = frozenset({"amsgrad"})
-
-    beta_1 = Hyperparameter(check_share)
-    beta_2 = Hyperparameter(check_share)
-    epsilon = Hyperparameter()
+    settled_by_state: ClassVar[frozenset[str]] = Optimizer.settled_by_state | {"amsgrad"}
 
     def __init__(
         self,
@@ -57,10 +51,7 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(learning_rate, **options)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **options)
         self.amsgrad = bool(amsgrad)
 
     def init_state(self, param: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..checks import check_share
 from ..registry import optimizers as registry
-from ._base import Optimizer
-from ._hyperparameters import Hyperparameter, Scheduled
+from ._moments import Moments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 @registry.builtin("adamax")
-class Adamax(Optimizer):
+class Adamax(Moments):
     """``m = b1 m + (1 - b1) g, u = max(b2 u, |g| + epsilon), w -= lr / (1 - b1^t) m / u``.
 
     Kingma and Ba, Adam, ICLR 2015, Algorithm 2, which has no epsilon; it stands where torch has it. Keras divides by
@@ -47,26 +45,7 @@ class Adamax(Optimizer):
     array([0.9])
     """
 
-    elementwise = True
-    hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "beta_1", "beta_2", "epsilon")
     least_state: ClassVar[Mapping[str, float]] = {"m": -math.inf, "u": 0.0}
-
-    beta_1 = Hyperparameter(check_share)
-    beta_2 = Hyperparameter(check_share)
-    epsilon = Hyperparameter()
-
-    def __init__(
-        self,
-        learning_rate: Scheduled = 0.001,
-        beta_1: Scheduled = 0.9,
-        beta_2: Scheduled = 0.999,
-        epsilon: Scheduled = 1e-8,
-        **options: Any,
-    ) -> None:
-        super().__init__(learning_rate, **options)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
 
     def init_state(self, param: NDArray[Any]) -> dict[str, NDArray[Any]]:
         return {"m": np.zeros_like(param), "u": np.zeros_like(param)}

@@ -63,7 +63,8 @@ class Optimizer(Configurable):
         The least number that arrays of state can hold, by name, ``-math.inf`` for any finite one: others are neither
         saved nor loaded. Arrays that are not named may hold anything, NaN included.
     settled_by_state : frozenset of str
-        Settings that say which arrays of state there are: once there are some, they can't be changed.
+        Settings that say which arrays of state there are: once there are some, they can't be changed. A subclass adds
+        its own: ``settled_by_state = Optimizer.settled_by_state | {"centered"}``.
     """
 
     data_attributes: ClassVar[frozenset[str]] = frozenset({"in_use"})
@@ -72,7 +73,7 @@ class Optimizer(Configurable):
     elementwise: bool = False
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate",)
     least_state: ClassVar[Mapping[str, float]] = MappingProxyType({})
-    settled_by_state: ClassVar[frozenset[str]] = frozenset()
+    settled_by_state: ClassVar[frozenset[str]] = frozenset({"use_ema"})
 
     elsewhere: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType(
         {
@@ -129,7 +130,7 @@ class Optimizer(Configurable):
 
     def _check_change(self, name: str, value: Any) -> None:
         before = getattr(self, name)
-        if self.in_use and (name in self.settled_by_state or name == "use_ema") and value != before:
+        if self.in_use and name in self.settled_by_state and value != before:
             raise AttributeError(
                 f"{name}: can't become {value!r}, since the optimizer was compiled with {name}={before!r}, and keeps "
                 f"the state of that; call compile(fm.optimizers.{type(self).__name__}({name}=...)) with a new one"

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..checks import check_share
 from ..registry import optimizers as registry
-from ._base import Optimizer
 from ._hyperparameters import Hyperparameter, Scheduled
+from ._moments import Moments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +19,7 @@ NOTHING = 1e-30  # beside 1, in either precision, and far from numbers that are 
 
 
 @registry.builtin("nadam")
-class Nadam(Optimizer):
+class Nadam(Moments):
     """``m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, w -= lr mhat / (sqrt(vhat) + epsilon)``.
 
     ``vhat = v / (1 - b2^t)``, and ``mhat = mu_{t+1} m / (1 - p_t mu_{t+1}) + (1 - mu_t) g / (1 - p_t)`` with
@@ -51,13 +50,9 @@ class Nadam(Optimizer):
     array([0.9])
     """
 
-    elementwise = True
-    hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "beta_1", "beta_2", "epsilon", "momentum_decay")
+    hyperparameters: ClassVar[tuple[str, ...]] = (*Moments.hyperparameters, "momentum_decay")
     least_state: ClassVar[Mapping[str, float]] = {"m": -math.inf, "v": 0.0, "product": 0.0}
 
-    beta_1 = Hyperparameter(check_share)
-    beta_2 = Hyperparameter(check_share)
-    epsilon = Hyperparameter()
     momentum_decay = Hyperparameter()
 
     def __init__(
@@ -70,10 +65,7 @@ class Nadam(Optimizer):
         momentum_decay: Scheduled = 0.004,
         **options: Any,
     ) -> None:
-        super().__init__(learning_rate, **options)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **options)
         self.momentum_decay = momentum_decay
 
     def init_state(self, param: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..checks import check_share
 from ..registry import optimizers as registry
-from ._base import Optimizer
-from ._hyperparameters import Hyperparameter, Scheduled
+from ._moments import Moments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +18,7 @@ CERTAIN = 5.0  # from more observations than these on, steps are divided by the 
 
 
 @registry.builtin("radam")
-class RAdam(Optimizer):
+class RAdam(Moments):
     """``m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, w -= lr mhat r sqrt(1 - b2^t) / (sqrt(v) + epsilon)``.
 
     ``mhat = m / (1 - b1^t)``. With ``rho_inf = 2 / (1 - b2) - 1`` and ``rho = rho_inf - 2 t b2^t / (1 - b2^t)``, as
@@ -51,26 +49,7 @@ class RAdam(Optimizer):
     array([0.8])
     """
 
-    elementwise = True
-    hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "beta_1", "beta_2", "epsilon")
     least_state: ClassVar[Mapping[str, float]] = {"m": -math.inf, "v": 0.0}
-
-    beta_1 = Hyperparameter(check_share)
-    beta_2 = Hyperparameter(check_share)
-    epsilon = Hyperparameter()
-
-    def __init__(
-        self,
-        learning_rate: Scheduled = 0.001,
-        beta_1: Scheduled = 0.9,
-        beta_2: Scheduled = 0.999,
-        epsilon: Scheduled = 1e-8,
-        **options: Any,
-    ) -> None:
-        super().__init__(learning_rate, **options)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
 
     def init_state(self, param: NDArray[Any]) -> dict[str, NDArray[Any]]:
         return {"m": np.zeros_like(param), "v": np.zeros_like(param)}

@@ -56,7 +56,7 @@ class RMSprop(Optimizer):
     elementwise = True
     hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "rho", "momentum", "epsilon")
     least_state: ClassVar[Mapping[str, float]] = {"v": 0.0, "m": -math.inf, "velocity": -math.inf}
-    settled_by_state: ClassVar[frozenset[str]] = frozenset({"centered"})
+    settled_by_state: ClassVar[frozenset[str]] = Optimizer.settled_by_state | {"centered"}
 
     elsewhere = MappingProxyType({**Optimizer.elsewhere, "alpha": ["rho"]})
 
